@@ -1,0 +1,1 @@
+"""The control API's error table and its versions."""

@@ -1,0 +1,300 @@
+"""The appliance's configuration from environment variables: typed, refused when unclear, all faults in one message.
+
+Every process reads its settings here and nowhere else. Secrets can also come from a file named by `<NAME>_FILE`.
+docs/configuration.md describes each variable; a test compares the two. Django is not imported here, so that the gateway's
+workers can read their settings without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+REPO = Path(__file__).resolve().parent.parent
+PREFIX = "CODERACK_"
+SOCKET_PATH_MAX_BYTES = 107  # sockaddr_un.sun_path less its NUL, Linux
+LONGEST_SOCKET_NAME = "/replicas/00000000.sock"
+
+
+class EnvError(ValueError):
+    """The environment holds values that can't be used; the message names all of them."""
+
+    code = "bad_environment"
+    permanent = True
+
+
+@dataclass(frozen=True)
+class Env:
+    """One appliance's settings. Paths are absolute; sizes are in bytes and durations in seconds."""
+
+    data_dir: Path
+    cache_dir: Path
+    run_dir: Path
+    host: str
+    port: int
+    base_url: str
+    allowed_hosts: tuple[str, ...]
+    debug: bool
+    secret_key: str
+    database_url: str | None
+    gateway_database_url: str | None
+    redis_url: str | None
+    gateway_workers: int
+    console_workers: int
+    devices: str
+    engine_flavour: str
+    demo_model: bool
+    max_body_bytes: int
+    log_level: str
+    time_zone: str
+
+    @property
+    def journal_dir(self) -> Path:
+        """Where the gateway's workers and the pool write usage."""
+        return self.data_dir / "journal"
+
+    @property
+    def log_dir(self) -> Path:
+        """Where each process of the runner logs to."""
+        return self.data_dir / "logs"
+
+    @property
+    def ready_file(self) -> Path:
+        """The facts of a running appliance, written last and removed at stop."""
+        return self.data_dir / "ready.json"
+
+    @property
+    def console_socket(self) -> Path:
+        """Where gunicorn serves the console for the gateway."""
+        return self.run_dir / "console.sock"
+
+    @property
+    def postgres_dir(self) -> Path:
+        """The embedded PostgreSQL's socket directory."""
+        return self.run_dir / "pg"
+
+    @property
+    def redis_socket(self) -> Path:
+        """The embedded Redis' socket."""
+        return self.run_dir / "redis.sock"
+
+    def database_dsn(self) -> str:
+        """The control plane's PostgreSQL connection string."""
+        return self.database_url or f"postgresql://coderack@/coderack?host={self.postgres_dir}"
+
+    def gateway_dsn(self) -> str:
+        """The gateway's connection string: a role that can only read the directory's views.
+
+        With a database of the operator's own and no separate role configured, the gateway uses the same one.
+        """
+        if self.gateway_database_url or self.database_url:
+            return self.gateway_database_url or str(self.database_url)
+        return f"postgresql://coderack_gateway@/coderack?host={self.postgres_dir}"
+
+    def redis_dsn(self) -> str:
+        """Redis as redis-py names it."""
+        return self.redis_url or f"unix://{self.redis_socket}?db=0"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of the environment: how it is read, what holds without it, what it is for."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: str | None
+    meaning: str
+    secret: bool = False
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _path(value: str) -> Path:
+    path = Path(value)
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path")
+    return path
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError("must be a whole number") from None
+        if not low <= number <= high:
+            raise ValueError(f"must be between {low} and {high}")
+        return number
+
+    return parse
+
+
+def _boolean(value: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if value.lower() not in words:
+        raise ValueError("must be one of 1, 0, true, false, yes, no, on, off")
+    return words[value.lower()]
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return value
+
+    return parse
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if urlsplit(value).scheme not in schemes:
+            raise ValueError(f"must start with {' or '.join(s + ':' for s in schemes)}")
+        return value
+
+    return parse
+
+
+def _names(value: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not names:
+        raise ValueError("must name at least one host")
+    return names
+
+
+def _devices(value: str) -> str:
+    kind, _, count = value.partition(":")
+    if value == "auto" or (kind == "nvidia" and not count) or (kind == "cpu" and count.isdigit() and 1 <= int(count) <= 64):
+        return value
+    raise ValueError("must be auto, nvidia, or cpu:N with N from 1 to 64")
+
+
+_POSTGRES = _url("postgres", "postgresql")
+VARIABLES: tuple[Variable, ...] = (
+    Variable("CODERACK_DATA_DIR", _path, str(REPO / "var"), "What must be kept: database, Redis file, journals, logs, ready.json."),
+    Variable("CODERACK_CACHE_DIR", _path, str(REPO / "var"), "What can be made again: engine slots, models, downloads."),
+    Variable("CODERACK_RUN_DIR", _path, None, "Sockets and process ids; short, because a socket's path is limited to 107 bytes. Default: a directory under /tmp derived from the data directory."),
+    Variable("CODERACK_HOST", _text, "127.0.0.1", "The address the gateway listens on."),
+    Variable("CODERACK_PORT", _integer(1, 65535), "8080", "The port the gateway listens on."),
+    Variable("CODERACK_BASE_URL", _url("http", "https"), None, "The origin that clients use, when a TLS front stands before the gateway. Default: http://HOST:PORT."),
+    Variable("CODERACK_ALLOWED_HOSTS", _names, None, "Host names the console answers to, separated by commas. Default: the loopback names, HOST and the host of BASE_URL."),
+    Variable("CODERACK_DEBUG", _boolean, "false", "Django's debug pages. Never in production."),
+    Variable("CODERACK_SECRET_KEY", _text, None, "Signs sessions and salts prefix caches. Default: made once and kept in the data directory.", secret=True),
+    Variable("CODERACK_GATEWAY_WORKERS", _integer(1, 64), "2", "Gateway worker processes."),
+    Variable("CODERACK_CONSOLE_WORKERS", _integer(1, 64), "2", "Console worker processes."),
+    Variable("CODERACK_DEVICES", _devices, "auto", "The devices the pool may use: auto, nvidia, or cpu:N for N virtual CPU devices."),
+    Variable("CODERACK_ENGINE_FLAVOUR", _choice("auto", "cpu", "cuda", "ascend"), "auto", "Which engine slot is installed."),
+    Variable("CODERACK_DEMO_MODEL", _boolean, "true", "Whether the small demo model is set up and served."),
+    Variable("CODERACK_MAX_BODY_BYTES", _integer(1024, 64 * 1024 * 1024), str(4 * 1024 * 1024), "The largest request body of the inference paths."),
+    Variable("CODERACK_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "How much the processes log."),
+    Variable("CODERACK_TIME_ZONE", _text, "UTC", "The zone of the console's exact times."),
+    Variable("DATABASE_URL", _POSTGRES, None, "A PostgreSQL (15 or newer) of your own. Unset: an embedded one starts.", secret=True),
+    Variable("CODERACK_GATEWAY_DATABASE_URL", _POSTGRES, None, "The same database through a role that can only read the gateway's views. Default: DATABASE_URL.", secret=True),
+    Variable("REDIS_URL", _url("redis", "rediss", "unix"), None, "A Redis (6.2 or newer) of your own. Unset: an embedded one starts.", secret=True),
+)  # fmt: skip
+
+
+def load(environ: Mapping[str, str] | None = None) -> Env:
+    """Read the settings of this process.
+
+    Raises: EnvError naming every unknown, malformed or contradictory variable at once.
+    """
+    source = os.environ if environ is None else environ
+    faults: list[str] = []
+    known = {v.name for v in VARIABLES} | {f"{v.name}_FILE" for v in VARIABLES if v.secret}
+    faults += [f"{name}: no such setting" for name in sorted(source) if name.startswith(PREFIX) and name not in known]
+    values = {v.name: _read(v, source, faults) for v in VARIABLES}
+    if faults:
+        raise EnvError("these settings can't be used:\n  " + "\n  ".join(faults))
+    env = _assemble(values)
+    if len(str(env.run_dir) + LONGEST_SOCKET_NAME) > SOCKET_PATH_MAX_BYTES:
+        raise EnvError(f"CODERACK_RUN_DIR: {env.run_dir} is too long for Unix sockets; choose a shorter one")
+    return env
+
+
+def _read(variable: Variable, source: Mapping[str, str], faults: list[str]) -> Any:
+    raw = source.get(variable.name) or None
+    file_name = source.get(f"{variable.name}_FILE") if variable.secret else None
+    if raw and file_name:
+        faults.append(f"{variable.name} and {variable.name}_FILE are both set: keep one")
+        return None
+    if file_name:
+        try:
+            raw = Path(file_name).read_text(encoding="utf-8").strip() or None
+        except OSError as error:
+            faults.append(f"{variable.name}_FILE: {error}")
+            return None
+    raw = raw or variable.default
+    if raw is None:
+        return None
+    try:
+        return variable.parse(raw)
+    except ValueError as error:
+        shown = "its value" if variable.secret else repr(raw)
+        faults.append(f"{variable.name}: {shown} {error}")
+        return None
+
+
+def _assemble(values: Mapping[str, Any]) -> Env:
+    data_dir: Path = values["CODERACK_DATA_DIR"]
+    host, port = values["CODERACK_HOST"], values["CODERACK_PORT"]
+    url_host = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
+    base_url = (values["CODERACK_BASE_URL"] or f"http://{url_host}:{port}").rstrip("/")
+    names = ("localhost", "127.0.0.1", host, urlsplit(base_url).hostname or host)
+    return Env(
+        data_dir=data_dir,
+        cache_dir=values["CODERACK_CACHE_DIR"],
+        run_dir=values["CODERACK_RUN_DIR"] or default_run_dir(data_dir),
+        host=host,
+        port=port,
+        base_url=base_url,
+        allowed_hosts=values["CODERACK_ALLOWED_HOSTS"] or tuple(dict.fromkeys(names)),
+        debug=values["CODERACK_DEBUG"],
+        secret_key=values["CODERACK_SECRET_KEY"] or "",
+        database_url=values["DATABASE_URL"],
+        gateway_database_url=values["CODERACK_GATEWAY_DATABASE_URL"],
+        redis_url=values["REDIS_URL"],
+        gateway_workers=values["CODERACK_GATEWAY_WORKERS"],
+        console_workers=values["CODERACK_CONSOLE_WORKERS"],
+        devices=values["CODERACK_DEVICES"],
+        engine_flavour=values["CODERACK_ENGINE_FLAVOUR"],
+        demo_model=values["CODERACK_DEMO_MODEL"],
+        max_body_bytes=values["CODERACK_MAX_BODY_BYTES"],
+        log_level=values["CODERACK_LOG_LEVEL"],
+        time_zone=values["CODERACK_TIME_ZONE"],
+    )
+
+
+def default_run_dir(data_dir: Path) -> Path:
+    """A short directory of its own for each user and data directory."""
+    digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:8]
+    return Path("/tmp") / f"coderack-{os.getuid()}-{digest}"  # noqa: S108 - made with mode 0711 and checked for its owner
+
+
+def secret_key(env: Env) -> str:
+    """The configured secret key, or one made once and kept beside the data (mode 0600)."""
+    if env.secret_key:
+        return env.secret_key
+    path = env.data_dir / "secret_key"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"secret_key.{os.getpid()}.tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)  # the first of several processes wins, the others read its key
+        except FileExistsError:
+            pass
+        finally:
+            temporary.unlink()
+    return path.read_text().strip()

@@ -1,0 +1,1 @@
+"""Deployments, replicas, engine lives, devices and samples: what should run and what does."""

@@ -1,0 +1,125 @@
+"""What should run (deployments), what runs (replicas and their engine lives), on what (devices), how it went (samples)."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from appliance.registry.models import EngineSlot, ModelVersion
+
+
+class Deployment(models.Model):
+    """The operator's wish: this model version, so many replicas, so many devices each."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    model = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, verbose_name=_("model"))
+    slot = models.ForeignKey(EngineSlot, on_delete=models.PROTECT, verbose_name=_("engine slot"))
+    replicas = models.PositiveSmallIntegerField(_("replicas"), default=1)
+    devices_each = models.PositiveSmallIntegerField(_("devices per replica"), default=1)
+    max_model_len = models.PositiveIntegerField(_("context"))
+    flags = ArrayField(models.CharField(max_length=200), verbose_name=_("engine flags"), default=list, blank=True)
+    running = models.BooleanField(_("should run"), default=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        ordering = ("created_at",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=("model",), condition=models.Q(running=True), name="one_running_deployment_per_model"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} ×{self.replicas}"
+
+
+class Replica(models.Model):
+    """One engine's place: it keeps its row while engines come and go in it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="replica_rows")
+    index = models.PositiveSmallIntegerField()
+    state = models.CharField(_("state"), max_length=16)
+    reason = models.TextField(_("reason"), blank=True)
+    devices = ArrayField(models.CharField(max_length=32), default=list)
+    life = models.OneToOneField("EngineLife", null=True, on_delete=models.SET_NULL, related_name="+")
+    restarts = models.PositiveIntegerField(_("restarts"), default=0)
+    next_start_at = models.DateTimeField(null=True)
+    state_since = models.DateTimeField(_("since"), auto_now_add=True)
+
+    class Meta:
+        ordering = ("deployment", "index")
+        constraints = [models.UniqueConstraint(fields=("deployment", "index"), name="one_replica_per_index")]
+
+    def __str__(self) -> str:
+        return f"{self.deployment.model.name}/{self.index}"
+
+
+class EngineLife(models.Model):
+    """One engine process from start to end, with the last reading of its own token counters."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    replica = models.ForeignKey(Replica, null=True, on_delete=models.SET_NULL, related_name="lives")
+    model_name = models.CharField(max_length=200)
+    pid = models.IntegerField()
+    pid_started = models.BigIntegerField(help_text="start time in clock ticks since boot")
+    socket = models.CharField(max_length=107)
+    log = models.CharField(max_length=500)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    end_reason = models.TextField(blank=True)
+    prompt_tokens = models.BigIntegerField(default=0)
+    generation_tokens = models.BigIntegerField(default=0)
+    requests_running = models.IntegerField(default=0)
+    requests_waiting = models.IntegerField(default=0)
+    kv_usage = models.FloatField(default=0.0)
+    counters_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-started_at",)
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Device(models.Model):
+    """An accelerator, or a virtual CPU device, as the pool last saw it."""
+
+    id = models.CharField(primary_key=True, max_length=32)
+    kind = models.CharField(max_length=16)
+    name = models.CharField(_("name"), max_length=200)
+    memory_bytes = models.BigIntegerField()
+    memory_used_bytes = models.BigIntegerField(null=True)
+    utilisation = models.FloatField(null=True, help_text="0 to 1")
+    temperature_c = models.FloatField(null=True)
+    healthy = models.BooleanField(default=True)
+    reason = models.TextField(blank=True)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Sample(models.Model):
+    """Tokens per second of one deployment over the seconds before `at`, read from its engines' counters."""
+
+    id = models.BigAutoField(primary_key=True)
+    model_name = models.CharField(max_length=200)
+    at = models.DateTimeField(db_index=True)
+    input_tps = models.FloatField()
+    output_tps = models.FloatField()
+    running = models.IntegerField()
+    waiting = models.IntegerField()
+    kv_usage = models.FloatField()
+
+    class Meta:
+        ordering = ("at",)
+
+    def __str__(self) -> str:
+        return f"{self.model_name} {self.at:%H:%M:%S}"

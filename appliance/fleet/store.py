@@ -1,0 +1,161 @@
+"""The pool's view of the database: what the supervisor asks and tells, as rows. Decisions stay in inference.pool."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from appliance.fleet.models import Deployment, Device, EngineLife, Replica, Sample
+from inference.pool.states import ReplicaState
+from inference.pool.store import Counters, DesiredDeployment, DeviceInfo, Life, ReplicaRow
+
+SAMPLES_KEPT = timedelta(days=7)
+PRUNE_EVERY_S = 600.0
+
+
+class DatabaseStore:
+    """inference.pool.store's protocol over Django's models. `stop_marker` exists while the whole appliance is to stop."""
+
+    def __init__(self, stop_marker: Path) -> None:
+        self._stop_marker = stop_marker
+        self._pruned_at = 0.0
+
+    def desired(self) -> list[DesiredDeployment]:
+        """Every deployment, the stopped ones too, so that their replicas are drained."""
+        rows = Deployment.objects.select_related("model", "slot")
+        return [
+            DesiredDeployment(
+                id=str(d.id),
+                name=d.model.name,
+                model=d.model.name,
+                model_path=Path(d.model.path),
+                model_digest=d.model.digest,
+                preset=d.model.preset,
+                slot_python=Path(d.slot.path) / "bin" / "python",
+                replicas=d.replicas,
+                devices_each=d.devices_each,
+                flags=tuple(d.flags),
+                max_model_len=d.max_model_len,
+                running=d.running,
+            )
+            for d in rows
+        ]
+
+    def replicas(self) -> list[ReplicaRow]:
+        """Every replica with its present life."""
+        return [_row(r) for r in Replica.objects.select_related("life")]
+
+    def save_devices(self, devices: Sequence[DeviceInfo]) -> None:
+        """Replace the inventory with what was just seen."""
+        now = timezone.now()
+        rows = [
+            Device(
+                id=d.id, kind=d.kind, name=d.name, memory_bytes=d.memory_bytes, memory_used_bytes=d.memory_used_bytes,
+                utilisation=d.utilisation, temperature_c=d.temperature_c, healthy=d.healthy, reason=d.reason, seen_at=now,
+            )
+            for d in devices
+        ]  # fmt: skip
+        fields = [f.name for f in Device._meta.concrete_fields if not f.primary_key]
+        with transaction.atomic():
+            Device.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=fields)
+            Device.objects.exclude(id__in=[d.id for d in devices]).delete()
+
+    def create_replica(self, deployment_id: str, index: int, devices: Sequence[str]) -> ReplicaRow:
+        """A new place for an engine, not yet started."""
+        row = Replica.objects.create(
+            deployment_id=UUID(deployment_id), index=index, devices=list(devices), state=ReplicaState.STARTING.value
+        )
+        return _row(row)
+
+    def move(self, replica_id: str, from_state: ReplicaState, to_state: ReplicaState, reason: str = "") -> bool:
+        """Change a state if it still is what the caller saw; False when somebody was first."""
+        changed = Replica.objects.filter(id=replica_id, state=from_state.value).update(
+            state=to_state.value, reason=reason, state_since=timezone.now()
+        )
+        return changed == 1
+
+    def begin_life(self, replica_id: str, life: Life) -> None:
+        """An engine process began in this replica."""
+        with transaction.atomic():
+            replica = Replica.objects.select_related("deployment__model").select_for_update(of=("self",)).get(id=replica_id)
+            EngineLife.objects.create(
+                id=life.id, replica=replica, model_name=replica.deployment.model.name, pid=life.pid,
+                pid_started=life.pid_started, socket=str(life.socket), log=str(life.log), started_at=_utc(life.started_at),
+            )  # fmt: skip
+            Replica.objects.filter(id=replica_id).update(life_id=life.id)
+
+    def end_life(self, life_id: str, reason: str, counters: Counters | None) -> None:
+        """An engine process ended; its counters stay as they were last read. Ending it again changes nothing."""
+        if counters is not None:
+            self.save_counters(life_id, counters)
+        with transaction.atomic():
+            Replica.objects.filter(life_id=life_id).update(life=None)
+            EngineLife.objects.filter(id=life_id, ended_at=None).update(
+                ended_at=timezone.now(), end_reason=reason, requests_running=0, requests_waiting=0
+            )
+
+    def save_counters(self, life_id: str, counters: Counters) -> None:
+        """The engine's own token counters, as just read."""
+        EngineLife.objects.filter(id=life_id).update(
+            prompt_tokens=counters.prompt_tokens,
+            generation_tokens=counters.generation_tokens,
+            requests_running=counters.running,
+            requests_waiting=counters.waiting,
+            kv_usage=counters.kv_usage,
+            counters_at=_utc(counters.at),
+        )
+
+    def set_backoff(self, replica_id: str, restarts: int, next_start_at: float | None) -> None:
+        """When the replica may be started again."""
+        at = None if next_start_at is None else _utc(next_start_at)
+        Replica.objects.filter(id=replica_id).update(restarts=restarts, next_start_at=at)
+
+    def delete_replica(self, replica_id: str) -> None:
+        """The place is no longer wanted; its lives stay for reconciliation."""
+        Replica.objects.filter(id=replica_id).delete()
+
+    def stop_requested(self) -> bool:
+        """Whether the whole appliance is to stop."""
+        return self._stop_marker.exists()
+
+    def record_sample(
+        self, deployment: str, input_tps: float, output_tps: float, running: int, waiting: int, kv_usage: float, at: float
+    ) -> None:
+        """Keep one reading of a model's throughput; readings older than a week go."""
+        Sample.objects.create(
+            model_name=deployment, input_tps=input_tps, output_tps=output_tps, running=running, waiting=waiting,
+            kv_usage=kv_usage, at=_utc(at),
+        )  # fmt: skip
+        if time.monotonic() - self._pruned_at > PRUNE_EVERY_S:
+            self._pruned_at = time.monotonic()
+            Sample.objects.filter(at__lt=timezone.now() - SAMPLES_KEPT).delete()
+
+
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _row(row: Replica) -> ReplicaRow:
+    life = row.life
+    return ReplicaRow(
+        id=str(row.id),
+        deployment_id=str(row.deployment_id),
+        index=row.index,
+        state=ReplicaState(row.state),
+        reason=row.reason,
+        devices=tuple(row.devices),
+        life=None
+        if life is None
+        else Life(
+            id=str(life.id), pid=life.pid, pid_started=life.pid_started, socket=Path(life.socket), log=Path(life.log),
+            started_at=life.started_at.timestamp(),
+        ),
+        restarts=row.restarts,
+        next_start_at=None if row.next_start_at is None else row.next_start_at.timestamp(),
+    )  # fmt: skip

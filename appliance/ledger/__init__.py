@@ -1,0 +1,1 @@
+"""The ledger of metered usage, filled from the journals."""

@@ -1,0 +1,42 @@
+"""`manage.py run_meter`: keeps moving usage from the journals to the ledger."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import Error, close_old_connections, connections
+
+from appliance.ledger.meter import ship_all
+
+log = logging.getLogger("coderack.meter")
+PERIOD_S = 0.5
+
+
+class Command(BaseCommand):
+    """Ship journals until told to stop, with a last pass at the end."""
+
+    help = "Move usage from the journals to the ledger; runs until SIGTERM."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Loop; a database that is away only delays."""
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        while not stop.wait(PERIOD_S):
+            self._pass()
+        self._pass()
+
+    def _pass(self) -> None:
+        close_old_connections()
+        try:
+            ship_all(settings.ENV.journal_dir)
+        except Error as error:
+            log.warning("the ledger can't be reached, trying again: %s", error)
+            connections.close_all()
+        except OSError as error:
+            log.warning("a journal can't be read, trying again: %s", error)

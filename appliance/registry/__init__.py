@@ -1,0 +1,1 @@
+"""Model versions and engine slots that were verified and may serve."""

@@ -1,0 +1,1 @@
+"""Tenants, their users, plans and API keys."""

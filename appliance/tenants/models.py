@@ -1,0 +1,94 @@
+"""Who may use the appliance: tenants with a plan, people with memberships, API keys kept as digests."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+SYSTEM_TENANT = "system"
+SLUG = RegexValidator(r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$", _("Use 1 to 32 lower-case letters, digits and hyphens."))
+
+
+class Plan(models.Model):
+    """What a tenant may ask for and what it costs. Prices are micro-units of the currency per million tokens."""
+
+    name = models.CharField(_("name"), max_length=64, unique=True)
+    max_context_tokens = models.PositiveIntegerField(
+        _("context limit"), default=32768, validators=[MinValueValidator(16), MaxValueValidator(163840)]
+    )
+    default_max_tokens = models.PositiveIntegerField(
+        _("output tokens where the client names none"), default=1024, validators=[MinValueValidator(1)]
+    )
+    allowed_models = ArrayField(models.CharField(max_length=200), verbose_name=_("allowed models"), null=True, blank=True)
+    currency = models.CharField(_("currency"), max_length=3, default="CNY")
+    input_price_micros = models.PositiveBigIntegerField(_("price per million input tokens"), default=1_000_000)
+    cached_price_micros = models.PositiveBigIntegerField(_("price per million cached input tokens"), default=100_000)
+    output_price_micros = models.PositiveBigIntegerField(_("price per million output tokens"), default=2_000_000)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Tenant(models.Model):
+    """A customer inside the company: the unit of isolation, metering and limits."""
+
+    id = models.CharField(_("id"), primary_key=True, max_length=32, validators=[SLUG])
+    name = models.CharField(_("name"), max_length=120)
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, verbose_name=_("plan"))
+    is_active = models.BooleanField(_("active"), default=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class User(AbstractUser):
+    """A person who logs in. Operators are staff; everyone else sees the tenants they are a member of."""
+
+
+class Membership(models.Model):
+    """A person's place in a tenant."""
+
+    class Role(models.TextChoices):
+        """What a member may do: owners manage keys and people, developers use and read."""
+
+        OWNER = "owner", _("owner")
+        DEVELOPER = "developer", _("developer")
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(_("role"), max_length=16, choices=Role, default=Role.DEVELOPER)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=("user", "tenant"), name="one_membership_per_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.tenant_id}"
+
+
+class ApiKey(models.Model):
+    """A tenant's key: its prefix for people, its SHA-256 digest for the gateway; the key itself is shown once."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="keys", verbose_name=_("tenant"))
+    name = models.CharField(_("name"), max_length=120)
+    prefix = models.CharField(_("prefix"), max_length=16, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_by = models.ForeignKey(User, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…"

@@ -1,0 +1,15 @@
+"""What can go wrong when devices are looked for."""
+
+
+class DeviceError(Exception):
+    """Base of this package's errors."""
+
+    code = "device_error"
+    permanent = False
+
+
+class UnknownDeviceKind(DeviceError):
+    """The configuration names a device kind that no module here implements."""
+
+    code = "unknown_device_kind"
+    permanent = True

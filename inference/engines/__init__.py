@@ -1,0 +1,48 @@
+"""The kinds of inference engine the pool can run.
+
+A kind is one module that implements `EngineKind`, named in one line of `ENGINES`. It only turns values into values:
+command lines, environments, request bodies, counters. Starting, watching and stopping belong to inference/pool.
+"""
+
+from typing import Any, Protocol
+
+from inference.engines import vllm
+from inference.engines.errors import UnknownEngineKind
+from inference.engines.spec import Counters, EngineSpec
+
+__all__ = ["ENGINES", "Counters", "EngineKind", "EngineSpec", "engine_kind"]
+
+JsonRequest = tuple[str, dict[str, Any]]
+
+
+class EngineKind(Protocol):
+    """What the pool asks of a kind of engine. Modules implement it."""
+
+    HEALTH_PATH: str
+    METRICS_PATH: str
+
+    def command(self, spec: EngineSpec) -> list[str]: ...
+
+    def environment(self, spec: EngineSpec) -> dict[str, str]: ...
+
+    def parse_counters(self, text: str, at: float) -> Counters: ...
+
+    def canary_request(self, model: str) -> JsonRequest:
+        """Path and body of the shortest completion the engine can give."""
+        ...
+
+    def abort_request(self, request_id: str) -> JsonRequest:
+        """Path and body that end that completion, known by the id it was sent with."""
+        ...
+
+
+ENGINES: dict[str, EngineKind] = {
+    "vllm": vllm,
+}
+
+
+def engine_kind(name: str) -> EngineKind:
+    """The module for a kind's name. Raises: UnknownEngineKind."""
+    if name not in ENGINES:
+        raise UnknownEngineKind(f"engine kind {name!r} is not known; it is one of: {', '.join(ENGINES)}")
+    return ENGINES[name]

@@ -1,0 +1,38 @@
+"""What an engine needs to be told to start, and what its counters say while it runs.
+
+Plain values shared by the engine kinds and the pool; nothing here starts or reads anything.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.devices.info import DeviceInfo
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """One engine to be started. `scratch` is short and lives as long as the engine; `home` and `cache` may be long."""
+
+    slot_python: Path
+    model: str
+    model_path: Path
+    max_model_len: int
+    flags: tuple[str, ...]
+    devices: tuple[DeviceInfo, ...]
+    socket: Path
+    home: Path
+    cache: Path
+    scratch: Path
+    shutdown_timeout_s: int
+
+
+@dataclass(frozen=True)
+class Counters:
+    """An engine's own token counters since it started, and its load at the moment `at` (unix seconds)."""
+
+    prompt_tokens: int
+    generation_tokens: int
+    running: int
+    waiting: int
+    kv_usage: float
+    at: float

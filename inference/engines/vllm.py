@@ -1,0 +1,151 @@
+"""vLLM: its command line, its environment, its counters and the two requests the pool itself sends.
+
+Everything is a pure function of its arguments, apart from a few variables of our own environment that a machine's
+drivers need (`PASSED_ON`). What the flags of a model should be is the catalog's business.
+"""
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from inference.engines.errors import MetricsMalformed, SpecRefused
+from inference.engines.spec import Counters, EngineSpec
+
+HEALTH_PATH = "/health"
+METRICS_PATH = "/metrics"
+
+# The only things an engine gets from our own environment: secrets such as DATABASE_URL must never be among them.
+PASSED_ON = ("LD_LIBRARY_PATH", "CUDA_HOME", "TZ")
+# How an engine is reached, and what the appliance needs from it, is ours to say and not a deployment's.
+OWN_FLAGS = frozenset({"--uds", "--host", "--port", "--model", "--served-model-name", "--api-key", "--root-path"})
+_SERIES = re.compile(r"^(?P<name>[A-Za-z_:][\w:]*)(?P<labels>\{.*\})?\s+(?P<value>\S+)(?:\s+-?\d+)?\s*$")
+
+
+def command(spec: EngineSpec) -> list[str]:
+    """The argv that serves a model on a Unix socket.
+
+    Raises: SpecRefused when the deployment's flags take over what the pool decides.
+    """
+    # the module, not the `vllm` command: that one looks for a distribution of this very name, which the CPU build lacks
+    return [
+        *(str(spec.slot_python), "-m", "vllm.entrypoints.openai.api_server"),
+        *("--uds", str(spec.socket)),
+        *("--model", str(spec.model_path)),
+        *("--served-model-name", spec.model),
+        *("--max-model-len", str(spec.max_model_len)),
+        *("--scheduling-policy", "priority"),
+        *("--enable-scale-out", "--enable-prompt-tokens-details"),  # abort by id, with the true usage in the answer
+        *("--generation-config", "vllm"),
+        *("--shutdown-timeout", str(spec.shutdown_timeout_s)),
+        "--disable-uvicorn-access-log",
+        *_device_flags(spec),
+        *_checked(spec.flags),
+    ]
+
+
+def environment(spec: EngineSpec) -> dict[str, str]:
+    """The whole environment of the engine: offline, silent towards its makers, with folders of its own."""
+    inherited = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return inherited | {
+        "PATH": f"{spec.slot_python.parent}:/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",  # the last lines of a log say why an engine died
+        "HOME": str(spec.home),
+        "XDG_CACHE_HOME": str(spec.home / ".cache"),
+        "XDG_CONFIG_HOME": str(spec.home / ".config"),
+        "XDG_DATA_HOME": str(spec.home / ".local"),
+        "TMPDIR": str(spec.scratch),
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_CACHE_ROOT": str(spec.cache),
+        "VLLM_RPC_BASE_PATH": str(spec.scratch),  # holds sockets: their paths must stay short
+        "VLLM_HOST_IP": "127.0.0.1",  # there is no other interface where it runs
+        **_device_environment(spec),
+    }
+
+
+def canary_request(model: str) -> tuple[str, dict[str, Any]]:
+    return "/v1/completions", {"model": model, "prompt": "1 + 1 =", "max_tokens": 1, "temperature": 0}
+
+
+def abort_request(request_id: str) -> tuple[str, dict[str, Any]]:
+    return "/inference/v1/abort_requests", {"request_ids": [f"cmpl-{request_id}-0"]}
+
+
+def parse_counters(text: str, at: float) -> Counters:
+    """Read the token counters and the load out of a metrics page, summed over the engine's own parts.
+
+    Raises: MetricsMalformed when a token counter is missing or is not a whole number; the gauges only inform.
+    """
+    values: dict[str, list[float]] = {}
+    for name, value in _series(text):
+        values.setdefault(name, []).append(value)
+    return Counters(
+        prompt_tokens=_count(values, "vllm:prompt_tokens_total"),
+        generation_tokens=_count(values, "vllm:generation_tokens_total"),
+        running=int(_gauge(values, "vllm:num_requests_running")),
+        waiting=int(_gauge(values, "vllm:num_requests_waiting")),
+        kv_usage=max([value for value in values.get("vllm:kv_cache_usage_perc", []) if math.isfinite(value)] or [0.0]),
+        at=at,
+    )
+
+
+def _device_flags(spec: EngineSpec) -> list[str]:
+    if _kind(spec) == "cpu":
+        return ["--enforce-eager", "--dtype", "bfloat16"]
+    asked_for = any(flag.startswith(("--tensor-parallel-size", "--data-parallel-size")) for flag in spec.flags)
+    return [] if asked_for else ["--tensor-parallel-size", str(len(spec.devices))]
+
+
+def _device_environment(spec: EngineSpec) -> dict[str, str]:
+    if _kind(spec) == "cpu":
+        cores = sorted(core for device in spec.devices for core in device.cores)
+        return {
+            # left to itself each engine binds the same cores, and they fight over them
+            "VLLM_CPU_OMP_THREADS_BIND": ",".join(str(core) for core in cores),
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+    return {"CUDA_VISIBLE_DEVICES": ",".join(device.id.partition(":")[2] for device in spec.devices)}
+
+
+def _kind(spec: EngineSpec) -> str:
+    kinds = {device.kind for device in spec.devices}
+    if len(kinds) != 1 or not kinds <= {"cpu", "nvidia"}:
+        raise SpecRefused(f"vLLM is run on devices of one kind, cpu or nvidia, not on {sorted(kinds) or 'none'}")
+    return kinds.pop()
+
+
+def _checked(flags: tuple[str, ...]) -> tuple[str, ...]:
+    taken = sorted(OWN_FLAGS & {flag.partition("=")[0].replace("_", "-") for flag in flags})
+    if taken:
+        raise SpecRefused(f"a deployment can't set {', '.join(taken)}: the pool decides that")
+    return flags
+
+
+def _series(text: str) -> Iterator[tuple[str, float]]:
+    for line in text.splitlines():
+        match = _SERIES.match(line) if line.startswith("vllm:") else None
+        if match is None:
+            continue
+        try:
+            yield match["name"], float(match["value"])
+        except ValueError as error:
+            raise MetricsMalformed(f"not a metrics line: {line[:200]!r}") from error
+
+
+def _count(values: dict[str, list[float]], name: str) -> int:
+    if name not in values:
+        raise MetricsMalformed(f"the metrics lack {name}")
+    total = math.fsum(values[name])
+    if not math.isfinite(total) or total < 0 or total != int(total):
+        raise MetricsMalformed(f"{name} is {total}, not a count")
+    return int(total)
+
+
+def _gauge(values: dict[str, list[float]], name: str) -> float:
+    return math.fsum(value for value in values.get(name, []) if math.isfinite(value) and value >= 0)

@@ -1,0 +1,1 @@
+"""The data plane: one origin for everything, engines behind it, every token metered."""

@@ -1,0 +1,93 @@
+"""Decides whether a request may go to an engine, and as what: fields sorted, model resolved, context limit kept.
+
+Everything here ends in an `Admitted` or in an `ApiError`. Limits in time (rates, budgets) are a stage of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from inference.gateway import body as bodies
+from inference.gateway import errors, metrics, render
+from inference.gateway.directory import Directory, Key, Model
+from inference.gateway.fields import check_messages, sort_fields
+from inference.gateway.tokens import TokenCounter, max_prompt_tokens, template_tokens
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A request that an engine may have. `body` is what is forwarded, before render's own fields."""
+
+    endpoint: str
+    key: Key
+    model: Model
+    body: dict[str, Any]
+    stream: bool
+    wants_usage: bool
+    num_prompts: int
+    num_sequences: int
+
+
+async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, counter: TokenCounter) -> Admitted:
+    """Check one request of a known key.
+
+    Raises: ApiError.
+    """
+    received = bodies.parse(raw)
+    bodies.check(received, endpoint)
+    fields, dropped = sort_fields(received, endpoint)
+    if endpoint == "chat":
+        check_messages(fields.get("messages"))
+    model = resolve(fields["model"], key, directory)
+    render.apply_suffix(fields, model)
+    await fit_context(fields, len(raw), key, model, counter)
+    for name in dropped:
+        metrics.DROPPED_FIELDS.labels(name).inc()
+    num_prompts = 1 if endpoint == "chat" else len(bodies.prompts_of(fields["prompt"]))
+    stream = bool(fields.get("stream"))
+    options = received.get("stream_options") or {}
+    return Admitted(
+        endpoint=endpoint,
+        key=key,
+        model=model,
+        body=fields,
+        stream=stream,
+        wants_usage=stream and bool(options.get("include_usage")),
+        num_prompts=num_prompts,
+        num_sequences=num_prompts * (fields.get("n") or 1),
+    )
+
+
+def resolve(name: str, key: Key, directory: Directory) -> Model:
+    """The model of a name for a key. An adapter of another tenant isn't told from an unknown name.
+
+    Raises: ApiError 404 or 403.
+    """
+    model = directory.find_model(name)
+    if model is None:
+        raise errors.model_not_found()
+    if not key.allows(name):
+        raise errors.model_not_allowed()
+    return model
+
+
+async def fit_context(fields: dict[str, Any], body_bytes: int, key: Key, model: Model, counter: TokenCounter) -> None:
+    """Keep prompt and answer within the limit of plan and model, and write max_tokens where the client sent none.
+
+    Raises: ApiError 400 context_length_exceeded.
+    """
+    limit = min(key.max_context_tokens, model.max_model_len)
+    param = "messages" if "messages" in fields else "prompt"
+    in_chat = fields.pop("max_completion_tokens", None)
+    asked: int | None = in_chat if in_chat is not None else fields.get("max_tokens")
+    if asked is not None and asked >= limit:
+        raise errors.context_too_long(limit, "at least 1", asked, "max_tokens")
+    wanted = key.default_max_tokens if asked is None else asked
+    longest = max_prompt_tokens(fields, body_bytes)
+    if longest + template_tokens(fields) + wanted > limit:
+        longest = await counter.longest_prompt(model.path, fields)
+        if longest + max(asked or 0, 1) > limit:
+            raise errors.context_too_long(limit, str(longest), asked or 0, param)
+        wanted = wanted if asked is not None else min(wanted, limit - longest - template_tokens(fields))
+    fields["max_tokens"] = max(wanted, 1) if asked is None else asked

@@ -1,0 +1,121 @@
+"""Keeps the directory fresh: loads the SQL views, listens for changes, polls the generation, reconnects with back-off.
+
+Only the database side is here; what the snapshot means is `directory`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from inference.gateway import metrics
+from inference.gateway.directory import Directory, Key, Model, Replica, Snapshot
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "coderack_directory"
+POLL_S = 5.0
+ANSWER_S = 5.0  # a database that takes longer to answer is treated as gone
+MAX_BACKOFF_S = 2.0
+
+KEYS_SQL = (
+    "SELECT digest, key_id::text, tenant_id::text, max_context_tokens, default_max_tokens, allowed_models,"
+    " extract(epoch FROM expires_at)::float8 FROM gateway_keys"
+)
+MODELS_SQL = "SELECT name, owned_by, created, max_model_len, path, fim FROM gateway_models"
+REPLICAS_SQL = "SELECT replica_id::text, life_id::text, model, socket FROM gateway_replicas ORDER BY replica_id"
+GENERATION_SQL = "SELECT value FROM gateway_generation"
+
+Connection = psycopg.AsyncConnection[TupleRow]
+
+
+class DirectoryFeed:
+    """One task that owns one database connection and replaces the directory's snapshot."""
+
+    def __init__(self, dsn: str, directory: Directory) -> None:
+        self._dsn = dsn
+        self._directory = directory
+        self.loaded = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow the database until cancelled."""
+        failures = 0
+        while True:
+            try:
+                await self._follow()
+            except (psycopg.Error, OSError, TimeoutError) as error:
+                log.warning("directory: database away (%s), serving from memory", type(error).__name__)
+            failures = 0 if self._connected else failures + 1
+            metrics.DIRECTORY_RECONNECTS.inc()
+            await asyncio.sleep(min(MAX_BACKOFF_S, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1))  # noqa: S311
+
+    async def _follow(self) -> None:
+        self._connected = False
+        connection = await psycopg.AsyncConnection.connect(
+            self._dsn, autocommit=True, connect_timeout=5, application_name="coderack-gateway"
+        )
+        async with connection:
+            await _within(connection.execute(f"LISTEN {CHANNEL}"))
+            await self._load(connection)
+            self._connected = True
+            while True:
+                changed = await _wait_for_change(connection)
+                if changed or await self._generation(connection) != self._directory.snapshot.generation:
+                    await self._load(connection)
+
+    async def _generation(self, connection: Connection) -> int:
+        row = await (await _within(connection.execute(GENERATION_SQL))).fetchone()
+        return int(row[0]) if row else 0
+
+    async def _load(self, connection: Connection) -> None:
+        self._directory.snapshot = await _within(load_snapshot(connection))
+        self.loaded.set()
+        metrics.DIRECTORY_LOADS.inc()
+
+
+async def _within(awaitable: Any) -> Any:
+    """An answer from a database that hangs must not be waited for: the connection is given up instead."""
+    return await asyncio.wait_for(awaitable, ANSWER_S)
+
+
+async def _wait_for_change(connection: Connection) -> bool:
+    """True at the first notification, False when `POLL_S` passed without one."""
+    changed = False
+    async for _ in connection.notifies(timeout=POLL_S, stop_after=1):
+        changed = True
+    return changed
+
+
+async def load_snapshot(connection: Connection) -> Snapshot:
+    """Read all views in one transaction, so that they agree with each other."""
+    async with connection.transaction():
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        generation = await (await connection.execute(GENERATION_SQL)).fetchone()
+        keys = await (await connection.execute(KEYS_SQL)).fetchall()
+        models = await (await connection.execute(MODELS_SQL)).fetchall()
+        replicas = await (await connection.execute(REPLICAS_SQL)).fetchall()
+    return Snapshot(
+        generation=int(generation[0]) if generation else 0,
+        keys={row[0]: _key(row) for row in keys},
+        models={row[0]: Model(row[0], row[1], int(row[2]), row[3], Path(row[4]), row[5]) for row in models},
+        replicas=_by_model(Replica(*row) for row in replicas),
+    )
+
+
+def _key(row: TupleRow) -> Key:
+    allowed = None if row[5] is None else frozenset(row[5])
+    return Key(row[1], row[2], row[3], row[4], allowed, row[6])
+
+
+def _by_model(replicas: Iterable[Replica]) -> dict[str, tuple[Replica, ...]]:
+    grouped: dict[str, tuple[Replica, ...]] = {}
+    for replica in replicas:
+        grouped[replica.model] = (*grouped.get(replica.model, ()), replica)
+    return grouped

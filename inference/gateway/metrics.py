@@ -1,0 +1,41 @@
+"""The data plane's counters, shared by all workers through prometheus_client's files. Labels are bounded; no tenant in any.
+
+`PROMETHEUS_MULTIPROC_DIR` must be set before this module is imported; `prepare` empties the directory at the master's start.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+REQUESTS = Counter("coderack_gateway_requests", "Ended requests to engines.", ["endpoint", "model", "status"])
+TOKENS = Counter("coderack_gateway_tokens", "Tokens settled.", ["model", "direction"])
+REFUSALS = Counter("coderack_gateway_refusals", "Requests refused before an engine saw them.", ["code"])
+DROPPED_FIELDS = Counter("coderack_gateway_dropped_fields", "Request fields accepted and not forwarded.", ["field"])
+INEXACT = Counter("coderack_gateway_inexact", "Requests settled by a lower bound.", ["model"])
+RETRIES = Counter("coderack_gateway_retries", "Requests tried on a second replica.", ["model"])
+IN_FLIGHT = Gauge("coderack_gateway_in_flight", "Requests at engines.", ["model"], multiprocess_mode="livesum")
+TTFT = Histogram(
+    "coderack_gateway_ttft_seconds",
+    "Time from the end of the request's body to the engine's first event.",
+    ["model"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30),
+)
+DIRECTORY_LOADS = Counter("coderack_gateway_directory_loads", "Loads of the directory from the database.")
+DIRECTORY_RECONNECTS = Counter("coderack_gateway_directory_reconnects", "Lost or refused database connections.")
+
+
+def prepare(directory: Path) -> None:
+    """Make the directory and remove what an earlier master left; called before the workers start."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for stale in directory.glob("*.db"):
+        stale.unlink()
+
+
+def render() -> bytes:
+    """All workers' figures in Prometheus' text format."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

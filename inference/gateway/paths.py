@@ -1,0 +1,82 @@
+"""Which request goes where: one exact table, compared with the raw path. Nothing is decoded or normalised towards an engine."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import unquote
+
+
+class Kind(Enum):
+    """Who answers a request."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    MODELS = "models"
+    MODEL = "model"
+    EMBEDDINGS = "embeddings"
+    HEALTH = "health"
+    METRICS = "metrics"
+    CONSOLE = "console"
+    NOWHERE = "nowhere"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where one request goes; `name` is the model id of `/v1/models/{id}`."""
+
+    kind: Kind
+    name: str = ""
+
+    @property
+    def is_api(self) -> bool:
+        """Whether the refusals of this address are API errors."""
+        return self.kind is not Kind.CONSOLE
+
+
+_EXACT: dict[bytes, Kind] = {
+    b"/v1/chat/completions": Kind.CHAT,
+    b"/chat/completions": Kind.CHAT,
+    b"/v1/completions": Kind.COMPLETIONS,
+    b"/completions": Kind.COMPLETIONS,
+    b"/beta/completions": Kind.COMPLETIONS,
+    b"/v1/beta/completions": Kind.COMPLETIONS,
+    b"/v1/models": Kind.MODELS,
+    b"/models": Kind.MODELS,
+    b"/v1/embeddings": Kind.EMBEDDINGS,
+    b"/embeddings": Kind.EMBEDDINGS,
+    b"/healthz": Kind.HEALTH,
+    b"/metrics": Kind.METRICS,
+}
+
+METHODS: dict[Kind, bytes] = {
+    Kind.CHAT: b"POST",
+    Kind.COMPLETIONS: b"POST",
+    Kind.EMBEDDINGS: b"POST",
+    Kind.MODELS: b"GET",
+    Kind.MODEL: b"GET",
+    Kind.HEALTH: b"GET",
+    Kind.METRICS: b"GET",
+}
+
+ENGINE_PATHS: dict[Kind, bytes] = {Kind.CHAT: b"/v1/chat/completions", Kind.COMPLETIONS: b"/v1/completions"}
+
+_MODEL_PREFIXES = (b"/v1/models/", b"/models/")
+# Dot segments (also encoded), empty segments and backslashes mean different things to different servers: nobody gets them.
+_TRICK = re.compile(rb"//|\\|(?:^|/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)|%5c|%00", re.IGNORECASE)
+
+
+def classify(raw_target: bytes) -> Target:
+    """Decide by the path of a request line's target; its query plays no part."""
+    path = raw_target.partition(b"?")[0]
+    if not path.startswith(b"/") or _TRICK.search(path):
+        return Target(Kind.NOWHERE)
+    bare = path[:-1] if path.endswith(b"/") and path != b"/" else path
+    kind = _EXACT.get(bare)
+    if kind is not None:
+        return Target(kind)
+    for prefix in _MODEL_PREFIXES:
+        if bare.startswith(prefix):
+            return Target(Kind.MODEL, unquote(bare[len(prefix) :].decode("latin-1")))
+    return Target(Kind.CONSOLE)

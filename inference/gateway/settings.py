@@ -1,0 +1,31 @@
+"""What a gateway process is told at its start. The appliance fills this in; nothing here reads the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """Durations are in seconds, sizes in bytes."""
+
+    host: str
+    port: int
+    workers: int
+    console_socket: Path
+    directory_dsn: str
+    journal_dir: Path
+    salt_secret: bytes
+    prom_dir: Path
+    max_body_bytes: int = 4 * 1024 * 1024
+    queue_wait_s: float = 30.0
+    backlog: int = 4096
+    head_timeout_s: float = 30.0  # for a whole request head, and for a body's next byte
+    body_timeout_s: float = 300.0  # for a whole body that an engine is to get
+    idle_timeout_s: float = 75.0  # between two requests of one connection
+    stall_timeout_s: float = 120.0  # a client that takes nothing of its answer
+    comment_after_s: float = 10.0  # a waiting stream gets its header and comments from here on
+    engine_silence_s: float = 600.0  # a started stream without a byte from its engine
+    abort_wait_s: float = 2.0  # how long an aborted request's true usage is waited for
+    max_answer_bytes: int = 64 * 1024 * 1024

@@ -1,0 +1,86 @@
+"""Counts a request's tokens with its model's own tokenizer, in threads, for those requests whose bytes don't settle the matter.
+
+Chat is counted without its template: a lower bound, so that nobody is refused wrongly (the engine has the last word).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from inference.gateway.body import prompts_of
+
+# What a chat template adds, at most, in the templates of the catalog: room kept free when max_tokens is filled in.
+TEMPLATE_TOKENS = 64
+TEMPLATE_TOKENS_PER_MESSAGE = 8
+
+
+class TokenCounter:
+    """Tokenizers by model directory, loaded at first use."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[Path, Tokenizer] = {}
+
+    async def longest_prompt(self, model_path: Path, body: dict[str, Any]) -> int:
+        """Tokens of the longest single prompt of a request."""
+        return max(await self._lengths(model_path, body))
+
+    async def whole_prompt(self, model_path: Path, body: dict[str, Any]) -> int:
+        """Tokens of all prompts of a request together, at least."""
+        return sum(await self._lengths(model_path, body))
+
+    async def _lengths(self, model_path: Path, body: dict[str, Any]) -> list[int]:
+        texts = chat_texts(body["messages"]) if "messages" in body else None
+        prompts = prompts_of(body["prompt"]) if texts is None else []
+        if texts is None and all(isinstance(prompt, list) for prompt in prompts):
+            return [len(prompt) for prompt in prompts]
+        return await asyncio.to_thread(self._count, model_path, texts, prompts)
+
+    def _count(self, model_path: Path, texts: list[str] | None, prompts: list[Any]) -> list[int]:
+        tokenizer = self._tokenizer(model_path)
+        if texts is not None:
+            return [sum(len(encoding) for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False))]
+        return [
+            len(prompt) if isinstance(prompt, list) else len(tokenizer.encode(prompt, add_special_tokens=True))
+            for prompt in prompts
+        ]
+
+    def _tokenizer(self, model_path: Path) -> Tokenizer:
+        tokenizer = self._loaded.get(model_path)
+        if tokenizer is None:
+            tokenizer = Tokenizer.from_file(str(model_path / "tokenizer.json"))
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
+            self._loaded[model_path] = tokenizer
+        return tokenizer
+
+
+def chat_texts(messages: list[dict[str, Any]]) -> list[str]:
+    """The texts of checked messages, in order."""
+    texts: list[str] = []
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, str):
+            texts.append(content)
+        elif content:
+            texts.extend(part if isinstance(part, str) else part.get("text") or "" for part in content)
+    return texts
+
+
+def max_prompt_tokens(body: dict[str, Any], body_bytes: int) -> int:
+    """An upper bound of the longest prompt without counting: a token has at least one byte."""
+    if "messages" in body:
+        # The raw body holds the messages and tools, each with more punctuation than its template adds.
+        return body_bytes
+    return 1 + max(len(one) if isinstance(one, list) else len(one.encode()) for one in prompts_of(body["prompt"]))
+
+
+def template_tokens(body: dict[str, Any]) -> int:
+    """Room for what the engine adds to the counted prompt."""
+    if "messages" not in body:
+        return 0
+    tools = len(str(body["tools"])) if body.get("tools") else 0
+    return TEMPLATE_TOKENS + TEMPLATE_TOKENS_PER_MESSAGE * len(body["messages"]) + tools

@@ -1,0 +1,92 @@
+"""What an engine's usage object means: the client's view of it, and what is billed and counted.
+
+vLLM counts a sequence's prompt when its first token comes out, once per sequence; its usage object names each prompt once and
+names it even where no token came. Billing follows the counters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of a request as an engine reported them, or a lower bound (`exact` False)."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    engine_prompt_tokens: int = 0
+    exact: bool = False
+
+
+def read(reported: dict[str, Any], num_prompts: int, num_sequences: int, num_started: int) -> Usage:
+    """Usage as it is billed; `num_started` of the sequences produced a token."""
+    completion = int(reported.get("completion_tokens") or 0)
+    if completion == 0 or num_started == 0:
+        return Usage(completion_tokens=completion, exact=True)
+    prompt = int(reported.get("prompt_tokens") or 0)
+    cached = min(int((reported.get("prompt_tokens_details") or {}).get("cached_tokens") or 0), prompt)
+    all_started = num_started >= num_sequences
+    # With several prompts of which some never started, the engine does not say which tokens it counted.
+    exact = all_started or num_prompts == 1
+    engine = prompt * num_sequences // num_prompts if all_started else prompt * num_started // num_sequences
+    if num_prompts == 1:
+        engine = prompt * min(num_started, num_sequences)
+    return Usage(prompt, cached, completion, engine, exact)
+
+
+def for_client(reported: dict[str, Any]) -> dict[str, Any]:
+    """The usage object with both dialects' cache figures."""
+    details = dict(reported.get("prompt_tokens_details") or {})
+    cached = int(details.get("cached_tokens") or 0)
+    prompt = int(reported.get("prompt_tokens") or 0)
+    return {
+        **reported,
+        "prompt_tokens_details": {**details, "cached_tokens": cached},
+        "prompt_cache_hit_tokens": min(cached, prompt),
+        "prompt_cache_miss_tokens": max(prompt - cached, 0),
+    }
+
+
+def rewrite_event(event: dict[str, Any]) -> bytes:
+    """The last usage event as a client that asked for it sees it."""
+    return b"data: " + _encoder.encode({**event, "usage": for_client(event["usage"])}) + b"\n\n"
+
+
+class _Answer(msgspec.Struct):
+    usage: msgspec.Raw = msgspec.Raw()
+
+
+_answer_decoder = msgspec.json.Decoder(_Answer)
+
+
+def split_answer(body: bytes) -> tuple[dict[str, Any] | None, bytes]:
+    """The usage object of a whole answer, and the answer with the client's view of it in its place."""
+    try:
+        raw = bytes(_answer_decoder.decode(body).usage)
+        reported = _decoder.decode(raw) if raw else None
+    except msgspec.DecodeError:
+        return None, body
+    if not isinstance(reported, dict):
+        return None, body
+    # Inside strings quotes are escaped, so this text can only be the key itself; the last one is the top level's.
+    before, _, after = body.rpartition(b'"usage":' + raw)
+    return reported, before + b'"usage":' + _encoder.encode(for_client(reported)) + after
+
+
+def count_started(body: bytes) -> int:
+    """How many choices of a whole answer hold something; for answers that were cut short by an abort."""
+    choices = _decoder.decode(body).get("choices") or []
+    return sum(1 for choice in choices if choice.get("finish_reason") != "abort" or _has_content(choice))
+
+
+def _has_content(choice: dict[str, Any]) -> bool:
+    message = choice.get("message") or {}
+    return bool(choice.get("text") or any(message.get(name) for name in ("content", "reasoning", "tool_calls")))

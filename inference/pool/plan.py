@@ -1,0 +1,179 @@
+"""What has to happen next so that the replicas become what is desired: values in, actions out.
+
+A replica owns its devices from its creation until it is deleted, and no device gets a second owner. A replica for which
+devices are missing is kept as a failed row without devices, whose reason shows the arithmetic. Applying the actions and
+planning again ends with no actions: nothing here depends on anything but the arguments. Which engine runs, how it is
+started and when it has drained is for the supervisor.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from inference.devices.info import DeviceInfo, device_order
+from inference.pool.states import ReplicaState
+from inference.pool.store import DesiredDeployment, ReplicaRow
+
+
+@dataclass(frozen=True)
+class Create:
+    deployment_id: str
+    index: int
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Start:
+    replica_id: str
+    deployment_id: str
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Send it nothing new, let its requests end, then end it."""
+
+    replica_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End it at once: it serves nobody yet."""
+
+    replica_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class MarkFailed:
+    replica_id: str
+    from_state: ReplicaState
+    reason: str
+
+
+@dataclass(frozen=True)
+class Delete:
+    replica_id: str
+
+
+Action = Create | Start | Drain | Stop | MarkFailed | Delete
+Slot = tuple[str, int]  # deployment id, index
+Share = tuple[str, ...] | str  # the devices a slot gets, or the reason why it gets none
+
+_S = ReplicaState
+
+
+def plan(
+    desired: Iterable[DesiredDeployment], devices: Iterable[DeviceInfo], replicas: Iterable[ReplicaRow], now: float
+) -> list[Action]:
+    """The next actions, for each replica at most one. `now` is in unix seconds, as is `next_start_at`."""
+    wanted = {(d.id, index): d for d in desired if d.running for index in range(d.replicas)}
+    inventory = {device.id: device for device in sorted(devices, key=lambda device: device_order(device.id))}
+    rows = sorted(replicas, key=lambda row: (row.life is None, row.deployment_id, row.index, row.id))
+    placed, surplus = _sort_out(rows, wanted, inventory)
+    shares = _share_out(wanted, inventory, placed, surplus)
+    actions: list[Action] = []
+    for row, reason in surplus:
+        actions += _retire(row, reason)
+    for slot, row in placed.items():
+        actions += _keep(row, wanted[slot], now) if row.devices else _reconsider(row, shares[slot])
+    for slot in wanted:
+        if slot not in placed:
+            share = shares[slot]
+            actions.append(Create(slot[0], slot[1], () if isinstance(share, str) else share))
+    return actions
+
+
+def _sort_out(
+    rows: list[ReplicaRow], wanted: dict[Slot, DesiredDeployment], inventory: dict[str, DeviceInfo]
+) -> tuple[dict[Slot, ReplicaRow], list[tuple[ReplicaRow, str]]]:
+    """The rows that fill a wanted slot, and the others with the reason why they have to go."""
+    placed: dict[Slot, ReplicaRow] = {}
+    surplus: list[tuple[ReplicaRow, str]] = []
+    owned: set[str] = set()
+    for row in rows:
+        slot = (row.deployment_id, row.index)
+        reason = _misfit(row, wanted.get(slot), inventory, owned)
+        if not reason and slot in placed:
+            reason = "a second row for the same replica"
+        if reason:
+            surplus.append((row, reason))
+        else:
+            placed[slot] = row
+            owned |= set(row.devices)
+    return placed, surplus
+
+
+def _misfit(
+    row: ReplicaRow, deployment: DesiredDeployment | None, inventory: dict[str, DeviceInfo], owned: set[str]
+) -> str:
+    if deployment is None:
+        return "not wanted any more"
+    if not row.devices:
+        return ""
+    if len(row.devices) != deployment.devices_each:
+        return f"has {len(row.devices)} devices, {deployment.devices_each} are wanted"
+    for device_id in row.devices:
+        device = inventory.get(device_id)
+        if device is None:
+            return f"device {device_id} is gone"
+        if not device.healthy:
+            return f"device {device_id} is not healthy: {device.reason}"
+        if device_id in owned:
+            return f"device {device_id} belongs to another replica"
+    return ""
+
+
+def _share_out(
+    wanted: dict[Slot, DesiredDeployment],
+    inventory: dict[str, DeviceInfo],
+    placed: dict[Slot, ReplicaRow],
+    surplus: list[tuple[ReplicaRow, str]],
+) -> dict[Slot, Share]:
+    """Give free devices to the slots that have none, in the order of the deployments, lowest numbers first."""
+    held = {device for row in [*placed.values(), *(row for row, _ in surplus)] for device in row.devices}
+    free = [d.id for d in inventory.values() if d.healthy and d.id not in held]
+    shares: dict[Slot, Share] = {}
+    for slot, deployment in wanted.items():
+        if slot in placed and placed[slot].devices:
+            continue
+        if deployment.devices_each <= len(free):
+            shares[slot] = tuple(free[: deployment.devices_each])
+            free = free[deployment.devices_each :]
+        else:
+            shares[slot] = _shortage(deployment.devices_each, inventory, held, len(free))
+    return shares
+
+
+def _shortage(needed: int, inventory: dict[str, DeviceInfo], held: set[str], free: int) -> str:
+    unhealthy = sum(not device.healthy for device in inventory.values())
+    in_use = sum(device.healthy and device.id in held for device in inventory.values())
+    promised = len(inventory) - unhealthy - in_use - free
+    parts = [f"{in_use} in use", f"{promised} about to be used", f"{unhealthy} not healthy", f"{free} free"]
+    return f"not enough devices: it needs {needed}; of this machine's {len(inventory)}, {', '.join(parts)}"
+
+
+def _retire(row: ReplicaRow, reason: str) -> Iterator[Action]:
+    if row.state is _S.READY:
+        yield Drain(row.id, reason)
+    elif row.life is not None:
+        if row.state is not _S.DRAINING:  # draining already has its end before it
+            yield Stop(row.id, reason)
+    else:
+        yield Delete(row.id)
+
+
+def _keep(row: ReplicaRow, deployment: DesiredDeployment, now: float) -> Iterator[Action]:
+    # starting without a life: the supervisor died between the two
+    idle = row.state in {_S.STOPPED, _S.FAILED, _S.STARTING} and row.life is None
+    if idle and (row.next_start_at is None or row.next_start_at <= now):
+        yield Start(row.id, deployment.id)
+
+
+def _reconsider(row: ReplicaRow, share: Share) -> Iterator[Action]:
+    """A row without devices: it makes way once there are some, else it says why there are none."""
+    if not isinstance(share, str):
+        yield Delete(row.id)
+    elif row.state is not _S.FAILED:
+        yield MarkFailed(row.id, row.state, share)
+    elif row.reason != share:
+        yield Delete(row.id)  # a failed row keeps its reason; a new row gets today's

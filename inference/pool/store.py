@@ -1,0 +1,105 @@
+"""What the pool keeps outside itself: the rows it reads and writes, as plain values and one protocol.
+
+The control plane implements `Store` on its database. Every call is synchronous and may come from any of the pool's
+threads. A call may fail while the database is away: the pool logs that, goes on serving and tries again.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from inference.devices.info import DeviceInfo
+from inference.engines.spec import Counters
+from inference.pool.states import ReplicaState
+
+__all__ = ["Counters", "DesiredDeployment", "DeviceInfo", "Life", "ReplicaRow", "Store"]
+
+
+@dataclass(frozen=True)
+class DesiredDeployment:
+    """A deployment as somebody wants it; `model` is the public name, `running` False wants none of its replicas."""
+
+    id: str
+    name: str
+    model: str
+    model_path: Path
+    model_digest: str
+    preset: str
+    slot_python: Path
+    replicas: int
+    devices_each: int
+    flags: tuple[str, ...]
+    max_model_len: int
+    running: bool
+
+
+@dataclass(frozen=True)
+class Life:
+    """One engine process, from its start to its end. Pid and start (clock ticks since boot) name it unmistakably."""
+
+    id: str
+    pid: int
+    pid_started: int
+    socket: Path
+    log: Path
+    started_at: float
+
+
+@dataclass(frozen=True)
+class ReplicaRow:
+    """A replica and the devices it owns, from its creation until it is deleted; `restarts` counts failures in a row."""
+
+    id: str
+    deployment_id: str
+    index: int
+    state: ReplicaState
+    reason: str
+    devices: tuple[str, ...]
+    life: Life | None
+    restarts: int
+    next_start_at: float | None
+
+
+class Store(Protocol):
+    def desired(self) -> list[DesiredDeployment]: ...
+
+    def replicas(self) -> list[ReplicaRow]: ...
+
+    def save_devices(self, devices: list[DeviceInfo]) -> None: ...
+
+    def create_replica(self, deployment_id: str, index: int, devices: tuple[str, ...]) -> ReplicaRow:
+        """A new replica, stopped."""
+        ...
+
+    def move(self, replica_id: str, from_state: ReplicaState, to_state: ReplicaState, reason: str = "") -> bool:
+        """Compare-and-set; False when the replica is gone or in another state. The reason replaces the old one."""
+        ...
+
+    def begin_life(self, replica_id: str, life: Life) -> None: ...
+
+    def end_life(self, life_id: str, reason: str, counters: Counters | None) -> None:
+        """The replica has no life any more; None keeps the counters saved last. A second call changes nothing."""
+        ...
+
+    def save_counters(self, life_id: str, counters: Counters) -> None: ...
+
+    def set_backoff(self, replica_id: str, restarts: int, next_start_at: float | None) -> None: ...
+
+    def delete_replica(self, replica_id: str) -> None: ...
+
+    def stop_requested(self) -> bool:
+        """Whether the whole appliance is to stop."""
+        ...
+
+    def record_sample(
+        self,
+        deployment: str,
+        input_tps: float,
+        output_tps: float,
+        running: int,
+        waiting: int,
+        kv_usage: float,
+        at: float,
+    ) -> None:
+        """Throughput and load of a deployment (by id) over the last moments."""
+        ...

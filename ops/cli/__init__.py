@@ -1,0 +1,1 @@
+"""The coderack command: one module per group of commands."""

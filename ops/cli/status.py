@@ -1,0 +1,41 @@
+"""`coderack status`: what runs, from the runner's lock and the database."""
+
+from __future__ import annotations
+
+import typer
+
+from appliance.env import load
+from ops.cli.database import rows
+from ops.cli.printing import Exit, out, show_json, show_rows
+from ops.cli.tenants import AsJson
+from ops.runner.runner import runner_pid
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show whether the appliance runs, and its replicas."""
+    env = load()
+    pid = runner_pid(env.run_dir)
+    if pid is None and env.database_url is None:
+        show_json({"running": False, "replicas": []}) if as_json else out.print("not running; `make start` starts it")
+        raise typer.Exit(int(Exit.NOT_RUNNING))
+    with rows():
+        from appliance.fleet.models import Replica  # noqa: PLC0415 - after Django's setup
+
+        found = [
+            {
+                "model": r.deployment.model.name,
+                "index": r.index,
+                "state": r.state,
+                "since": r.state_since,
+                "devices": ",".join(r.devices),
+                "pid": r.life.pid if r.life else None,
+                "restarts": r.restarts,
+                "reason": r.reason or None,
+            }
+            for r in Replica.objects.select_related("deployment__model", "life")
+        ]
+    if as_json:
+        show_json({"running": pid is not None, "pid": pid, "base_url": f"{env.base_url}/v1", "replicas": found})
+        return
+    out.print(f"running (pid {pid}), {env.base_url}/v1" if pid else "no runner here; the database answers", markup=False)
+    show_rows(found, False, "No replicas yet.")

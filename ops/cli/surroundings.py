@@ -1,0 +1,60 @@
+"""Checks before anything starts: directories, the port, disk space. Each message says what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import stat
+
+from appliance.env import Env
+from ops.runner.errors import RunnerError
+
+DATA_FREE_BYTES = 1 << 30
+
+
+def prepare_directories(env: Env) -> None:
+    """Make the data, cache and run directories.
+
+    Raises: RunnerError where one can't be made or belongs to somebody else.
+    """
+    for path in (env.data_dir, env.cache_dir, env.log_dir, env.journal_dir):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunnerError(f"{path} can't be made: {error.strerror}; set CODERACK_DATA_DIR or CODERACK_CACHE_DIR") from None
+    try:
+        env.run_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+        facts = env.run_dir.lstat()
+    except OSError as error:
+        raise RunnerError(f"{env.run_dir} can't be made: {error.strerror}; set CODERACK_RUN_DIR") from None
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
+        raise RunnerError(f"{env.run_dir} belongs to somebody else: remove it or set CODERACK_RUN_DIR")
+    env.run_dir.chmod(0o711)  # the embedded PostgreSQL's user walks through it to its own socket
+    (env.run_dir / "replicas").mkdir(mode=0o700, exist_ok=True)
+
+
+def require_port(env: Env) -> None:
+    """Raises: RunnerError when the gateway's port can't be bound."""
+    family = socket.AF_INET6 if ":" in env.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((env.host, env.port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise RunnerError(
+                    f"port {env.port} on {env.host} is in use; choose another: CODERACK_PORT=8090 make up"
+                ) from None
+            raise RunnerError(f"{env.host}:{env.port} can't be bound: {error.strerror}; see CODERACK_HOST, CODERACK_PORT") from None
+
+
+def require_space(env: Env) -> None:
+    """Raises: RunnerError when the data directory's disk is nearly full."""
+    free = shutil.disk_usage(env.data_dir).free
+    if free < DATA_FREE_BYTES:
+        raise RunnerError(
+            f"{env.data_dir} has {free / 2**30:.1f} GiB free and the appliance needs at least {DATA_FREE_BYTES / 2**30:.0f}; "
+            "free some space or set CODERACK_DATA_DIR to another disk"
+        )

@@ -1,0 +1,128 @@
+"""`coderack up`: the whole appliance under one runner, from nothing to a streamed answer, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from appliance.env import Env, EnvError, load
+from ops.cli import ready
+from ops.cli.first_steps import Start, begin_database, set_up
+from ops.cli.printing import Exit, fail, out
+from ops.cli.specs import POOL_STOP_S, control_plane_specs, postgres_spec, redis_spec
+from ops.cli.surroundings import prepare_directories, require_port, require_space
+from ops.embedded import postgres
+from ops.embedded.errors import EmbeddedError
+from ops.models.errors import ModelError
+from ops.runner.errors import AlreadyRunning, RunnerError
+from ops.runner.runner import Runner, end_leftovers
+from ops.runner.sweep import end_engines
+from ops.slots.errors import SlotError
+
+ENGINE_READY_S = 420.0
+KNOWN_FAULTS = (RunnerError, EmbeddedError, SlotError, ModelError, EnvError)
+Report = Callable[[str], None]
+
+
+def up(
+    give_up: Annotated[bool, typer.Option("--give-up", help="End everything when no streamed answer comes.")] = False,
+) -> None:
+    """Set up what is missing, start everything, print how to use it, keep it running until Ctrl-C."""
+    report = _reporter()
+    try:
+        env = load()
+        prepare_directories(env)
+        runner = Runner(env.run_dir, report)
+    except AlreadyRunning as error:
+        raise fail(str(error), Exit.ALREADY_RUNNING) from None
+    except KNOWN_FAULTS as error:
+        raise fail(str(error)) from None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: runner.request_stop())
+    try:
+        _run(env, runner, report, give_up)
+    except KNOWN_FAULTS as error:
+        if not runner.stop_requested:
+            raise fail(str(error)) from None
+    finally:
+        _stop(env, runner, report)
+
+
+def _run(env: Env, runner: Runner, report: Report, give_up: bool) -> None:
+    for name in end_leftovers(env.run_dir):
+        report(f"ended {name}, left over from a runner that was killed")
+    (env.run_dir / "stopping").unlink(missing_ok=True)
+    env.ready_file.unlink(missing_ok=True)
+    require_port(env)
+    require_space(env)
+
+    installed = set_up(env, report)
+    _start_servers(env, runner, report)
+    report("preparing the database")
+    start = begin_database(env, installed)
+    for spec in control_plane_specs(env):
+        report(f"starting the {spec.name}")
+        runner.start(spec)
+    try:
+        _first_answer(env, runner, report, start)
+    except RunnerError as error:
+        if give_up or runner.stop_requested:
+            raise
+        out.print(f"\n{error}\n\nThe rest keeps running: the console is at {env.base_url}\n", markup=False, style="red")
+    while not runner.stop_requested:
+        runner.watch()
+        time.sleep(0.2)
+
+
+def _start_servers(env: Env, runner: Runner, report: Report) -> None:
+    if env.database_url is None:
+        cluster = postgres.place(env.data_dir, env.postgres_dir)
+        postgres.prepare(cluster)
+        report(f"starting PostgreSQL ({cluster.data_dir})")
+        runner.start(postgres_spec(env, cluster))
+    if env.redis_url is None:
+        report("starting Redis")
+        runner.start(redis_spec(env))
+
+
+def _first_answer(env: Env, runner: Runner, report: Report, start: Start) -> None:
+    def waiting() -> bool:
+        runner.watch()
+        return not runner.stop_requested
+
+    models = [start.model] if start.model else []
+    if start.model and start.login:
+        ready.wait_for_replica(start.model, ENGINE_READY_S, waiting, report)
+        report("sending the first request")
+        report(f"the answer begins: {ready.streamed_answer(env, start.login.api_key, start.model)!r}")
+    values = ready.facts(env, start.login, models)
+    ready.write_facts(env, values)
+    out.print(ready.announcement(values), markup=False)
+
+
+def _stop(env: Env, runner: Runner, report: Report) -> None:
+    """Stop taking requests, let the pool drain and end the engines, then end everything in reverse order."""
+    report("stopping")
+    env.ready_file.unlink(missing_ok=True)
+    (env.run_dir / "stopping").touch()
+    runner.end("gateway")
+    runner.wait_for_end("pool", POOL_STOP_S)
+    runner.stop_all()
+    if end_engines(env.run_dir):
+        report("ended engines that did not stop by themselves")
+    (env.run_dir / "stopping").unlink(missing_ok=True)
+    runner.close()
+    report("stopped")
+
+
+def _reporter() -> Report:
+    begin = time.monotonic()
+
+    def report(line: str) -> None:
+        out.print(f"[{time.monotonic() - begin:6.1f} s] {line}", markup=False)
+
+    return report

