@@ -7,15 +7,14 @@ in the data directory, because the database keeps only their digests.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from django.db import transaction
 
 from appliance.fleet.models import Deployment
+from appliance.login import FirstLogin, read_login, write_private
 from appliance.registry.models import EngineSlot, ModelVersion
 from appliance.tenants.keys import mint, revoke
 from appliance.tenants.models import SYSTEM_TENANT, ApiKey, Membership, Plan, Tenant, User
@@ -23,15 +22,6 @@ from appliance.tenants.models import SYSTEM_TENANT, ApiKey, Membership, Plan, Te
 DEFAULT_PLAN = "standard"
 DEMO_TENANT = "demo"
 OPERATOR = "operator"
-
-
-@dataclass(frozen=True)
-class FirstLogin:
-    """What the first user needs: shown at start, kept beside the data."""
-
-    operator: str
-    password: str
-    api_key: str
 
 
 def ensure_base() -> Plan:
@@ -45,7 +35,7 @@ def ensure_base() -> Plan:
 def ensure_first_login(path: Path) -> FirstLogin:
     """The operator and the demo tenant's key; what the file says and the database no longer knows is made anew."""
     plan = ensure_base()
-    known = _read(path)
+    known = read_login(path)
     tenant, _ = Tenant.objects.get_or_create(id=DEMO_TENANT, defaults={"name": "Demo", "plan": plan})
     operator, created = User.objects.get_or_create(username=OPERATOR, defaults={"is_staff": True, "is_superuser": True})
     password = known.password if known and not created else secrets.token_urlsafe(12)
@@ -97,21 +87,3 @@ def ensure_deployment(model: ModelVersion, slot: EngineSlot, flags: tuple[str, .
         row.slot = slot
         row.save(update_fields=("slot",))
     return row
-
-
-def _read(path: Path) -> FirstLogin | None:
-    try:
-        return FirstLogin(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def write_private(path: Path, value: object) -> None:
-    """Write JSON that only its owner may read: temporary name, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -51,7 +50,7 @@ class DatabaseStore:
         """Every replica with its present life."""
         return [_row(r) for r in Replica.objects.select_related("life")]
 
-    def save_devices(self, devices: Sequence[DeviceInfo]) -> None:
+    def save_devices(self, devices: list[DeviceInfo]) -> None:
         """Replace the inventory with what was just seen."""
         now = timezone.now()
         rows = [
@@ -66,10 +65,10 @@ class DatabaseStore:
             Device.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=fields)
             Device.objects.exclude(id__in=[d.id for d in devices]).delete()
 
-    def create_replica(self, deployment_id: str, index: int, devices: Sequence[str]) -> ReplicaRow:
+    def create_replica(self, deployment_id: str, index: int, devices: tuple[str, ...]) -> ReplicaRow:
         """A new place for an engine, not yet started."""
         row = Replica.objects.create(
-            deployment_id=UUID(deployment_id), index=index, devices=list(devices), state=ReplicaState.STARTING.value
+            deployment_id=UUID(deployment_id), index=index, devices=list(devices), state=ReplicaState.STOPPED.value
         )
         return _row(row)
 
@@ -127,9 +126,12 @@ class DatabaseStore:
     def record_sample(
         self, deployment: str, input_tps: float, output_tps: float, running: int, waiting: int, kv_usage: float, at: float
     ) -> None:
-        """Keep one reading of a model's throughput; readings older than a week go."""
+        """Keep one reading of a deployment's throughput; readings older than a week go."""
+        name = Deployment.objects.filter(id=deployment).values_list("model__name", flat=True).first()
+        if name is None:
+            return  # the deployment was deleted between the reading and now
         Sample.objects.create(
-            model_name=deployment, input_tps=input_tps, output_tps=output_tps, running=running, waiting=waiting,
+            model_name=name, input_tps=input_tps, output_tps=output_tps, running=running, waiting=waiting,
             kv_usage=kv_usage, at=_utc(at),
         )  # fmt: skip
         if time.monotonic() - self._pruned_at > PRUNE_EVERY_S:

@@ -14,8 +14,8 @@ from pathlib import Path
 from django.db import transaction
 
 from appliance.ledger.models import JournalCursor, LedgerEntry
-from inference.metering.journal import CorruptLine, UsageRecord, read_records
-from inference.pool.process import is_alive
+from inference.metering.journal import Corrupt, UsageRecord, read_records
+from inference.pool.process import read_stat
 
 log = logging.getLogger("coderack.meter")
 FILE_NAME = re.compile(r"^.+-(?P<pid>\d+)-(?P<started>\d+)\.jsonl$")
@@ -54,13 +54,13 @@ def ship(path: Path) -> int:
         if offset == cursor.offset:
             return 0
         records = [row for row in rows if isinstance(row, UsageRecord)]
-        corrupt = [row for row in rows if isinstance(row, CorruptLine)]
+        corrupt = [row for row in rows if isinstance(row, Corrupt)]
         LedgerEntry.objects.bulk_create([entry(r) for r in records], ignore_conflicts=True, batch_size=500)
         cursor.offset = offset
         cursor.corrupt_lines += len(corrupt)
         cursor.save(update_fields=("offset", "corrupt_lines"))
     for line in corrupt:
-        log.error("journal %s holds a damaged line, kept in the file and not booked: %s", path.name, line)
+        log.error("journal %s holds a damaged line at byte %d; kept in the file, not booked", path.name, line.offset)
     return len(records)
 
 
@@ -80,7 +80,7 @@ def ship_all(journal_dir: Path) -> int:
 def _writer_is_gone(path: Path) -> bool:
     """Whether nobody will append any more; asked before the last read, so that no line slips in between."""
     match = FILE_NAME.match(path.name)
-    return match is not None and not is_alive(int(match["pid"]), None)
+    return match is not None and read_stat(int(match["pid"])) is None
 
 
 def _retire(path: Path) -> None:

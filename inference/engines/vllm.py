@@ -51,6 +51,7 @@ def environment(spec: EngineSpec) -> dict[str, str]:
     return inherited | {
         "PATH": f"{spec.slot_python.parent}:/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
+        "PYTHONSAFEPATH": "1",  # `-m` would put the folder it is started in before its own packages
         "PYTHONUNBUFFERED": "1",  # the last lines of a log say why an engine died
         "HOME": str(spec.home),
         "XDG_CACHE_HOME": str(spec.home / ".cache"),

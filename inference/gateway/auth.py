@@ -1,4 +1,6 @@
-"""From an Authorization header to the key it carries. Knows nothing of where keys are kept but a way to look a digest up."""
+"""From an Authorization header to the key it carries. Knows nothing of where keys are kept but a way to look a digest
+up.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The directory in memory: keys, models and ready replicas as one immutable snapshot, and how to ask it.
 
-Loading and keeping it fresh is `directory_feed`'s. A snapshot outlives the database's absence; expiry goes by the clock.
+Loading and keeping it fresh is `directory_feed`'s. A snapshot outlives the database's absence; expiry goes by the
+clock.
 """
 
 from __future__ import annotations

@@ -81,7 +81,11 @@ def invalid_key() -> ApiError:
 def model_not_allowed() -> ApiError:
     """403 for a model that exists and that the key's plan leaves out."""
     return ApiError(
-        403, "model_not_allowed", "The plan of this key does not include this model.", kind="permission_error", param="model"
+        403,
+        "model_not_allowed",
+        "The plan of this key does not include this model.",
+        kind="permission_error",
+        param="model",
     )
 
 
@@ -107,9 +111,7 @@ def too_large(limit_bytes: int) -> ApiError:
 
 def overloaded(message: str = "No replica of this model is ready. Try again shortly.") -> ApiError:
     """503 with Retry-After."""
-    return ApiError(
-        503, "overloaded", message, kind="server_error", headers=(("retry-after", str(RETRY_AFTER_S)),)
-    )
+    return ApiError(503, "overloaded", message, kind="server_error", headers=(("retry-after", str(RETRY_AFTER_S)),))
 
 
 def engine_failed() -> ApiError:

@@ -42,8 +42,8 @@ REFUSED = frozenset(
     {
         "chat_template", "chat_template_kwargs", "media_io_kwargs", "mm_processor_kwargs", "mm_payload",
         "return_mm_kwargs", "kv_transfer_params", "ec_transfer_params", "prompt_embeds", "vllm_xargs", "audio",
-        "logits_processors", "use_beam_search", "routed_experts_prompt_start", "logprob_token_ids", "return_prompt_text",
-        "return_token_offsets", "data_parallel_rank", "lora_request", "guided_decoding_backend",
+        "logits_processors", "use_beam_search", "lora_request", "routed_experts_prompt_start", "logprob_token_ids",
+        "return_prompt_text", "return_token_offsets", "data_parallel_rank", "guided_decoding_backend",
     }
 )  # fmt: skip
 

@@ -1,6 +1,8 @@
-"""The data plane's counters, shared by all workers through prometheus_client's files. Labels are bounded; no tenant in any.
+"""The data plane's counters, shared by all workers through prometheus_client's files. Labels are bounded; no tenant
+in any.
 
-`PROMETHEUS_MULTIPROC_DIR` must be set before this module is imported; `prepare` empties the directory at the master's start.
+`PROMETHEUS_MULTIPROC_DIR` must be set before this module is imported; `prepare` empties the directory at the master's
+start.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 REQUESTS = Counter("coderack_gateway_requests", "Ended requests to engines.", ["endpoint", "model", "status"])
 TOKENS = Counter("coderack_gateway_tokens", "Tokens settled.", ["model", "direction"])
@@ -39,3 +41,8 @@ def render() -> bytes:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
+
+
+def forget(pid: int) -> None:
+    """Drop the gauges of a worker that is no more."""
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]

@@ -1,4 +1,6 @@
-"""Which request goes where: one exact table, compared with the raw path. Nothing is decoded or normalised towards an engine."""
+"""Which request goes where: one exact table, compared with the raw path. Nothing is decoded or normalised towards an
+engine.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,7 @@ METHODS: dict[Kind, bytes] = {
 ENGINE_PATHS: dict[Kind, bytes] = {Kind.CHAT: b"/v1/chat/completions", Kind.COMPLETIONS: b"/v1/completions"}
 
 _MODEL_PREFIXES = (b"/v1/models/", b"/models/")
-# Dot segments (also encoded), empty segments and backslashes mean different things to different servers: nobody gets them.
+# Dot segments (also encoded), empty segments and backslashes mean different things to different servers: refused.
 _TRICK = re.compile(rb"//|\\|(?:^|/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)|%5c|%00", re.IGNORECASE)
 
 

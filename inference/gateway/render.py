@@ -1,4 +1,6 @@
-"""What the gateway itself writes into a request: the FIM prompt, the tenant's cache salt, the wish for usage. Nothing else changes."""
+"""What the gateway itself writes into a request: the FIM prompt, the tenant's cache salt, the wish for usage. Nothing
+else changes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Counts a request's tokens with its model's own tokenizer, in threads, for those requests whose bytes don't settle the matter.
+"""Counts a request's tokens with its model's own tokenizer, in threads, for those requests whose bytes don't settle
+the matter.
 
 Chat is counted without its template: a lower bound, so that nobody is refused wrongly (the engine has the last word).
 """
@@ -6,12 +7,15 @@ Chat is counted without its template: a lower bound, so that nobody is refused w
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
 from inference.gateway.body import prompts_of
+
+log = logging.getLogger(__name__)
 
 # What a chat template adds, at most, in the templates of the catalog: room kept free when max_tokens is filled in.
 TEMPLATE_TOKENS = 64
@@ -22,7 +26,7 @@ class TokenCounter:
     """Tokenizers by model directory, loaded at first use."""
 
     def __init__(self) -> None:
-        self._loaded: dict[Path, Tokenizer] = {}
+        self._loaded: dict[Path, Tokenizer | None] = {}
 
     async def longest_prompt(self, model_path: Path, body: dict[str, Any]) -> int:
         """Tokens of the longest single prompt of a request."""
@@ -41,6 +45,9 @@ class TokenCounter:
 
     def _count(self, model_path: Path, texts: list[str] | None, prompts: list[Any]) -> list[int]:
         tokenizer = self._tokenizer(model_path)
+        if tokenizer is None:
+            # Nothing to count with: the engine, which has its own, decides alone.
+            return [0 if isinstance(prompt, str) else len(prompt) for prompt in prompts] or [0]
         if texts is not None:
             return [sum(len(encoding) for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False))]
         return [
@@ -48,14 +55,22 @@ class TokenCounter:
             for prompt in prompts
         ]
 
-    def _tokenizer(self, model_path: Path) -> Tokenizer:
-        tokenizer = self._loaded.get(model_path)
-        if tokenizer is None:
-            tokenizer = Tokenizer.from_file(str(model_path / "tokenizer.json"))
-            tokenizer.no_truncation()
-            tokenizer.no_padding()
-            self._loaded[model_path] = tokenizer
-        return tokenizer
+    def _tokenizer(self, model_path: Path) -> Tokenizer | None:
+        if model_path not in self._loaded:
+            self._loaded[model_path] = load(model_path / "tokenizer.json")
+        return self._loaded[model_path]
+
+
+def load(path: Path) -> Tokenizer | None:
+    """A tokenizer that neither cuts nor pads, or None where the file is of no use."""
+    try:
+        tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except Exception as error:  # noqa: BLE001 - the library raises plain Exception for a malformed file
+        log.error("no tokenizer at %s: %s", path, error)
+        return None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def chat_texts(messages: list[dict[str, Any]]) -> list[str]:

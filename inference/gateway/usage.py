@@ -1,7 +1,7 @@
 """What an engine's usage object means: the client's view of it, and what is billed and counted.
 
-vLLM counts a sequence's prompt when its first token comes out, once per sequence; its usage object names each prompt once and
-names it even where no token came. Billing follows the counters.
+vLLM counts a sequence's prompt when its first token comes out, once per sequence; its usage object names each prompt
+once and names it even where no token came. Billing follows the counters.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The usage journal: one checksummed line per ended request, appended by every process that spends engine tokens.
 
-A line is in the kernel's hands when `append` returns and on the disk within `SYNC_BOUND_S`. Where the disk takes nothing,
-records wait in memory and `healthy` says so, so that callers can refuse new work. Shipping lines to the ledger and deleting
-shipped files is left to the meter.
+A line is in the kernel's hands when `append` returns and on the disk within `SYNC_BOUND_S`. Where the disk takes
+nothing, records wait in memory and `healthy` says so, so that callers can refuse new work. Shipping lines to the
+ledger and deleting shipped files is left to the meter.
 """
 
 from __future__ import annotations

@@ -92,35 +92,34 @@ def _sort_out(
     owned: set[str] = set()
     for row in rows:
         slot = (row.deployment_id, row.index)
-        reason = _misfit(row, wanted.get(slot), inventory, owned)
-        if not reason and slot in placed:
+        reason = next(_misfits(row, wanted.get(slot), inventory, owned), None)
+        if reason is None and slot in placed:
             reason = "a second row for the same replica"
-        if reason:
-            surplus.append((row, reason))
-        else:
+        if reason is None:
             placed[slot] = row
-            owned |= set(row.devices)
+        else:
+            surplus.append((row, reason))
+        owned |= set(row.devices)
     return placed, surplus
 
 
-def _misfit(
+def _misfits(
     row: ReplicaRow, deployment: DesiredDeployment | None, inventory: dict[str, DeviceInfo], owned: set[str]
-) -> str:
+) -> Iterator[str]:
+    """The reasons why a row can't stay as it is. `owned`: the devices of rows that come before it."""
     if deployment is None:
-        return "not wanted any more"
-    if not row.devices:
-        return ""
-    if len(row.devices) != deployment.devices_each:
-        return f"has {len(row.devices)} devices, {deployment.devices_each} are wanted"
+        yield "not wanted any more"
+        return
+    if row.devices and len(row.devices) != deployment.devices_each:
+        yield f"has {len(row.devices)} devices, {deployment.devices_each} are wanted"
     for device_id in row.devices:
         device = inventory.get(device_id)
         if device is None:
-            return f"device {device_id} is gone"
-        if not device.healthy:
-            return f"device {device_id} is not healthy: {device.reason}"
-        if device_id in owned:
-            return f"device {device_id} belongs to another replica"
-    return ""
+            yield f"device {device_id} is gone"
+        elif not device.healthy:
+            yield f"device {device_id} is not healthy: {device.reason}"
+        elif device_id in owned:
+            yield f"device {device_id} belongs to another replica"
 
 
 def _share_out(
@@ -140,16 +139,15 @@ def _share_out(
             shares[slot] = tuple(free[: deployment.devices_each])
             free = free[deployment.devices_each :]
         else:
-            shares[slot] = _shortage(deployment.devices_each, inventory, held, len(free))
+            shares[slot] = _shortage(deployment.devices_each, inventory, len(free))
     return shares
 
 
-def _shortage(needed: int, inventory: dict[str, DeviceInfo], held: set[str], free: int) -> str:
+def _shortage(needed: int, inventory: dict[str, DeviceInfo], free: int) -> str:
     unhealthy = sum(not device.healthy for device in inventory.values())
-    in_use = sum(device.healthy and device.id in held for device in inventory.values())
-    promised = len(inventory) - unhealthy - in_use - free
-    parts = [f"{in_use} in use", f"{promised} about to be used", f"{unhealthy} not healthy", f"{free} free"]
-    return f"not enough devices: it needs {needed}; of this machine's {len(inventory)}, {', '.join(parts)}"
+    taken = len(inventory) - unhealthy - free
+    have = f"{len(inventory)} here, {taken} taken, {unhealthy} not healthy, {free} free"
+    return f"not enough devices: it needs {needed}; {have}"
 
 
 def _retire(row: ReplicaRow, reason: str) -> Iterator[Action]:

@@ -1,4 +1,4 @@
-"""What `coderack up` does before its processes start: engine slot, demo model, database, first rows. All of it idempotent."""
+"""What `coderack up` does before its processes start: engine slot, demo model, schema, first rows. All of it idempotent."""
 
 from __future__ import annotations
 
@@ -7,8 +7,67 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.env import Env
+from appliance.login import FirstLogin
+from inference.catalog import load_preset
 from ops.cli.database import connect
+from ops.models import manifest
+from ops.models.demo import ensure_demo_model
+from ops.slots.flavour import choose, read_facts
 from ops.slots.install import Slot, ensure_slot
 from ops.slots.lock import read_lock
+from ops.slots.progress import Progress
 
-DEMO_NAME = "smollm2-135m-instruct"
+DEMO_MODEL = "smollm2-135m-instruct"
+DEMO_PROFILE = "cpu"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What set-up left on the disk; `demo` is None when the demo model is switched off."""
+
+    slot: Slot
+    demo: Path | None
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the first rows hold: a login and the model that should answer the first request, where there are any."""
+
+    login: FirstLogin | None
+    model: str | None
+
+
+def set_up(env: Env, report: Callable[[str], None]) -> Installed:
+    """Install the engine slot and the demo model where they are missing."""
+
+    def tell(progress: Progress) -> None:
+        count = f" ({progress.done} of {progress.total})" if progress.total else ""
+        report(f"{progress.stage}: {progress.text}{count}")
+
+    override = None if env.engine_flavour == "auto" else env.engine_flavour
+    slot = ensure_slot(read_lock(choose(read_facts(), override)), env.cache_dir, tell)
+    demo = ensure_demo_model(env.cache_dir, slot.python, tell) if env.demo_model else None
+    return Installed(slot, demo)
+
+
+def begin_database(env: Env, installed: Installed) -> Start:
+    """Bring the schema up to date and make the rows that an appliance starts with."""
+    connect()
+    from django.core.management import call_command  # noqa: PLC0415 - after Django's setup
+
+    from appliance import first_rows  # noqa: PLC0415
+
+    call_command("migrate", interactive=False, verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
+    record = installed.slot.record
+    slot = first_rows.register_slot(record.name, record.flavour, record.vllm_version, installed.slot.path, record.digest)
+    first_rows.ensure_base()
+    if installed.demo is None:
+        return Start(None, None)
+    preset = load_preset(DEMO_MODEL)
+    context = preset.context.default
+    model = first_rows.register_model(
+        DEMO_MODEL, installed.demo, manifest.read(installed.demo).digest, preset.name, context, preset.fim is not None
+    )
+    first_rows.ensure_deployment(model, slot, preset.flags_for(DEMO_PROFILE), context)
+    return Start(first_rows.ensure_first_login(env.data_dir / "first-login.json"), DEMO_MODEL)

@@ -45,7 +45,7 @@ def add(
     fim: Annotated[bool, typer.Option("--fim", help="The model was trained to fill in the middle.")] = False,
 ) -> None:
     """Verify weights against their manifest and register them."""
-    from ops.models.manifest import digest_of, verify  # noqa: PLC0415 - reads gigabytes, only here
+    from ops.models.manifest import read, verify  # noqa: PLC0415 - reads gigabytes, only here
 
     problems = verify(path)
     if problems:
@@ -53,7 +53,7 @@ def add(
     with rows():
         from appliance.first_rows import register_model  # noqa: PLC0415
 
-        row = register_model(name, path.resolve(), digest_of(path), preset, max_model_len, fim)
+        row = register_model(name, path.resolve(), read(path).digest, preset, max_model_len, fim)
     typer.echo(f"{row.name} registered ({row.digest[:12]})")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from appliance.env import Env
-from appliance.first_rows import FirstLogin, write_private
+from appliance.login import FirstLogin, write_private
 from ops.runner.errors import RunnerError
 
 PROMPT = "Write a Python function that adds two numbers."

@@ -45,7 +45,7 @@ def postgres_spec(env: Env, cluster: postgres.Cluster) -> ProcessSpec:
         env=server_environment(),
         log=env.log_dir / "postgres.log",
         cwd=Path("/"),
-        ready=socket_answers(cluster.socket_dir / ".s.PGSQL.5432"),
+        ready=lambda: postgres.answers(env.database_dsn()),
         stop_signal=signal.SIGINT,
         stop_timeout_s=6.0,
         user=cluster.user,

@@ -17,6 +17,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
+
 from ops.embedded.errors import EmbeddedError
 
 OWNER = "coderack"
@@ -99,7 +101,19 @@ def prepare(cluster: Cluster) -> None:
         str(cluster.bin_dir / "initdb"), "-D", str(cluster.data_dir), "-U", OWNER,
         "--auth=trust", "--encoding=UTF8", "--locale=C", "--data-checksums",
     ])  # fmt: skip
+    # single-user mode: the database is there before the first connection can be
+    single = [str(cluster.bin_dir / "postgres"), "--single", "-D", str(cluster.data_dir), "postgres"]
+    _run_as(cluster, single, f"CREATE DATABASE {DATABASE};\n")
     (cluster.data_dir / "coderack-initialised").touch()
+
+
+def answers(dsn: str) -> bool:
+    """Whether the server takes connections; it does not while it recovers from a crash."""
+    try:
+        with psycopg.connect(dsn, connect_timeout=2):
+            return True
+    except psycopg.OperationalError:
+        return False
 
 
 def _copy_binaries(bin_dir: Path) -> None:
@@ -115,10 +129,11 @@ def _copy_binaries(bin_dir: Path) -> None:
         shutil.rmtree(temporary)
 
 
-def _run_as(cluster: Cluster, argv: list[str]) -> None:
+def _run_as(cluster: Cluster, argv: list[str], text: str = "") -> None:
     groups: list[int] | None = None if cluster.user is None else []
     done = subprocess.run(
-        argv, cwd="/", capture_output=True, text=True, check=False, user=cluster.user, group=cluster.group, extra_groups=groups
-    )
+        argv, cwd="/", input=text, capture_output=True, text=True, check=False,
+        user=cluster.user, group=cluster.group, extra_groups=groups,
+    )  # fmt: skip
     if done.returncode != 0:
         raise EmbeddedError(f"the embedded PostgreSQL can't be set up in {cluster.data_dir}: {done.stderr.strip()[-800:]}")

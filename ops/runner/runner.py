@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from inference.pool.process import is_alive, started_ticks
+from inference.pool.process import is_alive, read_stat
 from ops.runner.errors import AlreadyRunning, RunnerError
 from ops.runner.processes import Child, ProcessSpec, end_group, last_lines
 
@@ -46,7 +46,7 @@ class Runner:
             os.close(descriptor)
             raise AlreadyRunning("the appliance is already running; `coderack status` shows it, `make stop` ends it") from None
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, json.dumps({"pid": os.getpid(), "started": started_ticks(os.getpid())}).encode())
+        os.write(descriptor, json.dumps(_identity(os.getpid())).encode())
         return descriptor
 
     def start(self, spec: ProcessSpec, ready_timeout_s: float = 60.0) -> None:
@@ -116,10 +116,15 @@ class Runner:
         os.close(self._lock)
 
     def _remember(self) -> None:
-        rows = [{"name": c.spec.name, "pid": c.pid, "started": started_ticks(c.pid)} for c in self.children if c.pid]
+        rows = [{"name": c.spec.name, **_identity(c.pid)} for c in self.children if c.pid]
         temporary = self.run_dir / f"processes.json.{os.getpid()}.tmp"
         temporary.write_text(json.dumps(rows))
         temporary.rename(self.run_dir / "processes.json")
+
+
+def _identity(pid: int) -> dict[str, int]:
+    stat = read_stat(pid)
+    return {"pid": pid, "started": stat.started if stat else 0}
 
 
 def runner_pid(run_dir: Path) -> int | None:

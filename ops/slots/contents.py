@@ -92,7 +92,7 @@ def _foreign(site: Path, known: set[str]) -> Iterator[str]:
 
 
 def _is_local(path: str) -> bool:
-    return "/bin/" in path and path.startswith("../")
+    return "__pycache__/" in path or (path.startswith("../") and "/bin/" in path)
 
 
 def _hex(digest: str) -> str:

@@ -1,0 +1,79 @@
+# Every target sets up what it needs and skips what is already there. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+BASE := $(VENV)/.base.stamp
+DEV := $(VENV)/.dev.stamp
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+
+.PHONY: help up start stop status demo quick test test-long faults bench check format docs deps lock messages clean
+
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(VENV)/bin/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+		echo "Python 3.11 is needed; point to one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "making $(VENV)"
+	@"$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); echo "venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+$(BASE): requirements/base.lock pyproject.toml | $(VENV)/bin/python
+	@echo "installing the control plane (about a minute the first time)"
+	@$(PIP) install --require-hashes -r requirements/base.lock 2> >(grep -v '^WARNING: Location' >&2) || { \
+		echo "the packages could not be installed: is a package index reachable? (pip's own message is above)" >&2; exit 1; }
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements/dev.lock $(BASE)
+	@echo "installing what tests and checks need"
+	@$(PIP) install --require-hashes -r requirements/dev.lock 2> >(grep -v '^WARNING: Location' >&2)
+	@touch $@
+
+up: $(BASE) ## Set everything up, start it, print how to use it; Ctrl-C stops it.
+	@exec $(BIN)/coderack up
+
+start: $(BASE) ## The same in the background; returns once a streamed answer came.
+	@$(BIN)/coderack start
+
+stop: $(BASE) ## Drain and end everything.
+	@$(BIN)/coderack stop
+
+status: $(BASE) ## Show what runs.
+	@$(BIN)/coderack status
+
+deps: $(DEV) ## Install what the tests need, Debian's packages included when root.
+	@deploy/debian-packages.sh
+
+check: $(DEV) ## Lint, types, import rules, locks, translations.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+quick: $(DEV) ## The inner loop: checks and the tests that start no engine (under 5 minutes).
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/pytest -q -m "not engine and not appliance and not browser and not gpu"
+
+test: deps ## Checks and all tests, from nothing on 2 cores under 45 minutes.
+	@$(MAKE) --no-print-directory check docs
+	@$(BIN)/pytest
+
+bench: $(DEV) ## The gateway's cost per event against its engine; by hand, quiet machine.
+	@$(BIN)/python -m tests.bench.gateway
+
+docs: $(DEV) ## Build the documentation into site/.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+format: $(DEV) ## Format the code.
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format --quiet .
+
+lock: ## Resolve the control plane's locks again (needs uv).
+	@for name in base dev; do \
+		uv pip compile requirements/$$name.in -o requirements/$$name.lock --python-version 3.11 \
+			--python-platform x86_64-manylinux_2_36 --generate-hashes --no-header --no-annotate --quiet; done

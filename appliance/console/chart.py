@@ -1,0 +1,115 @@
+"""A line chart as coordinates: pure geometry, drawn as SVG by the template `console/parts/chart.html`.
+
+Time runs to the right, zero is at the bottom, a step without data is a gap, one model keeps one colour class on all pages.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+WIDTH, HEIGHT = 640, 200
+LEFT, RIGHT, TOP, BOTTOM = 52, 8, 12, 24
+COLOURS = 8
+REACH = 0.25  # a contract line is drawn once the load has come to a quarter of it
+
+
+@dataclass(frozen=True)
+class Line:
+    """One model's line: SVG path data, and the number of its colour class."""
+
+    name: str
+    colour: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis, in SVG units, with what it reads."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Everything the template draws. `contract_y` is None when the contract is beyond the scale."""
+
+    lines: Sequence[Line]
+    y_ticks: Sequence[Tick]
+    x_ticks: Sequence[Tick]
+    contract: int
+    contract_y: float | None
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right_x: int = WIDTH - RIGHT
+    bottom_y: int = HEIGHT - BOTTOM
+    empty: bool = field(default=False)
+
+
+def colour(model: str) -> int:
+    """The colour class of a model, the same everywhere."""
+    return zlib.crc32(model.encode()) % COLOURS
+
+
+def draw(
+    series: Mapping[str, Sequence[tuple[datetime, float]]], start: datetime, span: timedelta, step_s: int, contract: int
+) -> Chart:
+    """Lay out one chart of `series` (model to points, oldest first) over the span that begins at `start`."""
+    peak = max((value for points in series.values() for _, value in points), default=0.0)
+    reached = peak >= contract * REACH
+    top = nice(max(peak, contract * 1.05 if reached else 0.0))
+
+    def x(at: datetime) -> float:
+        return round(LEFT + (at - start) / span * (WIDTH - LEFT - RIGHT), 1)
+
+    def y(value: float) -> float:
+        return round(HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM), 1)
+
+    lines = [
+        Line(name, colour(name), path([(x(at), y(value)) for at, value in points], _step_width(step_s, span)))
+        for name, points in sorted(series.items())
+    ]
+    return Chart(
+        lines=lines,
+        y_ticks=[Tick(y(value), axis_label(value)) for value in (0, top / 2, top)],
+        x_ticks=[Tick(x(start + span * part), "") for part in (0, 0.25, 0.5, 0.75, 1)],
+        contract=contract,
+        contract_y=y(contract) if reached else None,
+        empty=not any(series.values()),
+    )
+
+
+def _step_width(step_s: int, span: timedelta) -> float:
+    return step_s / span.total_seconds() * (WIDTH - LEFT - RIGHT)
+
+
+def path(points: Sequence[tuple[float, float]], step: float) -> str:
+    """SVG path data; a new piece begins where more than one step is missing. A lone point is a short dash."""
+    parts: list[str] = []
+    last: float | None = None
+    for index, (x, y) in enumerate(points):
+        joined = last is not None and x - last <= step * 1.6
+        parts.append(f"{'L' if joined else 'M'}{x} {y}")
+        following = points[index + 1][0] if index + 1 < len(points) else None
+        if not joined and (following is None or following - x > step * 1.6):
+            parts.append("h2")
+        last = x
+    return "".join(parts)
+
+
+def nice(peak: float) -> float:
+    """The top of a scale: 1, 2 or 5 times a power of ten, at least 10."""
+    if peak <= 10:
+        return 10.0
+    power = 10.0 ** math.floor(math.log10(peak))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= peak)
+
+
+def axis_label(value: float) -> str:
+    """A value on the axis, short."""
+    return f"{value / 1000:g}k" if value >= 10_000 else f"{value:g}"

@@ -1,0 +1,99 @@
+"""Usage: tokens and cost over a window by tenant, model and key, and the requests behind them.
+
+Members see their own tenants. The list pages by position (`before`), so that it holds with any number of rows.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.http import urlencode
+
+from appliance.console import consumption, words
+from appliance.console.access import PersonRequest, visible_tenant, visible_tenants
+from appliance.console.windows import WINDOWS, chosen
+from appliance.ledger.models import LedgerEntry
+from appliance.tenants.models import ApiKey
+
+PAGE_SIZE = 50
+FILTERS = ("tenant", "model", "key", "outcome")
+MOST_NAMED = 20
+
+
+def usage(request: PersonRequest) -> HttpResponse:
+    """The page."""
+    window = chosen(request.GET, "24h")
+    filters = {name: request.GET[name][:200] for name in FILTERS if request.GET.get(name)}
+    entries = _filtered(_visible(request, filters), filters).filter(finished_at__gte=timezone.now() - window.span)
+    groups = consumption.groups(entries)
+    rows, older = _page(entries, request.GET.get("before", ""))
+    key_names = _key_names({group.key for group in groups} | {row.key_id or "" for row in rows})
+    context = {
+        "window": window,
+        "windows": WINDOWS.values(),
+        "filters": filters,
+        "kept": urlencode(filters),
+        "total": consumption.total(groups),
+        "tables": _tables(groups, key_names),
+        "rows": [{"entry": row, "key": key_names.get(row.key_id or "", "")} for row in rows],
+        "older": urlencode({"window": window.name, **filters, "before": older}) if older else "",
+        "paged": bool(request.GET.get("before")),
+        "outcomes": words.OUTCOMES,
+        "tenant_ids": visible_tenants(request.user).values_list("id", flat=True)[:200],
+        "models": sorted({group.model for group in groups}),
+    }
+    return render(request, "console/usage.html", context)
+
+
+def _visible(request: PersonRequest, filters: dict[str, str]) -> QuerySet[LedgerEntry]:
+    if "tenant" in filters:
+        visible_tenant(request.user, filters["tenant"])
+    if request.user.is_staff:
+        return LedgerEntry.objects.all()
+    return LedgerEntry.objects.filter(tenant_id__in=list(visible_tenants(request.user).values_list("id", flat=True)))
+
+
+def _filtered(entries: QuerySet[LedgerEntry], filters: dict[str, str]) -> QuerySet[LedgerEntry]:
+    columns = {"tenant": "tenant_id", "model": "model", "key": "key_id", "outcome": "outcome"}
+    return entries.filter(**{columns[name]: value for name, value in filters.items()})
+
+
+def _page(entries: QuerySet[LedgerEntry], before: str) -> tuple[list[LedgerEntry], str]:
+    """The rows older than `before` ("time~request id"), and the position of the next page, "" at the end."""
+    at, request_id = _position(before)
+    if at is not None:
+        entries = entries.filter(Q(finished_at__lt=at) | Q(finished_at=at, request_id__lt=request_id))
+    rows = list(entries.order_by("-finished_at", "-request_id")[: PAGE_SIZE + 1])
+    more = len(rows) > PAGE_SIZE
+    rows = rows[:PAGE_SIZE]
+    return rows, f"{rows[-1].finished_at.isoformat()}~{rows[-1].request_id}" if more else ""
+
+
+def _position(before: str) -> tuple[datetime | None, str]:
+    text, _, request_id = before.partition("~")
+    try:
+        at = parse_datetime(text)
+    except ValueError:  # well formed, but no such day
+        return None, ""
+    return (at if at is None or timezone.is_aware(at) else None), request_id
+
+
+def _tables(groups: list[consumption.Group], key_names: dict[str, str]) -> list[dict[str, Any]]:
+    """Sums by tenant, model and key; the template names the columns."""
+    by_key = consumption.fold(groups, lambda group: group.key)
+    return [
+        {"kind": "tenant", "rows": [(t.name, t.name, t) for t in consumption.fold(groups, lambda g: g.tenant)[:MOST_NAMED]]},
+        {"kind": "model", "rows": [(t.name, t.name, t) for t in consumption.fold(groups, lambda g: g.model)[:MOST_NAMED]]},
+        {"kind": "key", "rows": [(t.name, key_names.get(t.name, ""), t) for t in by_key[:MOST_NAMED]]},
+    ]
+
+
+def _key_names(ids: set[str]) -> dict[str, str]:
+    found = ApiKey.objects.filter(pk__in=[key_id for key_id in ids if key_id])
+    return {str(key.pk): f"{key.name} ({key})" for key in found}

@@ -1,0 +1,121 @@
+"""One worker's gateway: holds the parts, decides per request who answers, counts what is under way, stops in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from inference.gateway import errors, metrics
+from inference.gateway.console import ConsoleSplice
+from inference.gateway.directory import Directory, Replica
+from inference.gateway.directory_feed import DirectoryFeed
+from inference.gateway.engine import EnginePool
+from inference.gateway.front import Front
+from inference.gateway.inbound import Inbound
+from inference.gateway.local import Local
+from inference.gateway.paths import METHODS, Kind
+from inference.gateway.relay import Relay
+from inference.gateway.request import Handler, Request
+from inference.gateway.route import Router
+from inference.gateway.settings import GatewaySettings
+from inference.gateway.tokens import TokenCounter
+from inference.metering.journal import JournalWriter
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 1.0
+
+
+class Gateway:
+    """Made inside a worker's running event loop."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.settings = settings
+        self.loop = asyncio.get_running_loop()
+        self.directory = Directory()
+        self.feed = DirectoryFeed(settings.directory_dsn, self.directory)
+        self.router = Router(self.directory)
+        self.pool = EnginePool()
+        self.counter = TokenCounter()
+        self.journal = JournalWriter(settings.journal_dir, "gateway")
+        self.fronts: set[Front] = set()
+        self.draining = False
+        self._active: dict[Relay, Replica] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = [self.loop.create_task(self.feed.run()), self.loop.create_task(self._sweep_forever())]
+
+    def dispatch(self, front: Front, request: Request) -> Handler:
+        """Who answers a request.
+
+        Raises: ApiError where nobody does.
+        """
+        kind = request.target.kind
+        if kind is Kind.NOWHERE or request.method == b"CONNECT":
+            raise errors.not_found()
+        if kind is Kind.CONSOLE:
+            return ConsoleSplice(self, front, request)
+        if request.method != METHODS[kind]:
+            raise errors.wrong_method(METHODS[kind].decode())
+        if kind in (Kind.CHAT, Kind.COMPLETIONS):
+            if (request.content_length or 0) > self.settings.max_body_bytes:
+                raise errors.too_large(self.settings.max_body_bytes)
+            return Inbound(self, front, request)
+        return Local(self, front, request)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the callbacks; its failure is logged, and `stop` waits for it."""
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+
+    def _task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a request's task failed", exc_info=task.exception())
+
+    def begin(self, relay: Relay, replica: Replica) -> None:
+        """A request is at an engine."""
+        self._active[relay] = replica
+        self.router.begin(replica)
+        metrics.IN_FLIGHT.labels(replica.model).inc()
+
+    def end(self, relay: Relay) -> None:
+        """It no longer is; said twice, the second time counts for nothing."""
+        replica = self._active.pop(relay, None)
+        if replica is not None:
+            self.router.end(replica)
+            metrics.IN_FLIGHT.labels(replica.model).dec()
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = time.monotonic()
+            for front in list(self.fronts):
+                try:
+                    front.sweep(now)
+                except Exception:
+                    # One connection's fault must not end the clock of all others.
+                    log.exception("sweeping a connection failed")
+            self.pool.sweep()
+
+    async def stop(self, graceful_s: float) -> None:
+        """Finish what runs; at the end of the time tell the rest once, and settle everything."""
+        self.draining = True
+        for front in list(self.fronts):
+            front.drain()
+        deadline = time.monotonic() + graceful_s
+        # Many connections, no single event to wait for.
+        while any(front.busy for front in self.fronts) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        for front in list(self.fronts):
+            front.expire(errors.draining())
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=self.settings.abort_wait_s + 1)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        self.pool.close()
+        self.journal.close()

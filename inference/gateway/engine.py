@@ -1,0 +1,242 @@
+"""The lean client towards engines: one protocol per Unix-socket connection, kept alive in a pool per socket.
+
+It parses answers (httptools) and hands them on in as few calls as reads; what they mean is the receiver's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+import httptools
+import msgspec
+
+# uvicorn, in the engine, closes a connection that was idle for 5 s: one is used again only well before that.
+IDLE_REUSE_S = 3.0
+ABORT_PATH = b"/inference/v1/abort_requests"
+
+
+class Receiver(Protocol):
+    """Who gets an answer, in this order: head, data any number of times, complete; or lost at any point."""
+
+    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Status and headers."""
+
+    def on_data(self, data: bytes) -> None:
+        """Bytes of the body, everything that one read brought."""
+
+    def on_complete(self) -> None:
+        """The answer is whole."""
+
+    def on_lost(self) -> None:
+        """The connection ended before that."""
+
+
+class EngineConnection(asyncio.Protocol):
+    """One connection, one request at a time."""
+
+    def __init__(self, pool: EnginePool, socket: str) -> None:
+        self._pool = pool
+        self._socket = socket
+        self._transport: asyncio.Transport | None = None
+        self._receiver: Receiver | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._parts: list[bytes] = []
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._status: int | None = None
+        self._complete = False
+        self.idle_since = 0.0
+
+    def send(self, data: bytes, receiver: Receiver) -> None:
+        """Write one request; its answer goes to the receiver."""
+        self._receiver = receiver
+        self._parser = httptools.HttpResponseParser(self)
+        self._parts, self._headers, self._status, self._complete = [], [], None, False
+        if self._transport is None or self._transport.is_closing():
+            asyncio.get_running_loop().call_soon(self._lose)
+            return
+        self._transport.write(data)
+
+    def pause(self) -> None:
+        """Read no more until `resume`."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Give the connection up; the receiver hears nothing more."""
+        self._receiver = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be written."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: connected."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream transport by construction
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: gone."""
+        self._pool.forget(self._socket, self)
+        self._lose()
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio: bytes of an answer; one call of the receiver for all of them."""
+        if self._receiver is None or self._parser is None:
+            self.close()  # bytes that nobody asked for
+            return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._deliver()
+            self._lose()
+            self.close()
+            return
+        self._deliver()
+        if self._complete and self._receiver is not None:
+            receiver, self._receiver = self._receiver, None
+            if self._parser.should_keep_alive():
+                self._pool.release(self._socket, self)
+            elif self._transport is not None:
+                self._transport.close()
+            receiver.on_complete()
+
+    def _deliver(self) -> None:
+        if self._status is not None and self._receiver is not None:
+            status, self._status = self._status, None
+            self._receiver.on_head(status, self._headers)
+        if self._parts and self._receiver is not None:
+            parts, self._parts = self._parts, []
+            self._receiver.on_data(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _lose(self) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.on_lost()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """httptools: one header (or trailer, which nobody reads)."""
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """httptools: the head is whole."""
+        assert self._parser is not None  # noqa: S101 - the parser is calling
+        self._status = self._parser.get_status_code()
+
+    def on_body(self, body: bytes) -> None:
+        """httptools: a piece of the body."""
+        self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        """httptools: the answer is whole."""
+        self._complete = True
+
+
+class EnginePool:
+    """Idle connections by socket path."""
+
+    def __init__(self) -> None:
+        self._idle: dict[str, list[EngineConnection]] = {}
+
+    async def acquire(self, socket: str, *, fresh: bool = False) -> EngineConnection:
+        """A connection to write one request to.
+
+        Raises: OSError when the engine does not accept.
+        """
+        idle = self._idle.get(socket)
+        while idle and not fresh:
+            connection = idle.pop()
+            if connection.usable and time.monotonic() - connection.idle_since < IDLE_REUSE_S:
+                return connection
+            connection.close()
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_unix_connection(lambda: EngineConnection(self, socket), socket)
+        return connection
+
+    def release(self, socket: str, connection: EngineConnection) -> None:
+        """Take a connection back whose answer is whole."""
+        connection.idle_since = time.monotonic()
+        connection.resume()
+        self._idle.setdefault(socket, []).append(connection)
+
+    def forget(self, socket: str, connection: EngineConnection) -> None:
+        """A connection ended."""
+        idle = self._idle.get(socket)
+        if idle and connection in idle:
+            idle.remove(connection)
+
+    def sweep(self) -> None:
+        """Close what was idle too long."""
+        oldest = time.monotonic() - IDLE_REUSE_S
+        for socket, idle in list(self._idle.items()):
+            for connection in [one for one in idle if one.idle_since < oldest]:
+                idle.remove(connection)
+                connection.close()
+            if not idle:
+                del self._idle[socket]
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        for idle in self._idle.values():
+            for connection in list(idle):
+                connection.close()
+        self._idle.clear()
+
+
+def post(path: bytes, body: bytes, request_id: bytes) -> bytes:
+    """The bytes of a request to an engine; the path is one of a fixed few."""
+    return b"".join(
+        (
+            b"POST %b HTTP/1.1\r\nHost: engine\r\n" % path,
+            b"Content-Type: application/json\r\nX-Request-Id: %b\r\n" % request_id,
+            b"Content-Length: %d\r\n\r\n" % len(body),
+            body,
+        )
+    )
+
+
+class _Ended:
+    """A receiver that only waits for the end."""
+
+    def __init__(self) -> None:
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Ignored."""
+
+    def on_data(self, data: bytes) -> None:
+        """Ignored."""
+
+    def on_complete(self) -> None:
+        """Over."""
+        self.on_lost()
+
+    def on_lost(self) -> None:
+        """Over as well."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+async def abort(pool: EnginePool, socket: str, engine_ids: list[str]) -> None:
+    """Ask an engine to end requests by id.
+
+    Raises: OSError when it can't be reached.
+    """
+    connection = await pool.acquire(socket)
+    receiver = _Ended()
+    body = msgspec.json.encode({"request_ids": engine_ids})
+    try:
+        connection.send(post(ABORT_PATH, body, b"abort"), receiver)
+        await receiver.ended
+    finally:
+        if not receiver.ended.done():
+            connection.close()

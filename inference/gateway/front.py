@@ -1,0 +1,410 @@
+"""The front: one asyncio protocol per client connection, HTTP/1.1 parsed by llhttp, one request at a time answered.
+
+It owns framing, keep-alive, pipelining, limits on heads and all the clock-driven endings. Who answers a request is
+decided per request by the gateway; what the answer is, is the handler's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import httptools
+
+from inference.gateway import errors, paths
+from inference.gateway.errors import ApiError
+from inference.gateway.request import Headers, Request, date, head
+
+if TYPE_CHECKING:
+    from inference.gateway.app import Gateway
+
+MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 100
+MAX_TARGET_BYTES = 8 * 1024
+WRITE_HIGH_BYTES = 256 * 1024
+LINGER_S = 3.0  # a refused upload is read and thrown away this long, so that the client gets to see the refusal
+LINGER_BYTES = 64 * 1024 * 1024
+
+
+class Front(asyncio.Protocol):
+    """A client's connection."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._transport: asyncio.Transport
+        self._parser = httptools.HttpRequestParser(self)
+        self._requests: deque[Request] = deque()  # the first one is being answered
+        self._peer = ""
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head_bytes = 0
+        self._head_since: float | None = None
+        self._reading_body = False
+        self._broken = False  # no further request is read from this connection
+        self._linger_until: float | None = None
+        self._lingered_bytes = 0
+        self._chunked = False
+        self._bodiless = False
+        self._answering = False  # the head of the current answer is out
+        self._close_after = False
+        self._read_held = False
+        self._last_read = time.monotonic()
+        self._stalled: tuple[int, float] = (0, self._last_read)
+        self.output_paused = False
+
+    # --- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: connected."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream transport by construction
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        peer = transport.get_extra_info("peername")
+        self._peer = peer[0] if isinstance(peer, tuple) else ""
+        self._gateway.fronts.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: gone."""
+        self._gateway.fronts.discard(self)
+        self._broken = True
+        requests, self._requests = self._requests, deque()
+        if requests and requests[0].handler is not None:
+            requests[0].handler.client_lost()
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio: bytes of requests."""
+        self._last_read = time.monotonic()
+        if self._linger_until is not None:
+            self._lingered_bytes += len(data)
+            if self._lingered_bytes > LINGER_BYTES:
+                self._transport.abort()
+            return
+        if self._broken:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._broken = True  # the request is answered as if it had asked for nothing; what follows it isn't HTTP
+        except httptools.HttpParserError:
+            self._reject(errors.malformed("This is not a valid HTTP/1.1 request."))
+            return
+        if self._head_since is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._reject(ApiError(431, None, "The request's header is too large."))
+        self._hold_reading()
+
+    def eof_received(self) -> bool:
+        """asyncio: the client will send no more, which here means that it left."""
+        return False
+
+    def pause_writing(self) -> None:
+        """asyncio: the client does not keep up."""
+        self.output_paused = True
+        if self._requests and self._requests[0].handler is not None:
+            self._requests[0].handler.pause_output()
+
+    def resume_writing(self) -> None:
+        """asyncio: the client has caught up."""
+        self.output_paused = False
+        if self._requests and self._requests[0].handler is not None:
+            self._requests[0].handler.resume_output()
+
+    # --- httptools
+
+    def on_message_begin(self) -> None:
+        """httptools: a request begins."""
+        self._target, self._headers = b"", []
+        self._head_bytes, self._head_since = 0, time.monotonic()
+
+    def on_url(self, url: bytes) -> None:
+        """httptools: a piece of the target."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """httptools: a header; trailers end here too and are dropped."""
+        if not self._reading_body and len(self._headers) <= MAX_HEADERS:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """httptools: the head is whole."""
+        self._head_since, self._reading_body = None, True
+        if self._broken:
+            return
+        request = Request(
+            method=self._parser.get_method(),
+            raw_target=self._target,
+            target=paths.classify(self._target),
+            headers=self._headers,
+            version=self._parser.get_http_version(),
+            keep_alive=self._parser.should_keep_alive(),
+            peer=self._peer,
+        )
+        self._requests.append(request)
+        if len(self._requests) == 1:
+            self._begin(request)
+
+    def on_body(self, body: bytes) -> None:
+        """httptools: a piece of a body."""
+        if self._broken or not self._requests:
+            return
+        request = self._requests[-1]
+        if request.handler is not None:
+            request.handler.body(body)
+        else:
+            request.waiting_body.append(body)
+
+    def on_message_complete(self) -> None:
+        """httptools: a request is whole."""
+        self._reading_body = False
+        if self._broken or not self._requests:
+            return
+        request = self._requests[-1]
+        request.complete = True
+        if request.handler is not None:
+            request.handler.body_end()
+
+    # --- requests
+
+    def _begin(self, request: Request) -> None:
+        self._close_after = self._gateway.draining or not request.keep_alive or request.version == "1.0"
+        self._answering = False
+        try:
+            self._check_head(request)
+            request.handler = self._gateway.dispatch(self, request)
+        except ApiError as error:
+            request.handler = Refusal(self, error, self._gateway.settings.max_body_bytes)
+        self._answer_expectation(request)
+        waiting, request.waiting_body = request.waiting_body, []
+        for chunk in waiting:
+            if self._is_current(request):
+                request.handler.body(chunk)
+        if request.complete and self._is_current(request):
+            request.handler.body_end()
+
+    def _is_current(self, request: Request) -> bool:
+        return bool(self._requests) and self._requests[0] is request
+
+    def _check_head(self, request: Request) -> None:
+        if len(request.headers) > MAX_HEADERS or sum(len(n) + len(v) for n, v in request.headers) > MAX_HEAD_BYTES:
+            raise ApiError(431, None, "The request's header is too large.")
+        if len(request.raw_target) > MAX_TARGET_BYTES:
+            raise ApiError(414, None, "The request's address is too long.")
+        if request.version == "1.1" and sum(name == b"host" for name, _ in request.headers) != 1:
+            raise errors.malformed("A request has exactly one Host header.")
+        expected = request.header(b"expect")
+        if expected is not None and expected.lower() != b"100-continue":
+            raise ApiError(417, None, "This expectation can't be met.")
+
+    def _answer_expectation(self, request: Request) -> None:
+        if request.header(b"expect") is None or request.complete or request.waiting_body:
+            return
+        if isinstance(request.handler, Refusal):
+            request.handler.now()  # the client has not sent its body yet and need not
+        elif self._is_current(request):
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _hold_reading(self) -> None:
+        """A second request on the wire waits there until the first is answered."""
+        if len(self._requests) > 1 and not self._read_held and not self._transport.is_closing():
+            self._read_held = True
+            self._transport.pause_reading()
+
+    def hold_body(self, held: bool) -> None:
+        """Backpressure of whoever takes the current request's body."""
+        if self._transport.is_closing() or len(self._requests) > 1 or held == self._read_held:
+            return
+        self._read_held = held
+        if held:
+            self._transport.pause_reading()
+        else:
+            self._last_read = time.monotonic()
+            self._transport.resume_reading()
+
+    # --- answers
+
+    def start(self, status: int, headers: Headers, length: int | None, *, bodiless: bool = False) -> None:
+        """Write the head of the current answer; without a length its body is chunked."""
+        request = self._requests[0]
+        self._answering = True
+        self._bodiless = bodiless or request.method == b"HEAD" or status in (204, 304)
+        self._chunked = length is None and not self._bodiless and request.version != "1.0"
+        if not request.complete:
+            self._close_after = True  # the rest of its body will not be read as a request
+        framing = [(b"date", date()), (b"x-request-id", request.request_id.encode())]
+        if length is not None:
+            framing.append((b"content-length", b"%d" % length))
+        elif self._chunked:
+            framing.append((b"transfer-encoding", b"chunked"))
+        if self._close_after or self._gateway.draining or self._broken:
+            self._close_after = True
+            framing.append((b"connection", b"close"))
+        self._transport.write(head(status, [*headers, *framing]))
+
+    def write(self, data: bytes) -> None:
+        """A piece of the current answer's body."""
+        if self._bodiless or not data:
+            return
+        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def finish(self) -> None:
+        """The current answer is whole: on to the next request, or the end of the connection."""
+        if not self._requests:
+            return
+        if self._chunked and not self._bodiless:
+            self._transport.write(b"0\r\n\r\n")
+        request = self._requests.popleft()
+        if self._close_after:
+            self._close(linger=not request.complete)
+        elif self._requests:
+            self._gateway.loop.call_soon(self._next)
+        else:
+            self._last_read = time.monotonic()
+            self._resume_reading()
+
+    def _next(self) -> None:
+        if self._requests and self._requests[0].handler is None and not self._transport.is_closing():
+            self._begin(self._requests[0])
+        if len(self._requests) <= 1:
+            self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if self._read_held and not self._transport.is_closing():
+            self._read_held = False
+            self._transport.resume_reading()
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer."""
+        self.start(status, headers, len(body))
+        self.write(body)
+        self.finish()
+
+    def refuse(self, error: ApiError) -> None:
+        """Answer the current request with an error."""
+        extra = [(name.encode(), value.encode()) for name, value in error.headers]
+        self.respond(error.status, [(b"content-type", b"application/json"), *extra], error.body())
+
+    def cut(self) -> None:
+        """End an answer that can't be completed, so that the client sees it as cut short."""
+        self._requests.clear()
+        self._transport.abort()
+
+    def _reject(self, error: ApiError) -> None:
+        """Bytes that are no request: answer them where nothing else is being answered, then close."""
+        self._broken, self._head_since = True, None
+        if self._requests and self._answering:
+            self._close_after = True
+            return
+        handler = self._requests[0].handler if self._requests else None
+        if handler is not None:
+            self._requests.clear()
+            handler.client_lost()
+        extra = [(name.encode(), value.encode()) for name, value in error.headers]
+        body = error.body()
+        framing = [(b"content-length", b"%d" % len(body)), (b"connection", b"close"), (b"date", date())]
+        self._transport.write(head(error.status, [(b"content-type", b"application/json"), *extra, *framing]) + body)
+        self._close(linger=True)
+
+    def _close(self, *, linger: bool) -> None:
+        self._broken = True
+        self._requests.clear()
+        if not linger:
+            self._transport.close()
+            return
+        # Closing with unread bytes in the socket would reset it, and the client would never see the answer.
+        self._linger_until = time.monotonic() + LINGER_S
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._read_held = True
+        self._resume_reading()
+
+    # --- the clock
+
+    def drain(self) -> None:
+        """The gateway stops: idle connections close, the others after their current answer."""
+        if not self._requests and self._linger_until is None and self._head_since is None:
+            self._broken = True
+            self._transport.close()
+        else:
+            self._close_after = True
+
+    def expire(self, error: ApiError) -> None:
+        """The gateway's time is up."""
+        self._close_after = True
+        if self._requests and self._requests[0].handler is not None:
+            self._requests[0].handler.expire(error)
+        else:
+            self._transport.close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being read or answered."""
+        return bool(self._requests) or self._head_since is not None
+
+    def sweep(self, now: float) -> None:
+        """Called every second: close what takes too long."""
+        settings = self._gateway.settings
+        lingered = self._linger_until is not None and now > self._linger_until
+        waits_for_head = self._head_since is not None and now - self._head_since > settings.head_timeout_s
+        waits_for_body = self._reading_body and not self._read_held and now - self._last_read > settings.head_timeout_s
+        if lingered or self._has_stalled(now):
+            self._transport.abort()
+        elif waits_for_head or waits_for_body:
+            self._reject(errors.timed_out())
+        elif not self.busy and now - self._last_read > settings.idle_timeout_s:
+            self._transport.close()
+        elif self._requests and self._requests[0].handler is not None:
+            self._requests[0].handler.sweep(now)
+
+    def _has_stalled(self, now: float) -> bool:
+        size = self._transport.get_write_buffer_size()
+        if size == 0 or size < self._stalled[0]:
+            self._stalled = (size, now)
+        elif size > self._stalled[0]:
+            self._stalled = (size, self._stalled[1] if self._stalled[0] else now)
+        return size > 0 and now - self._stalled[1] > self._gateway.settings.stall_timeout_s
+
+
+class Refusal:
+    """Answers with an error once the body has been read past, or at once where it is large."""
+
+    def __init__(self, front: Front, error: ApiError, max_body_bytes: int) -> None:
+        self._front = front
+        self._error = error
+        self._left = max_body_bytes
+        self._answered = False
+
+    def now(self) -> None:
+        """Answer without waiting for the body."""
+        if not self._answered:
+            self._answered = True
+            self._front.refuse(self._error)
+
+    def body(self, chunk: bytes) -> None:
+        """Thrown away."""
+        self._left -= len(chunk)
+        if self._left < 0:
+            self.now()
+
+    def body_end(self) -> None:
+        """The request is whole."""
+        self.now()
+
+    def client_lost(self) -> None:
+        """Nothing is at stake."""
+        self._answered = True
+
+    def pause_output(self) -> None:
+        """Nothing to pause."""
+
+    def resume_output(self) -> None:
+        """Nothing to resume."""
+
+    def expire(self, error: ApiError) -> None:
+        """It ends as it would have."""
+        self.now()
+
+    def sweep(self, now: float) -> None:
+        """Nothing to watch."""

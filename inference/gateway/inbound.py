@@ -1,0 +1,102 @@
+"""Requests for engines while they arrive: key check at the head, body collected up to the cap, then admission and the
+relay.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from inference.gateway import errors, metrics
+from inference.gateway.admit import admit
+from inference.gateway.auth import authenticate
+from inference.gateway.errors import ApiError
+from inference.gateway.relay import Relay
+from inference.gateway.request import Request
+
+if TYPE_CHECKING:
+    from inference.gateway.app import Gateway
+    from inference.gateway.front import Front
+
+
+class Inbound:
+    """One hot request, from its head to its relay's hands."""
+
+    def __init__(self, gateway: Gateway, front: Front, request: Request) -> None:
+        self._gateway = gateway
+        self._front: Front | None = front
+        self._request = request
+        self._key = authenticate(request.header(b"authorization"), gateway.directory.find_key)
+        self._chunks: list[bytes] = []
+        self._num_bytes = 0
+        self._relay: Relay | None = None
+        self._began = time.monotonic()
+        self._limit = gateway.settings.max_body_bytes
+
+    def body(self, chunk: bytes) -> None:
+        """Collect, up to the cap."""
+        if self._front is None:
+            return
+        self._num_bytes += len(chunk)
+        if self._num_bytes > self._limit:
+            self._refuse(errors.too_large(self._limit))
+            return
+        self._chunks.append(chunk)
+
+    def body_end(self) -> None:
+        """Admit and relay."""
+        if self._front is not None:
+            self._gateway.spawn(self._go())
+
+    async def _go(self) -> None:
+        raw = b"".join(self._chunks)
+        self._chunks = []
+        try:
+            if not self._gateway.journal.healthy:
+                raise errors.overloaded("Usage can't be recorded at the moment. Try again shortly.")
+            directory, counter = self._gateway.directory, self._gateway.counter
+            admitted = await admit(raw, self._request.target.kind.value, self._key, directory, counter)
+        except ApiError as error:
+            self._refuse(error)
+            return
+        if self._front is None:
+            return
+        self._relay = Relay(self._gateway, self._front, self._request.request_id, admitted)
+        await self._relay.start()
+
+    def _refuse(self, error: ApiError) -> None:
+        self._chunks = []
+        front, self._front = self._front, None
+        if front is not None:
+            metrics.REFUSALS.labels(error.code or str(error.status)).inc()
+            front.refuse(error)
+
+    def client_lost(self) -> None:
+        """The client left."""
+        self._front = None
+        if self._relay is not None:
+            self._relay.client_lost()
+
+    def pause_output(self) -> None:
+        """Passed on."""
+        if self._relay is not None:
+            self._relay.pause_output()
+
+    def resume_output(self) -> None:
+        """Passed on."""
+        if self._relay is not None:
+            self._relay.resume_output()
+
+    def expire(self, error: ApiError) -> None:
+        """Passed on, or refused where no engine has it yet."""
+        if self._relay is not None:
+            self._relay.expire(error)
+        else:
+            self._refuse(error)
+
+    def sweep(self, now: float) -> None:
+        """A body that trickles in without end is refused."""
+        if self._relay is not None:
+            self._relay.sweep(now)
+        elif not self._request.complete and now - self._began > self._gateway.settings.body_timeout_s:
+            self._refuse(errors.timed_out())

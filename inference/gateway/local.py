@@ -1,0 +1,127 @@
+"""What the gateway answers itself: the model list, health, metrics, and the endpoints that nothing is deployed for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from inference.gateway import errors, metrics
+from inference.gateway.auth import authenticate
+from inference.gateway.directory import Key, Model
+from inference.gateway.errors import ApiError
+from inference.gateway.paths import Kind
+from inference.gateway.request import Request
+
+if TYPE_CHECKING:
+    from inference.gateway.app import Gateway
+    from inference.gateway.front import Front
+
+Answer = tuple[bytes, bytes]  # content type, body
+JSON = b"application/json"
+
+
+def _model(model: Model, key: Key) -> dict[str, Any]:
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": model.created,
+        "owned_by": model.owned_by,
+        "max_model_len": min(model.max_model_len, key.max_context_tokens),
+    }
+
+
+def _key(gateway: Gateway, request: Request) -> Key:
+    return authenticate(request.header(b"authorization"), gateway.directory.find_key)
+
+
+def list_models(gateway: Gateway, request: Request) -> Answer:
+    """The models that the key's plan includes."""
+    key = _key(gateway, request)
+    models = [_model(model, key) for model in gateway.directory.snapshot.models.values() if key.allows(model.name)]
+    return JSON, msgspec.json.encode({"object": "list", "data": models})
+
+
+def one_model(gateway: Gateway, request: Request) -> Answer:
+    """One model by its id."""
+    key = _key(gateway, request)
+    model = gateway.directory.find_model(request.target.name)
+    if model is None:
+        raise errors.model_not_found()
+    if not key.allows(model.name):
+        raise errors.model_not_allowed()
+    return JSON, msgspec.json.encode(_model(model, key))
+
+
+def embeddings(gateway: Gateway, request: Request) -> Answer:
+    """No embedding model is deployed."""
+    _key(gateway, request)
+    raise errors.model_not_found()
+
+
+def health(gateway: Gateway, request: Request) -> Answer:
+    """Counts only: anybody may ask."""
+    snapshot = gateway.directory.snapshot
+    state = "draining" if gateway.draining else "ok"
+    counts = {"status": state, "models": len(snapshot.models), "ready_replicas": snapshot.num_replicas}
+    return JSON, msgspec.json.encode(counts)
+
+
+def show_metrics(gateway: Gateway, request: Request) -> Answer:
+    """For a scraper on this machine; through a proxy, or from elsewhere, there is nothing here."""
+    forwarded = any(name.startswith(b"x-forwarded-") or name == b"forwarded" for name, _ in request.headers)
+    if forwarded or not ip_address(request.peer or "::1").is_loopback:
+        raise errors.not_found()
+    return b"text/plain; version=0.0.4; charset=utf-8", metrics.render()
+
+
+ANSWERS: dict[Kind, Callable[[Gateway, Request], Answer]] = {
+    Kind.MODELS: list_models,
+    Kind.MODEL: one_model,
+    Kind.EMBEDDINGS: embeddings,
+    Kind.HEALTH: health,
+    Kind.METRICS: show_metrics,
+}
+
+
+class Local:
+    """Answers once the request is whole."""
+
+    def __init__(self, gateway: Gateway, front: Front, request: Request) -> None:
+        self._front: Front | None = front
+        self._content_type, self._body = ANSWERS[request.target.kind](gateway, request)
+        self._left = gateway.settings.max_body_bytes
+
+    def body(self, chunk: bytes) -> None:
+        """Nobody needs it."""
+        self._left -= len(chunk)
+        if self._left < 0 and self._front is not None:
+            front, self._front = self._front, None
+            front.refuse(errors.too_large(0))
+
+    def body_end(self) -> None:
+        """Answer."""
+        if self._front is not None:
+            front, self._front = self._front, None
+            front.respond(200, [(b"content-type", self._content_type)], self._body)
+
+    def client_lost(self) -> None:
+        """Nothing is at stake."""
+        self._front = None
+
+    def pause_output(self) -> None:
+        """Nothing to pause."""
+
+    def resume_output(self) -> None:
+        """Nothing to resume."""
+
+    def expire(self, error: ApiError) -> None:
+        """Refuse a request that never became whole."""
+        if self._front is not None:
+            front, self._front = self._front, None
+            front.refuse(error)
+
+    def sweep(self, now: float) -> None:
+        """Nothing to watch."""

@@ -1,0 +1,69 @@
+"""Turns the end of a request into its journal line and the counters. Every request that reached an engine ends here,
+once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+from inference.gateway import metrics
+from inference.gateway.admit import Admitted
+from inference.gateway.directory import Replica
+from inference.gateway.usage import Usage
+from inference.metering.errors import JournalFull
+from inference.metering.journal import JournalWriter, UsageRecord
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Attempt:
+    """One request as it went to an engine, and what is known of it so far. Times are Unix seconds."""
+
+    request_id: str
+    admitted: Admitted
+    replica: Replica
+    started_at: float = field(default_factory=time.time)
+    ttft_s: float | None = None
+
+
+def settle(journal: JournalWriter, attempt: Attempt, usage: Usage, outcome: str, http_status: int) -> None:
+    """Write the one record of an ended request."""
+    admitted = attempt.admitted
+    record = UsageRecord(
+        request_id=attempt.request_id,
+        tenant_id=admitted.key.tenant_id,
+        key_id=admitted.key.key_id,
+        model=admitted.model.name,
+        endpoint=admitted.endpoint,
+        stream=admitted.stream,
+        life_id=attempt.replica.life_id,
+        replica_id=attempt.replica.replica_id,
+        started_at=attempt.started_at,
+        finished_at=time.time(),
+        prompt_tokens=usage.prompt_tokens,
+        cached_tokens=usage.cached_tokens,
+        completion_tokens=usage.completion_tokens,
+        engine_prompt_tokens=usage.engine_prompt_tokens,
+        outcome=outcome,
+        http_status=http_status,
+        ttft_ms=None if attempt.ttft_s is None else round(attempt.ttft_s * 1000),
+        exact=usage.exact,
+    )
+    try:
+        journal.append(record)
+    except JournalFull:
+        log.critical("usage of request %s is lost: the journal's disk takes nothing", record.request_id)
+    _count(record)
+
+
+def _count(record: UsageRecord) -> None:
+    metrics.REQUESTS.labels(record.endpoint, record.model, str(record.http_status)).inc()
+    metrics.TOKENS.labels(record.model, "input").inc(record.prompt_tokens)
+    metrics.TOKENS.labels(record.model, "output").inc(record.completion_tokens)
+    if not record.exact:
+        metrics.INEXACT.labels(record.model).inc()
+    if record.ttft_ms is not None:
+        metrics.TTFT.labels(record.model).observe(record.ttft_ms / 1000)

@@ -1,0 +1,32 @@
+"""Decides when an engine counts as hung, from its canaries and its counters. Sending and acting are the keeper's."""
+
+from inference.pool.store import Counters
+
+
+class Pulse:
+    """Decides when an engine is hung: a canary waits for `timeout_s` while the engine's counters stand still.
+
+    A busy engine may answer a canary late; as long as its counters move it is working. Times are monotonic seconds.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._seen: tuple[int, int, float] | None = None
+        self._waiting_since: float | None = None
+
+    def canary_sent(self, now: float) -> None:
+        if self._waiting_since is None:
+            self._waiting_since = now
+
+    def canary_succeeded(self) -> None:
+        self._waiting_since = None
+
+    def counters_read(self, counters: Counters, now: float) -> None:
+        """Any change since the last reading is a sign of life."""
+        seen = (counters.prompt_tokens, counters.generation_tokens, counters.kv_usage)
+        if self._waiting_since is not None and self._seen is not None and seen != self._seen:
+            self._waiting_since = now
+        self._seen = seen
+
+    def is_hung(self, now: float) -> bool:
+        return self._waiting_since is not None and now - self._waiting_since >= self._timeout_s

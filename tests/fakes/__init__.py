@@ -1,0 +1,1 @@
+"""Stand-ins that speak the real protocols, for faults and speeds that the real parts don't offer on demand."""

@@ -1,0 +1,45 @@
+"""Where tests get the tiny DeepSeek-V2 model: built once per version of its recipe, shared through the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from ops.models import manifest
+from ops.slots.files import exclusive
+
+RECIPE = Path(__file__).with_name("build.py")
+NAME = "tiny-deepseek-v2"
+
+
+def ensure_tiny_deepseek(cache_dir: Path, slot_python: Path) -> Path:
+    """Return the model's directory below `<cache_dir>/models`, building it where it is missing (about 10 s)."""
+    models = cache_dir / "models"
+    target = models / f"{NAME}-{hashlib.sha256(RECIPE.read_bytes()).hexdigest()[:12]}"
+    with exclusive(models / f".{target.name}.lock", lambda: None):
+        if manifest.verify(target, sizes_only=True):
+            _build(target, slot_python)
+    return target
+
+
+def _build(target: Path, slot_python: Path) -> None:
+    fresh = target.with_name(f".{target.name}.new")
+    for leftover in (fresh, target):
+        shutil.rmtree(leftover, ignore_errors=True)
+    fresh.mkdir()
+    offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    built = subprocess.run(
+        [str(slot_python), "-I", str(RECIPE), str(fresh)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=os.environ | offline,
+    )
+    if built.returncode != 0:
+        raise RuntimeError(f"the tiny model could not be built:\n{built.stderr}")
+    manifest.write(fresh, name=NAME, origin="random weights, made by the tests", licence="none")
+    fresh.rename(target)
