@@ -171,7 +171,11 @@ def _names(value: str) -> tuple[str, ...]:
 
 def _devices(value: str) -> str:
     kind, _, count = value.partition(":")
-    if value == "auto" or (kind == "nvidia" and not count) or (kind == "cpu" and count.isdigit() and 1 <= int(count) <= 64):
+    if (
+        value == "auto"
+        or (kind == "nvidia" and not count)
+        or (kind == "cpu" and count.isdigit() and 1 <= int(count) <= 64)
+    ):
         return value
     raise ValueError("must be auto, nvidia, or cpu:N with N from 1 to 64")
 

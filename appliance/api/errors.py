@@ -26,7 +26,9 @@ TABLE: dict[int, ApiError] = {
     404: ApiError("invalid_request_error", "Invalid URL ({method} {path})."),
     405: ApiError("invalid_request_error", "Method not allowed ({method} {path})."),
     500: ApiError("server_error", "The appliance failed to answer. Quote the id {error_id} to its operator."),
-    503: ApiError("server_error", "The appliance's database can't be reached; try again. Id: {error_id}.", "overloaded"),
+    503: ApiError(
+        "server_error", "The appliance's database can't be reached; try again. Id: {error_id}.", "overloaded"
+    ),
 }
 
 

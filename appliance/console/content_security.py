@@ -17,7 +17,9 @@ EDITOR = f"{SHARED}; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-i
 EDITOR_PREFIX = "/admin/"
 
 
-def content_security(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
+def content_security(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
     """Middleware: add the policy, and forbid caches to keep pages that show a tenant's data."""
 
     def answer(request: HttpRequest) -> HttpResponseBase:

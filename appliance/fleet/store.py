@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 from uuid import UUID
 
-from django.db import transaction
+from django.db import close_old_connections, transaction
 from django.utils import timezone
 
 from appliance.fleet.models import Deployment, Device, EngineLife, Replica, Sample
@@ -18,6 +21,21 @@ SAMPLES_KEPT = timedelta(days=7)
 PRUNE_EVERY_S = 600.0
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _fresh_connection(call: Callable[P, T]) -> Callable[P, T]:
+    """The pool's threads live for weeks: a connection that broke or grew old is dropped before it is used again."""
+
+    @wraps(call)
+    def with_fresh_connection(*args: P.args, **kwargs: P.kwargs) -> T:
+        close_old_connections()
+        return call(*args, **kwargs)
+
+    return with_fresh_connection
+
+
 class DatabaseStore:
     """inference.pool.store's protocol over Django's models. `stop_marker` exists while the whole appliance is to stop."""
 
@@ -25,6 +43,7 @@ class DatabaseStore:
         self._stop_marker = stop_marker
         self._pruned_at = 0.0
 
+    @_fresh_connection
     def desired(self) -> list[DesiredDeployment]:
         """Every deployment, the stopped ones too, so that their replicas are drained."""
         rows = Deployment.objects.select_related("model", "slot")
@@ -46,10 +65,12 @@ class DatabaseStore:
             for d in rows
         ]
 
+    @_fresh_connection
     def replicas(self) -> list[ReplicaRow]:
         """Every replica with its present life."""
         return [_row(r) for r in Replica.objects.select_related("life")]
 
+    @_fresh_connection
     def save_devices(self, devices: list[DeviceInfo]) -> None:
         """Replace the inventory with what was just seen."""
         now = timezone.now()
@@ -65,6 +86,7 @@ class DatabaseStore:
             Device.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=fields)
             Device.objects.exclude(id__in=[d.id for d in devices]).delete()
 
+    @_fresh_connection
     def create_replica(self, deployment_id: str, index: int, devices: tuple[str, ...]) -> ReplicaRow:
         """A new place for an engine, not yet started."""
         row = Replica.objects.create(
@@ -72,6 +94,7 @@ class DatabaseStore:
         )
         return _row(row)
 
+    @_fresh_connection
     def move(self, replica_id: str, from_state: ReplicaState, to_state: ReplicaState, reason: str = "") -> bool:
         """Change a state if it still is what the caller saw; False when somebody was first."""
         changed = Replica.objects.filter(id=replica_id, state=from_state.value).update(
@@ -79,16 +102,20 @@ class DatabaseStore:
         )
         return changed == 1
 
+    @_fresh_connection
     def begin_life(self, replica_id: str, life: Life) -> None:
         """An engine process began in this replica."""
         with transaction.atomic():
-            replica = Replica.objects.select_related("deployment__model").select_for_update(of=("self",)).get(id=replica_id)
+            replica = (
+                Replica.objects.select_related("deployment__model").select_for_update(of=("self",)).get(id=replica_id)
+            )
             EngineLife.objects.create(
                 id=life.id, replica=replica, model_name=replica.deployment.model.name, pid=life.pid,
                 pid_started=life.pid_started, socket=str(life.socket), log=str(life.log), started_at=_utc(life.started_at),
             )  # fmt: skip
             Replica.objects.filter(id=replica_id).update(life_id=life.id)
 
+    @_fresh_connection
     def end_life(self, life_id: str, reason: str, counters: Counters | None) -> None:
         """An engine process ended; its counters stay as they were last read. Ending it again changes nothing."""
         if counters is not None:
@@ -99,6 +126,7 @@ class DatabaseStore:
                 ended_at=timezone.now(), end_reason=reason, requests_running=0, requests_waiting=0
             )
 
+    @_fresh_connection
     def save_counters(self, life_id: str, counters: Counters) -> None:
         """The engine's own token counters, as just read."""
         EngineLife.objects.filter(id=life_id).update(
@@ -110,11 +138,13 @@ class DatabaseStore:
             counters_at=_utc(counters.at),
         )
 
+    @_fresh_connection
     def set_backoff(self, replica_id: str, restarts: int, next_start_at: float | None) -> None:
         """When the replica may be started again."""
         at = None if next_start_at is None else _utc(next_start_at)
         Replica.objects.filter(id=replica_id).update(restarts=restarts, next_start_at=at)
 
+    @_fresh_connection
     def delete_replica(self, replica_id: str) -> None:
         """The place is no longer wanted; its lives stay for reconciliation."""
         Replica.objects.filter(id=replica_id).delete()
@@ -123,8 +153,16 @@ class DatabaseStore:
         """Whether the whole appliance is to stop."""
         return self._stop_marker.exists()
 
+    @_fresh_connection
     def record_sample(
-        self, deployment: str, input_tps: float, output_tps: float, running: int, waiting: int, kv_usage: float, at: float
+        self,
+        deployment: str,
+        input_tps: float,
+        output_tps: float,
+        running: int,
+        waiting: int,
+        kv_usage: float,
+        at: float,
     ) -> None:
         """Keep one reading of a deployment's throughput; readings older than a week go."""
         name = Deployment.objects.filter(id=deployment).values_list("model__name", flat=True).first()

@@ -13,7 +13,9 @@ from appliance.tenants.models import ApiKey, Tenant, User
 PREFIX_LENGTH = 11
 
 
-def mint(tenant: Tenant, name: str, created_by: User | None = None, expires_at: datetime | None = None) -> tuple[ApiKey, str]:
+def mint(
+    tenant: Tenant, name: str, created_by: User | None = None, expires_at: datetime | None = None
+) -> tuple[ApiKey, str]:
     """Create a key and return its row with the key itself, which is stored nowhere."""
     key = "sk-cr-" + secrets.token_urlsafe(32)
     row = ApiKey.objects.create(

@@ -11,7 +11,9 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 SYSTEM_TENANT = "system"
-SLUG = RegexValidator(r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$", _("Use 1 to 32 lower-case letters, digits and hyphens."))
+SLUG = RegexValidator(
+    r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$", _("Use 1 to 32 lower-case letters, digits and hyphens.")
+)
 
 
 class Plan(models.Model):
@@ -24,7 +26,9 @@ class Plan(models.Model):
     default_max_tokens = models.PositiveIntegerField(
         _("output tokens where the client names none"), default=1024, validators=[MinValueValidator(1)]
     )
-    allowed_models = ArrayField(models.CharField(max_length=200), verbose_name=_("allowed models"), null=True, blank=True)
+    allowed_models = ArrayField(
+        models.CharField(max_length=200), verbose_name=_("allowed models"), null=True, blank=True
+    )
     currency = models.CharField(_("currency"), max_length=3, default="CNY")
     input_price_micros = models.PositiveBigIntegerField(_("price per million input tokens"), default=1_000_000)
     cached_price_micros = models.PositiveBigIntegerField(_("price per million cached input tokens"), default=100_000)

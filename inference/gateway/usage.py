@@ -76,9 +76,9 @@ def split_answer(body: bytes) -> tuple[dict[str, Any] | None, bytes]:
         return None, body
     if not isinstance(reported, dict):
         return None, body
-    # Inside strings quotes are escaped, so this text can only be the key itself; the last one is the top level's.
-    before, _, after = body.rpartition(b'"usage":' + raw)
-    return reported, before + b'"usage":' + _encoder.encode(for_client(reported)) + after
+    # Inside strings quotes are escaped, so this text can only be the object itself; the last one is the top level's.
+    before, _, after = body.rpartition(raw)
+    return reported, before + _encoder.encode(for_client(reported)) + after
 
 
 def count_started(body: bytes) -> int:

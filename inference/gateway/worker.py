@@ -35,8 +35,8 @@ class GatewayWorker(Worker):  # type: ignore[misc]
         signal.signal(signal.SIGABRT, self.handle_abort)
 
     def load_wsgi(self) -> None:
-        """The settings take the place of a WSGI callable."""
-        self.settings: GatewaySettings = self.app.wsgi()
+        """A function that returns the settings takes the place of a WSGI callable."""
+        self.settings: GatewaySettings = self.app.wsgi()()
 
     def run(self) -> None:
         """gunicorn: the main loop; it returns when the worker is done."""

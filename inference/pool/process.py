@@ -8,6 +8,7 @@ import contextlib
 import os
 import select
 import signal
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,22 +55,24 @@ def session_members(leader: int, started: int) -> list[int]:
     return [stat.pid for stat in stats if stat is not None and stat.session == leader and stat.state not in {"Z", "X"}]
 
 
-def signal_session(leader: int, started: int, number: signal.Signals) -> int:
-    """Send a signal to every process of the session; how many there were."""
+def kill_session(leader: int, started: int) -> int:
+    """SIGKILL every process of the session; how many there were."""
     members = session_members(leader, started)
     for pid in members:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+            os.kill(pid, signal.SIGKILL)
     return len(members)
 
 
 class ExitWatch:
-    """Sleeps until a process has ended or somebody calls `wake`. Use from one thread; `wake` from any."""
+    """Sleeps until a process has ended or somebody calls `wake`. Use from one thread; `wake` from any, at any time."""
 
     def __init__(self, pid: int, started: int) -> None:
         self.pid = pid
         self.started = started
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._closing = threading.Lock()
+        self._is_closed = False
         self._pidfd = _open_pidfd(pid, started)
         self._poll = select.poll()
         self._poll.register(self._wake, select.POLLIN)
@@ -87,13 +90,22 @@ class ExitWatch:
         return self._pidfd in events
 
     def wake(self) -> None:
-        with contextlib.suppress(OSError):  # closed: nobody sleeps there any more
-            os.eventfd_write(self._wake, 1)
+        with self._closing:  # a closed descriptor's number may be somebody else's file by now
+            if not self._is_closed:
+                os.eventfd_write(self._wake, 1)
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal this very process, if it still lives."""
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
 
     def close(self) -> None:
-        if self._pidfd is not None:
-            os.close(self._pidfd)
-        os.close(self._wake)
+        with self._closing:
+            self._is_closed = True
+            if self._pidfd is not None:
+                os.close(self._pidfd)
+            os.close(self._wake)
 
     def exit_text(self) -> str:
         """How it ended, in words; reaps it where it was our child, else nobody tells us."""

@@ -27,4 +27,6 @@ def rows() -> Iterator[None]:
         yield
     except OperationalError as error:
         reason = str(error).splitlines()[0]
-        raise fail(f"the database doesn't answer ({reason}); is the appliance running? `make start`", Exit.NOT_RUNNING) from None
+        raise fail(
+            f"the database doesn't answer ({reason}); is the appliance running? `make start`", Exit.NOT_RUNNING
+        ) from None

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from appliance.env import Env
 from appliance.login import FirstLogin
-from inference.catalog import load_preset
+from inference.catalog.flags import flags_for
+from inference.catalog.load import preset
 from ops.cli.database import connect
 from ops.models import manifest
 from ops.models.demo import ensure_demo_model
@@ -60,14 +61,20 @@ def begin_database(env: Env, installed: Installed) -> Start:
     call_command("migrate", interactive=False, verbosity=0)
     call_command("collectstatic", interactive=False, verbosity=0)
     record = installed.slot.record
-    slot = first_rows.register_slot(record.name, record.flavour, record.vllm_version, installed.slot.path, record.digest)
+    slot = first_rows.register_slot(
+        record.name, record.flavour, record.vllm_version, installed.slot.path, record.digest
+    )
     first_rows.ensure_base()
     if installed.demo is None:
         return Start(None, None)
-    preset = load_preset(DEMO_MODEL)
-    context = preset.context.default
+    demo = preset(DEMO_MODEL)
     model = first_rows.register_model(
-        DEMO_MODEL, installed.demo, manifest.read(installed.demo).digest, preset.name, context, preset.fim is not None
+        DEMO_MODEL,
+        installed.demo,
+        manifest.read(installed.demo).digest,
+        DEMO_MODEL,
+        demo.context.default,
+        demo.fim is not None,
     )
-    first_rows.ensure_deployment(model, slot, preset.flags_for(DEMO_PROFILE), context)
+    first_rows.ensure_deployment(model, slot, flags_for(demo, DEMO_PROFILE), demo.context.default)
     return Start(first_rows.ensure_first_login(env.data_dir / "first-login.json"), DEMO_MODEL)

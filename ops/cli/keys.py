@@ -58,6 +58,8 @@ def revoke(key: Annotated[str, typer.Argument(help="The key's id or its prefix."
         except ValueError:
             found = list(ApiKey.objects.filter(prefix=key))
         if len(found) != 1:
-            raise fail(f"{len(found)} keys match {key!r}; name one by its id (`coderack key list TENANT`)", Exit.NOT_FOUND)
+            raise fail(
+                f"{len(found)} keys match {key!r}; name one by its id (`coderack key list TENANT`)", Exit.NOT_FOUND
+            )
         changed = revoke_key(found[0])
     typer.echo(f"{found[0].prefix} revoked" if changed else f"{found[0].prefix} was revoked before")

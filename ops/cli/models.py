@@ -62,7 +62,9 @@ def serve(
     name: Annotated[str, typer.Argument(help="A registered model.")],
     replicas: Annotated[int, typer.Option(help="How many engines.", min=1, max=64)] = 1,
     devices_each: Annotated[int, typer.Option(help="Devices per engine.", min=1, max=64)] = 1,
-    flag: Annotated[list[str] | None, typer.Option(help="An engine flag, for instance --flag=--max-num-seqs=8.")] = None,
+    flag: Annotated[
+        list[str] | None, typer.Option(help="An engine flag, for instance --flag=--max-num-seqs=8.")
+    ] = None,
 ) -> None:
     """Serve a model: the pool starts its engines."""
     with rows():
@@ -72,7 +74,9 @@ def serve(
         model = ModelVersion.objects.filter(name=name).order_by("-created_at").first()
         slot = EngineSlot.objects.order_by("-created_at").first()
         if model is None or slot is None:
-            raise fail(f"there is no model {name!r} or no engine slot; `coderack model list` shows the models", Exit.NOT_FOUND)
+            raise fail(
+                f"there is no model {name!r} or no engine slot; `coderack model list` shows the models", Exit.NOT_FOUND
+            )
         row = ensure_deployment(model, slot, tuple(flag or ()), model.max_model_len)
         row.replicas, row.devices_each, row.flags, row.running = replicas, devices_each, list(flag or ()), True
         row.save()

@@ -15,7 +15,9 @@ from ops.runner.errors import RunnerError
 PROMPT = "Write a Python function that adds two numbers."
 
 
-def wait_for_replica(model: str, timeout_s: float, keep_going: Callable[[], bool], report: Callable[[str], None]) -> None:
+def wait_for_replica(
+    model: str, timeout_s: float, keep_going: Callable[[], bool], report: Callable[[str], None]
+) -> None:
     """Wait until a replica of `model` serves, reporting each change of state.
 
     Raises: RunnerError with the engine's last log lines when it failed, or when the time is over.
@@ -35,7 +37,9 @@ def wait_for_replica(model: str, timeout_s: float, keep_going: Callable[[], bool
         if row is not None and state == "failed":
             raise RunnerError(f"the engine for {model} failed to start: {row.reason}")
         time.sleep(0.3)
-    raise RunnerError(f"the engine for {model} was not ready in {timeout_s:.0f} s (last state: {seen}); see the pool's log")
+    raise RunnerError(
+        f"the engine for {model} was not ready in {timeout_s:.0f} s (last state: {seen}); see the pool's log"
+    )
 
 
 def streamed_answer(env: Env, key: str, model: str, timeout_s: float = 120.0) -> str:
@@ -48,7 +52,10 @@ def streamed_answer(env: Env, key: str, model: str, timeout_s: float = 120.0) ->
     connection = http.client.HTTPConnection(host, env.port, timeout=timeout_s)
     try:
         connection.request(
-            "POST", "/v1/chat/completions", json.dumps(body), {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+            "POST",
+            "/v1/chat/completions",
+            json.dumps(body),
+            {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
         )
         answer = connection.getresponse()
         text = answer.read().decode()
@@ -104,5 +111,3 @@ def curl_line(values: dict[str, Any]) -> str:
         f"curl -N {values['base_url']}/chat/completions -H 'Authorization: Bearer {values['api_key']}' "
         f"-H 'Content-Type: application/json' -d '{body}'"
     )
-
-

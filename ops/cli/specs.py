@@ -34,7 +34,9 @@ def child_environment(env: Env) -> dict[str, str]:
 def server_environment() -> dict[str, str]:
     """What PostgreSQL and Redis inherit: none of the appliance's settings or secrets."""
     ours = {v.name for v in VARIABLES}
-    return {k: v for k, v in os.environ.items() if not k.startswith((PREFIX, "DJANGO_", "PYTHON", "PG")) and k not in ours}
+    return {
+        k: v for k, v in os.environ.items() if not k.startswith((PREFIX, "DJANGO_", "PYTHON", "PG")) and k not in ours
+    }
 
 
 def postgres_spec(env: Env, cluster: postgres.Cluster) -> ProcessSpec:
@@ -72,7 +74,9 @@ def control_plane_specs(env: Env) -> list[ProcessSpec]:
     python = sys.executable
     environment = child_environment(env)
 
-    def spec(name: str, *argv: str, ready: Callable[[], bool] | None = None, stop_timeout_s: float = 5.0) -> ProcessSpec:
+    def spec(
+        name: str, *argv: str, ready: Callable[[], bool] | None = None, stop_timeout_s: float = 5.0
+    ) -> ProcessSpec:
         return ProcessSpec(
             name=name, argv=(python, *argv), env=environment, log=env.log_dir / f"{name}.log", cwd=REPO, ready=ready,
             stop_timeout_s=stop_timeout_s,
@@ -88,7 +92,7 @@ def control_plane_specs(env: Env) -> list[ProcessSpec]:
         spec("pool", "manage.py", "run_pool", stop_timeout_s=POOL_STOP_S),
         spec("console", *console, ready=socket_answers(env.console_socket), stop_timeout_s=4.0),
         spec(
-            "gateway", "-m", "gunicorn", "-c", "python:appliance.gateway", "appliance.gateway:settings",
+            "gateway", "-m", "appliance.gateway",
             ready=port_answers(env.host, env.port), stop_timeout_s=GATEWAY_DRAIN_S + 1.0,
         ),
     ]  # fmt: skip

@@ -66,13 +66,19 @@ def stop() -> None:
         leftovers = end_leftovers(env.run_dir)
         engines = end_engines(env.run_dir)
         env.ready_file.unlink(missing_ok=True)
-        out.print(f"ended what a killed runner left: {', '.join(leftovers)}; {engines} engines" if leftovers or engines else "nothing runs")
+        out.print(
+            f"ended what a killed runner left: {', '.join(leftovers)}; {engines} engines"
+            if leftovers or engines
+            else "nothing runs"
+        )
         return
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while runner_pid(env.run_dir) is not None:
         if time.monotonic() > deadline:
-            raise fail(f"the runner (pid {pid}) did not end in {STOP_TIMEOUT_S:.0f} s; see {env.log_dir / 'runner.log'}")
+            raise fail(
+                f"the runner (pid {pid}) did not end in {STOP_TIMEOUT_S:.0f} s; see {env.log_dir / 'runner.log'}"
+            )
         time.sleep(0.1)
     out.print("stopped")
 
@@ -84,5 +90,3 @@ def _environment() -> Env:
     except (EnvError, RunnerError) as error:
         raise fail(str(error)) from None
     return env
-
-

@@ -37,5 +37,7 @@ def status(as_json: AsJson = False) -> None:
     if as_json:
         show_json({"running": pid is not None, "pid": pid, "base_url": f"{env.base_url}/v1", "replicas": found})
         return
-    out.print(f"running (pid {pid}), {env.base_url}/v1" if pid else "no runner here; the database answers", markup=False)
+    out.print(
+        f"running (pid {pid}), {env.base_url}/v1" if pid else "no runner here; the database answers", markup=False
+    )
     show_rows(found, False, "No replicas yet.")

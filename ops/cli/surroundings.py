@@ -23,7 +23,9 @@ def prepare_directories(env: Env) -> None:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunnerError(f"{path} can't be made: {error.strerror}; set CODERACK_DATA_DIR or CODERACK_CACHE_DIR") from None
+            raise RunnerError(
+                f"{path} can't be made: {error.strerror}; set CODERACK_DATA_DIR or CODERACK_CACHE_DIR"
+            ) from None
     try:
         env.run_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         facts = env.run_dir.lstat()
@@ -47,7 +49,9 @@ def require_port(env: Env) -> None:
                 raise RunnerError(
                     f"port {env.port} on {env.host} is in use; choose another: CODERACK_PORT=8090 make up"
                 ) from None
-            raise RunnerError(f"{env.host}:{env.port} can't be bound: {error.strerror}; see CODERACK_HOST, CODERACK_PORT") from None
+            raise RunnerError(
+                f"{env.host}:{env.port} can't be bound: {error.strerror}; see CODERACK_HOST, CODERACK_PORT"
+            ) from None
 
 
 def require_space(env: Env) -> None:

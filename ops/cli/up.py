@@ -43,13 +43,15 @@ def up(
         raise fail(str(error)) from None
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: runner.request_stop())
+    fault = ""
     try:
         _run(env, runner, report, give_up)
     except KNOWN_FAULTS as error:
-        if not runner.stop_requested:
-            raise fail(str(error)) from None
+        fault = "" if runner.stop_requested else str(error)
     finally:
         _stop(env, runner, report)
+    if fault:
+        raise fail(fault)
 
 
 def _run(env: Env, runner: Runner, report: Report, give_up: bool) -> None:

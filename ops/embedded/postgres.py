@@ -59,7 +59,9 @@ def wheel_bin_dir() -> Path:
         for candidate in sorted(Path(root).glob("pginstall*/bin"), reverse=True):  # the newest first
             if (candidate / "initdb").exists():
                 return candidate
-    raise EmbeddedError("the embedded PostgreSQL is missing: run `make deps`, or set DATABASE_URL to a server of your own")
+    raise EmbeddedError(
+        "the embedded PostgreSQL is missing: run `make deps`, or set DATABASE_URL to a server of your own"
+    )
 
 
 def place(data_dir: Path, socket_dir: Path, bin_dir: Path | None = None) -> Cluster:
@@ -136,4 +138,6 @@ def _run_as(cluster: Cluster, argv: list[str], text: str = "") -> None:
         user=cluster.user, group=cluster.group, extra_groups=groups,
     )  # fmt: skip
     if done.returncode != 0:
-        raise EmbeddedError(f"the embedded PostgreSQL can't be set up in {cluster.data_dir}: {done.stderr.strip()[-800:]}")
+        raise EmbeddedError(
+            f"the embedded PostgreSQL can't be set up in {cluster.data_dir}: {done.stderr.strip()[-800:]}"
+        )

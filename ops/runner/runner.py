@@ -44,7 +44,9 @@ class Runner:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise AlreadyRunning("the appliance is already running; `coderack status` shows it, `make stop` ends it") from None
+            raise AlreadyRunning(
+                "the appliance is already running; `coderack status` shows it, `make stop` ends it"
+            ) from None
         os.ftruncate(descriptor, 0)
         os.write(descriptor, json.dumps(_identity(os.getpid())).encode())
         return descriptor

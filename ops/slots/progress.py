@@ -31,9 +31,10 @@ class PipDisplay:
 
     def on_line(self, line: str) -> None:
         """Take one line of pip's output."""
-        if line.startswith("Collecting "):
-            self._fetched.add(line.split()[1])
-            self._show(Progress("fetching", line.split()[1], len(self._fetched), self._total))
+        if line.startswith(("Collecting ", "Processing ")):  # from an index, or from a folder
+            package = line.split()[1].rsplit("/", 1)[-1]
+            self._fetched.add(package)
+            self._show(Progress("fetching", package, len(self._fetched), self._total))
         elif line.startswith("Installing collected packages"):
             self._show(Progress("installing", "unpacking packages", 0, self._total))
 

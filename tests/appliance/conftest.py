@@ -79,7 +79,9 @@ def db(database: None) -> Iterator[None]:
     from django.db import connection
 
     yield
-    tables = sorted(set(connection.introspection.django_table_names(only_existing=True, include_views=False)) - KEPT_TABLES)
+    tables = sorted(
+        set(connection.introspection.django_table_names(only_existing=True, include_views=False)) - KEPT_TABLES
+    )
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE " + ", ".join(f'"{table}"' for table in tables) + " RESTART IDENTITY CASCADE")
     cache.clear()

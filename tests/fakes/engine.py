@@ -44,7 +44,9 @@ class FakeEngine:
         self._call(self._listen())
 
     def stop(self) -> None:
-        """Die: every connection drops."""
+        """Die: every connection drops. Said twice, nothing more happens."""
+        if self._loop.is_closed():
+            return
         self._call(self._drop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)

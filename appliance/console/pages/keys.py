@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy
 
 from appliance.console import words
 from appliance.console.access import PersonRequest, may_manage_keys, visible_tenant
+from appliance.console.calling import EXAMPLE_MODEL, base_url, model_names
 from appliance.ledger.models import LedgerEntry
 from appliance.tenants.keys import mint, revoke
 from appliance.tenants.models import ApiKey, Tenant
@@ -73,8 +74,6 @@ def _word(key: ApiKey) -> words.Word:
 
 def keys(request: PersonRequest, tenant_id: str) -> HttpResponse:
     """The list; a POST makes a key and shows it once."""
-    from appliance.console.pages.tenant import EXAMPLE_MODEL, base_url, model_names  # the tenant's page lists keys too
-
     tenant = visible_tenant(request.user, tenant_id)
     may_manage = may_manage_keys(request.user, tenant)
     new_key, form = None, _blank_form()
@@ -127,5 +126,7 @@ def revoke_key(request: PersonRequest, tenant_id: str, key_id: UUID) -> HttpResp
 
 def _use(key: ApiKey) -> dict[str, int | datetime | None]:
     day_ago = timezone.now() - timedelta(days=1)
-    entries = LedgerEntry.objects.filter(tenant_id=key.tenant_id, key_id=str(key.pk), finished_at__gte=day_ago).order_by()
+    entries = LedgerEntry.objects.filter(
+        tenant_id=key.tenant_id, key_id=str(key.pk), finished_at__gte=day_ago
+    ).order_by()
     return entries.aggregate(requests=Count("pk"), last=Max("finished_at"))

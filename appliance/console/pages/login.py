@@ -30,7 +30,8 @@ class LoginForm(AuthenticationForm):
         client = throttle.address(self.request) if self.request else ""
         if not throttle.may_try(name, client):
             raise ValidationError(
-                _("Too many failed attempts. Wait ten minutes, then try again; nobody else is affected."), code="throttled"
+                _("Too many failed attempts. Wait ten minutes, then try again; nobody else is affected."),
+                code="throttled",
             )
         cleaned = super().clean()
         throttle.clear(name, client)

@@ -59,7 +59,10 @@ def facts(window: Window) -> dict[str, Any]:
 
 def charts(window: Window, now: datetime, points: list[throughput.Point]) -> dict[str, chart.Chart]:
     """Input and output, each with its contract line."""
-    series: dict[str, dict[str, list[tuple[datetime, float]]]] = {"input": defaultdict(list), "output": defaultdict(list)}
+    series: dict[str, dict[str, list[tuple[datetime, float]]]] = {
+        "input": defaultdict(list),
+        "output": defaultdict(list),
+    }
     for point in points:
         at = max(point.at, now - window.span)
         series["input"][point.model].append((at, point.input_tps))

@@ -32,7 +32,10 @@ def facts() -> dict[str, Any]:
     return {
         "verdict": attention.verdict(),
         "replicas": [{"row": replica, "log": _log_tail(replica)} for replica in replicas],
-        "devices": [{"row": device, "word": _word(device), "owner": owners.get(device.id, "")} for device in Device.objects.all()],
+        "devices": [
+            {"row": device, "word": _word(device), "owner": owners.get(device.id, "")}
+            for device in Device.objects.all()
+        ],
     }
 
 

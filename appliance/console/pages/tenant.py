@@ -11,13 +11,12 @@ from django.utils import timezone
 
 from appliance.console import consumption, words
 from appliance.console.access import PersonRequest, may_manage_keys, visible_tenant
+from appliance.console.calling import EXAMPLE_MODEL, base_url, model_names
 from appliance.console.pages.keys import key_rows
-from appliance.fleet.models import Deployment
 from appliance.ledger.models import LedgerEntry
 from appliance.tenants.models import Membership, Tenant
 
 RECENT = 5
-EXAMPLE_MODEL = "MODEL"
 
 
 def tenant(request: PersonRequest, tenant_id: str) -> HttpResponse:
@@ -37,18 +36,6 @@ def tenant(request: PersonRequest, tenant_id: str) -> HttpResponse:
         "recent": LedgerEntry.objects.filter(tenant_id=row.id)[:RECENT],
     }
     return render(request, "console/tenant.html", context)
-
-
-def base_url(request: PersonRequest) -> str:
-    """Where this reader's programs reach the API: the origin the page itself was asked at."""
-    return request.build_absolute_uri("/v1")
-
-
-def model_names(tenant: Tenant) -> list[str]:
-    """The models this tenant's keys may use now."""
-    names = Deployment.objects.filter(running=True).order_by("model__name").values_list("model__name", flat=True)
-    allowed = tenant.plan.allowed_models
-    return [name for name in names if allowed is None or name in allowed]
 
 
 def _month(tenant: Tenant) -> consumption.Total:

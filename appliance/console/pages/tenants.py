@@ -50,7 +50,7 @@ def _counts(rows: Any) -> dict[str, int]:
     return dict(rows.values_list("tenant_id").annotate(Count("pk")))
 
 
-class TenantForm(forms.ModelForm[Tenant]):
+class TenantForm(forms.ModelForm):  # type: ignore[type-arg]  # only the stubs' class is generic
     """A new tenant."""
 
     class Meta:
@@ -60,6 +60,13 @@ class TenantForm(forms.ModelForm[Tenant]):
             "id": gettext_lazy("Short and permanent: it stands in addresses, bills and adapter names."),
             "name": gettext_lazy("As people call it; can be changed later."),
         }
+
+    def clean_id(self) -> str:
+        """Keep the one id that is an address of ours free."""
+        value: str = self.cleaned_data["id"]
+        if value == "new":
+            raise forms.ValidationError(_("This id is taken by the console itself."))
+        return value
 
 
 @operator_only

@@ -88,8 +88,14 @@ def _tables(groups: list[consumption.Group], key_names: dict[str, str]) -> list[
     """Sums by tenant, model and key; the template names the columns."""
     by_key = consumption.fold(groups, lambda group: group.key)
     return [
-        {"kind": "tenant", "rows": [(t.name, t.name, t) for t in consumption.fold(groups, lambda g: g.tenant)[:MOST_NAMED]]},
-        {"kind": "model", "rows": [(t.name, t.name, t) for t in consumption.fold(groups, lambda g: g.model)[:MOST_NAMED]]},
+        {
+            "kind": "tenant",
+            "rows": [(t.name, t.name, t) for t in consumption.fold(groups, lambda g: g.tenant)[:MOST_NAMED]],
+        },
+        {
+            "kind": "model",
+            "rows": [(t.name, t.name, t) for t in consumption.fold(groups, lambda g: g.model)[:MOST_NAMED]],
+        },
         {"kind": "key", "rows": [(t.name, key_names.get(t.name, ""), t) for t in by_key[:MOST_NAMED]]},
     ]
 

@@ -7,117 +7,156 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('registry', '0001_initial'),
+        ("registry", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Device',
+            name="Device",
             fields=[
-                ('id', models.CharField(max_length=32, primary_key=True, serialize=False)),
-                ('kind', models.CharField(max_length=16)),
-                ('name', models.CharField(max_length=200, verbose_name='name')),
-                ('memory_bytes', models.BigIntegerField()),
-                ('memory_used_bytes', models.BigIntegerField(null=True)),
-                ('utilisation', models.FloatField(help_text='0 to 1', null=True)),
-                ('temperature_c', models.FloatField(null=True)),
-                ('healthy', models.BooleanField(default=True)),
-                ('reason', models.TextField(blank=True)),
-                ('seen_at', models.DateTimeField()),
+                ("id", models.CharField(max_length=32, primary_key=True, serialize=False)),
+                ("kind", models.CharField(max_length=16)),
+                ("name", models.CharField(max_length=200, verbose_name="name")),
+                ("memory_bytes", models.BigIntegerField()),
+                ("memory_used_bytes", models.BigIntegerField(null=True)),
+                ("utilisation", models.FloatField(help_text="0 to 1", null=True)),
+                ("temperature_c", models.FloatField(null=True)),
+                ("healthy", models.BooleanField(default=True)),
+                ("reason", models.TextField(blank=True)),
+                ("seen_at", models.DateTimeField()),
             ],
             options={
-                'ordering': ('id',),
+                "ordering": ("id",),
             },
         ),
         migrations.CreateModel(
-            name='EngineLife',
+            name="EngineLife",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('model_name', models.CharField(max_length=200)),
-                ('pid', models.IntegerField()),
-                ('pid_started', models.BigIntegerField(help_text='start time in clock ticks since boot')),
-                ('socket', models.CharField(max_length=107)),
-                ('log', models.CharField(max_length=500)),
-                ('started_at', models.DateTimeField()),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('end_reason', models.TextField(blank=True)),
-                ('prompt_tokens', models.BigIntegerField(default=0)),
-                ('generation_tokens', models.BigIntegerField(default=0)),
-                ('requests_running', models.IntegerField(default=0)),
-                ('requests_waiting', models.IntegerField(default=0)),
-                ('kv_usage', models.FloatField(default=0.0)),
-                ('counters_at', models.DateTimeField(null=True)),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("model_name", models.CharField(max_length=200)),
+                ("pid", models.IntegerField()),
+                ("pid_started", models.BigIntegerField(help_text="start time in clock ticks since boot")),
+                ("socket", models.CharField(max_length=107)),
+                ("log", models.CharField(max_length=500)),
+                ("started_at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("end_reason", models.TextField(blank=True)),
+                ("prompt_tokens", models.BigIntegerField(default=0)),
+                ("generation_tokens", models.BigIntegerField(default=0)),
+                ("requests_running", models.IntegerField(default=0)),
+                ("requests_waiting", models.IntegerField(default=0)),
+                ("kv_usage", models.FloatField(default=0.0)),
+                ("counters_at", models.DateTimeField(null=True)),
             ],
             options={
-                'ordering': ('-started_at',),
+                "ordering": ("-started_at",),
             },
         ),
         migrations.CreateModel(
-            name='Sample',
+            name="Sample",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('model_name', models.CharField(max_length=200)),
-                ('at', models.DateTimeField(db_index=True)),
-                ('input_tps', models.FloatField()),
-                ('output_tps', models.FloatField()),
-                ('running', models.IntegerField()),
-                ('waiting', models.IntegerField()),
-                ('kv_usage', models.FloatField()),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("model_name", models.CharField(max_length=200)),
+                ("at", models.DateTimeField(db_index=True)),
+                ("input_tps", models.FloatField()),
+                ("output_tps", models.FloatField()),
+                ("running", models.IntegerField()),
+                ("waiting", models.IntegerField()),
+                ("kv_usage", models.FloatField()),
             ],
             options={
-                'ordering': ('at',),
+                "ordering": ("at",),
             },
         ),
         migrations.CreateModel(
-            name='Deployment',
+            name="Deployment",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('replicas', models.PositiveSmallIntegerField(default=1, verbose_name='replicas')),
-                ('devices_each', models.PositiveSmallIntegerField(default=1, verbose_name='devices per replica')),
-                ('max_model_len', models.PositiveIntegerField(verbose_name='context')),
-                ('flags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=200), blank=True, default=list, size=None, verbose_name='engine flags')),
-                ('running', models.BooleanField(default=True, verbose_name='should run')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('model', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='registry.modelversion', verbose_name='model')),
-                ('slot', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='registry.engineslot', verbose_name='engine slot')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("replicas", models.PositiveSmallIntegerField(default=1, verbose_name="replicas")),
+                ("devices_each", models.PositiveSmallIntegerField(default=1, verbose_name="devices per replica")),
+                ("max_model_len", models.PositiveIntegerField(verbose_name="context")),
+                (
+                    "flags",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=200),
+                        blank=True,
+                        default=list,
+                        size=None,
+                        verbose_name="engine flags",
+                    ),
+                ),
+                ("running", models.BooleanField(default=True, verbose_name="should run")),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
+                (
+                    "model",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, to="registry.modelversion", verbose_name="model"
+                    ),
+                ),
+                (
+                    "slot",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to="registry.engineslot",
+                        verbose_name="engine slot",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('created_at',),
+                "ordering": ("created_at",),
             },
         ),
         migrations.CreateModel(
-            name='Replica',
+            name="Replica",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('index', models.PositiveSmallIntegerField()),
-                ('state', models.CharField(max_length=16, verbose_name='state')),
-                ('reason', models.TextField(blank=True, verbose_name='reason')),
-                ('devices', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=32), default=list, size=None)),
-                ('restarts', models.PositiveIntegerField(default=0, verbose_name='restarts')),
-                ('next_start_at', models.DateTimeField(null=True)),
-                ('state_since', models.DateTimeField(auto_now_add=True, verbose_name='since')),
-                ('deployment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='replica_rows', to='fleet.deployment')),
-                ('life', models.OneToOneField(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='fleet.enginelife')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ("index", models.PositiveSmallIntegerField()),
+                ("state", models.CharField(max_length=16, verbose_name="state")),
+                ("reason", models.TextField(blank=True, verbose_name="reason")),
+                (
+                    "devices",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=32), default=list, size=None
+                    ),
+                ),
+                ("restarts", models.PositiveIntegerField(default=0, verbose_name="restarts")),
+                ("next_start_at", models.DateTimeField(null=True)),
+                ("state_since", models.DateTimeField(auto_now_add=True, verbose_name="since")),
+                (
+                    "deployment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="replica_rows", to="fleet.deployment"
+                    ),
+                ),
+                (
+                    "life",
+                    models.OneToOneField(
+                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="fleet.enginelife"
+                    ),
+                ),
             ],
             options={
-                'ordering': ('deployment', 'index'),
+                "ordering": ("deployment", "index"),
             },
         ),
         migrations.AddField(
-            model_name='enginelife',
-            name='replica',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='lives', to='fleet.replica'),
+            model_name="enginelife",
+            name="replica",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="lives", to="fleet.replica"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deployment',
-            constraint=models.UniqueConstraint(condition=models.Q(('running', True)), fields=('model',), name='one_running_deployment_per_model'),
+            model_name="deployment",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("running", True)), fields=("model",), name="one_running_deployment_per_model"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='replica',
-            constraint=models.UniqueConstraint(fields=('deployment', 'index'), name='one_replica_per_index'),
+            model_name="replica",
+            constraint=models.UniqueConstraint(fields=("deployment", "index"), name="one_replica_per_index"),
         ),
     ]

@@ -4,46 +4,50 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='JournalCursor',
+            name="JournalCursor",
             fields=[
-                ('name', models.CharField(max_length=200, primary_key=True, serialize=False)),
-                ('offset', models.BigIntegerField(default=0)),
-                ('corrupt_lines', models.PositiveIntegerField(default=0)),
+                ("name", models.CharField(max_length=200, primary_key=True, serialize=False)),
+                ("offset", models.BigIntegerField(default=0)),
+                ("corrupt_lines", models.PositiveIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='LedgerEntry',
+            name="LedgerEntry",
             fields=[
-                ('request_id', models.CharField(max_length=80, primary_key=True, serialize=False, verbose_name='request')),
-                ('tenant_id', models.CharField(max_length=32, verbose_name='tenant')),
-                ('key_id', models.CharField(max_length=36, null=True, verbose_name='key')),
-                ('model', models.CharField(max_length=200, verbose_name='model')),
-                ('endpoint', models.CharField(max_length=16, verbose_name='endpoint')),
-                ('stream', models.BooleanField(default=False, verbose_name='streamed')),
-                ('life_id', models.UUIDField(db_index=True, null=True)),
-                ('replica_id', models.UUIDField(null=True)),
-                ('started_at', models.DateTimeField(verbose_name='started')),
-                ('finished_at', models.DateTimeField(verbose_name='finished')),
-                ('prompt_tokens', models.PositiveBigIntegerField(verbose_name='input tokens')),
-                ('cached_tokens', models.PositiveBigIntegerField(verbose_name='cached input tokens')),
-                ('completion_tokens', models.PositiveBigIntegerField(verbose_name='output tokens')),
-                ('engine_prompt_tokens', models.PositiveBigIntegerField()),
-                ('outcome', models.CharField(max_length=16, verbose_name='outcome')),
-                ('http_status', models.PositiveSmallIntegerField(verbose_name='status')),
-                ('ttft_ms', models.PositiveIntegerField(null=True, verbose_name='TTFT')),
-                ('exact', models.BooleanField(default=True, verbose_name='exact')),
+                (
+                    "request_id",
+                    models.CharField(max_length=80, primary_key=True, serialize=False, verbose_name="request"),
+                ),
+                ("tenant_id", models.CharField(max_length=32, verbose_name="tenant")),
+                ("key_id", models.CharField(max_length=36, null=True, verbose_name="key")),
+                ("model", models.CharField(max_length=200, verbose_name="model")),
+                ("endpoint", models.CharField(max_length=16, verbose_name="endpoint")),
+                ("stream", models.BooleanField(default=False, verbose_name="streamed")),
+                ("life_id", models.UUIDField(db_index=True, null=True)),
+                ("replica_id", models.UUIDField(null=True)),
+                ("started_at", models.DateTimeField(verbose_name="started")),
+                ("finished_at", models.DateTimeField(verbose_name="finished")),
+                ("prompt_tokens", models.PositiveBigIntegerField(verbose_name="input tokens")),
+                ("cached_tokens", models.PositiveBigIntegerField(verbose_name="cached input tokens")),
+                ("completion_tokens", models.PositiveBigIntegerField(verbose_name="output tokens")),
+                ("engine_prompt_tokens", models.PositiveBigIntegerField()),
+                ("outcome", models.CharField(max_length=16, verbose_name="outcome")),
+                ("http_status", models.PositiveSmallIntegerField(verbose_name="status")),
+                ("ttft_ms", models.PositiveIntegerField(null=True, verbose_name="TTFT")),
+                ("exact", models.BooleanField(default=True, verbose_name="exact")),
             ],
             options={
-                'ordering': ('-finished_at',),
-                'indexes': [models.Index(fields=['tenant_id', '-finished_at'], name='ledger_ledg_tenant__fe6200_idx'), models.Index(fields=['-finished_at'], name='ledger_ledg_finishe_50199f_idx')],
+                "ordering": ("-finished_at",),
+                "indexes": [
+                    models.Index(fields=["tenant_id", "-finished_at"], name="ledger_ledg_tenant__fe6200_idx"),
+                    models.Index(fields=["-finished_at"], name="ledger_ledg_finishe_50199f_idx"),
+                ],
             },
         ),
     ]

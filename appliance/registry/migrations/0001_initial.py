@@ -4,44 +4,42 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='EngineSlot',
+            name="EngineSlot",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=64, unique=True, verbose_name='name')),
-                ('flavour', models.CharField(max_length=16, verbose_name='flavour')),
-                ('engine_version', models.CharField(max_length=32, verbose_name='vLLM version')),
-                ('path', models.CharField(max_length=500, verbose_name='path')),
-                ('digest', models.CharField(max_length=64, verbose_name='digest')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='registered')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=64, unique=True, verbose_name="name")),
+                ("flavour", models.CharField(max_length=16, verbose_name="flavour")),
+                ("engine_version", models.CharField(max_length=32, verbose_name="vLLM version")),
+                ("path", models.CharField(max_length=500, verbose_name="path")),
+                ("digest", models.CharField(max_length=64, verbose_name="digest")),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="registered")),
             ],
             options={
-                'ordering': ('name',),
+                "ordering": ("name",),
             },
         ),
         migrations.CreateModel(
-            name='ModelVersion',
+            name="ModelVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=200, verbose_name='name')),
-                ('preset', models.CharField(blank=True, max_length=64, verbose_name='preset')),
-                ('path', models.CharField(max_length=500, verbose_name='path')),
-                ('digest', models.CharField(max_length=64, verbose_name='manifest digest')),
-                ('max_model_len', models.PositiveIntegerField(verbose_name='context')),
-                ('fim', models.BooleanField(default=False, verbose_name='fills in the middle')),
-                ('owned_by', models.CharField(default='coderack', max_length=64, verbose_name='owned by')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='registered')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=200, verbose_name="name")),
+                ("preset", models.CharField(blank=True, max_length=64, verbose_name="preset")),
+                ("path", models.CharField(max_length=500, verbose_name="path")),
+                ("digest", models.CharField(max_length=64, verbose_name="manifest digest")),
+                ("max_model_len", models.PositiveIntegerField(verbose_name="context")),
+                ("fim", models.BooleanField(default=False, verbose_name="fills in the middle")),
+                ("owned_by", models.CharField(default="coderack", max_length=64, verbose_name="owned by")),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="registered")),
             ],
             options={
-                'ordering': ('name',),
-                'constraints': [models.UniqueConstraint(fields=('name', 'digest'), name='one_row_per_model_digest')],
+                "ordering": ("name",),
+                "constraints": [models.UniqueConstraint(fields=("name", "digest"), name="one_row_per_model_digest")],
             },
         ),
     ]

@@ -98,14 +98,14 @@ class Postgres:
             connection.execute(query, arguments)
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = 20) -> Any:
-    """The condition's first true value."""
+def wait_until(condition: Callable[[], Any], timeout_s: float = 20, log: Path | None = None) -> Any:
+    """The condition's first true value; where it never comes, the end of the log says why."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if value := condition():
             return value
         time.sleep(0.02)
-    raise AssertionError("the condition did not come true in time")
+    raise AssertionError("the condition did not come true in time" + (log.read_text()[-3000:] if log else ""))
 
 
 class Console(ThreadingMixIn, UnixStreamServer):
@@ -196,7 +196,15 @@ class Rig:
 
     def start_gateway(self, workers: int = 2) -> None:
         self.process = start_gunicorn(self, self.port, workers)
-        wait_until(lambda: healthy(self.port))
+        wait_until(lambda: healthy(self.port), log=self.root / f"gateway-{self.port}.log")
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(20)
+        for engine in self.engines.values():
+            engine.stop()
+        self.stop_console()
 
     def connect(self, timeout: float = 20) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
@@ -299,15 +307,11 @@ def rig(gateway_root: Path, postgres: Postgres) -> Iterator[Rig]:
     rig.start_engine("one", "deepseek-fake")
     rig.start_engine("two", "deepseek-fake")
     rig.start_engine("fim", "deepseek-fim")
-    rig.start_gateway()
-    yield rig
-    assert rig.process is not None
-    rig.process.terminate()
-    rig.process.wait(20)
-    for engine in rig.engines.values():
-        with contextlib.suppress(Exception):
-            engine.stop()
-    rig.stop_console()
+    try:
+        rig.start_gateway()
+        yield rig
+    finally:
+        rig.stop()
 
 
 def add_key(

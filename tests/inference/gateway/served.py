@@ -18,17 +18,21 @@ workers = _facts["workers"]
 worker_class = "inference.gateway.worker.GatewayWorker"
 graceful_timeout = _facts["extra"].pop("graceful_s", 5)
 timeout = 30
+control_socket_disable = True
 __all__ = ["child_exit"]
+_extra = _facts["extra"]
 
-settings = GatewaySettings(
-    host="127.0.0.1",
-    port=_facts["port"],
-    workers=workers,
-    console_socket=Path(_facts["console_socket"]),
-    directory_dsn=_facts["dsn"],
-    journal_dir=Path(_facts["journal"]),
-    salt_secret=b"salt",
-    prom_dir=Path(_facts["prom"]),
-    max_body_bytes=1024 * 1024,
-    **_facts["extra"],
-)
+
+def settings() -> GatewaySettings:
+    return GatewaySettings(
+        host="127.0.0.1",
+        port=_facts["port"],
+        workers=workers,
+        console_socket=Path(_facts["console_socket"]),
+        directory_dsn=_facts["dsn"],
+        journal_dir=Path(_facts["journal"]),
+        salt_secret=b"salt",
+        prom_dir=Path(_facts["prom"]),
+        max_body_bytes=1024 * 1024,
+        **_extra,
+    )

@@ -1,0 +1,151 @@
+"""The record editor under /admin/: rows that operators change by hand, and rows that only the appliance writes, to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import Group
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+from appliance.fleet.models import Deployment
+from appliance.ledger.models import LedgerEntry
+from appliance.registry.models import EngineSlot, ModelVersion
+from appliance.tenants.models import ApiKey, Membership, Plan, Tenant, User
+
+admin.site.unregister(Group)  # who may do what follows from staff and memberships
+
+
+class ReadOnly(ModelAdmin):
+    """Rows that only the appliance writes."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody adds these by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody changes these by hand."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody deletes these by hand."""
+        return False
+
+
+class MembershipInline(TabularInline):
+    """A person's places in tenants."""
+
+    model = Membership
+    extra = 0
+    autocomplete_fields = ("tenant",)
+
+
+@admin.register(User)
+class PersonAdmin(UserAdmin, ModelAdmin):
+    """People: who logs in, who is an operator (staff), who belongs to which tenant."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ("username", "email", "is_staff", "is_active", "last_login")
+    list_filter = ("is_staff", "is_active")
+    filter_horizontal = ()
+    fieldsets = (
+        (None, {"fields": ("username", "password")}),
+        (_("Personal info"), {"fields": ("first_name", "last_name", "email")}),
+        (_("Permissions"), {"fields": ("is_active", "is_staff", "is_superuser")}),
+        (_("Important dates"), {"fields": ("last_login", "date_joined")}),
+    )
+    inlines = (MembershipInline,)
+
+
+@admin.register(Plan)
+class PlanAdmin(ModelAdmin):
+    """Limits and prices."""
+
+    list_display = (
+        "name",
+        "max_context_tokens",
+        "currency",
+        "input_price_micros",
+        "cached_price_micros",
+        "output_price_micros",
+    )
+    search_fields = ("name",)
+
+
+@admin.register(Tenant)
+class TenantAdmin(ModelAdmin):
+    """Tenants; switching one off refuses its keys. Nothing deletes a tenant here: its ledger stays."""
+
+    list_display = ("id", "name", "plan", "is_active", "created_at")
+    search_fields = ("id", "name")
+    list_filter = ("is_active", "plan")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """The id is permanent."""
+        return ("id",) if obj else ()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Switch it off instead."""
+        return False
+
+
+@admin.register(Membership)
+class MembershipAdmin(ModelAdmin):
+    """Who belongs to which tenant as what."""
+
+    list_display = ("user", "tenant", "role")
+    list_filter = ("role",)
+    search_fields = ("user__username", "tenant__id")
+    autocomplete_fields = ("user", "tenant")
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnly):
+    """Keys are created and revoked on a tenant's page."""
+
+    list_display = ("name", "prefix", "tenant", "created_at", "expires_at", "revoked_at")
+    search_fields = ("name", "prefix", "tenant__id")
+    fields = ("tenant", "name", "prefix", "created_by", "created_at", "expires_at", "revoked_at")
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(ModelAdmin):
+    """What should run; the pool makes it so within seconds. Stop one instead of deleting it."""
+
+    list_display = ("model", "replicas", "devices_each", "max_model_len", "slot", "running")
+    list_filter = ("running",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Deleting would take running engines' rows along."""
+        return False
+
+
+@admin.register(ModelVersion)
+class ModelVersionAdmin(ReadOnly):
+    """Verified weights."""
+
+    list_display = ("name", "preset", "digest", "max_model_len", "fim", "created_at")
+    search_fields = ("name", "digest")
+
+
+@admin.register(EngineSlot)
+class EngineSlotAdmin(ReadOnly):
+    """Installed engines."""
+
+    list_display = ("name", "flavour", "engine_version", "digest", "created_at")
+
+
+@admin.register(LedgerEntry)
+class LedgerEntryAdmin(ReadOnly):
+    """Metered requests."""
+
+    list_display = ("request_id", "tenant_id", "model", "outcome", "prompt_tokens", "completion_tokens", "finished_at")
+    search_fields = ("request_id__exact", "tenant_id__exact")
+    list_filter = ("outcome", "endpoint")
+    show_full_result_count = False

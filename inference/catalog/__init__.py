@@ -1,0 +1,1 @@
+"""The models the appliance knows: architecture, context, formats, licence and engine flags, one YAML file each."""

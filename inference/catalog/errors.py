@@ -1,0 +1,28 @@
+"""What can be wrong with the catalog, or with a question put to it."""
+
+from __future__ import annotations
+
+
+class CatalogError(Exception):
+    """The catalog can't answer. `permanent` says that trying again unchanged is pointless."""
+
+    code = "catalog_error"
+    permanent = True
+
+
+class BadPreset(CatalogError):
+    """Preset files hold values that can't be used; the message names all of them."""
+
+    code = "bad_preset"
+
+
+class UnknownPreset(CatalogError):
+    """No preset has this name."""
+
+    code = "unknown_preset"
+
+
+class NoProfile(CatalogError):
+    """A model can't be served on some hardware, or not in the way asked for; the message is the reason."""
+
+    code = "no_profile"

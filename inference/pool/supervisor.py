@@ -1,0 +1,171 @@
+"""The pool's loop: read what is desired, what is there and what runs; plan; act.
+
+It is thin on purpose: what to do is `plan`'s, how an engine is started the launcher's, and each engine's life has a
+keeper. Engines whose rows it finds are adopted, after a restart of the supervisor all of them. When told to leave it
+leaves the engines running; when the whole appliance is to stop it drains and ends them, and then returns.
+"""
+
+import logging
+import os
+import select
+import time
+from dataclasses import replace
+
+from inference.devices import DeviceInfo, Probe
+from inference.engines.errors import EngineError
+from inference.pool.backoff import delay_s
+from inference.pool.errors import LaunchFailed
+from inference.pool.gauge import Load
+from inference.pool.keeper import Keeper, Surroundings
+from inference.pool.launcher import LocalLauncher
+from inference.pool.plan import Action, Create, Delete, Drain, MarkFailed, Start, Stop, plan
+from inference.pool.states import ReplicaState
+from inference.pool.store import DesiredDeployment, Life, ReplicaRow
+
+log = logging.getLogger(__name__)
+
+_S = ReplicaState
+_LEAVE_S = 1.5  # for canaries on their way; the process must be gone within two seconds
+
+
+class Supervisor:
+    def __init__(self, around: Surroundings, launcher: LocalLauncher, probe: Probe) -> None:
+        self._around = around
+        self._store = around.store
+        self._settings = around.settings
+        self._launcher = launcher
+        self._probe = probe
+        self._keepers: dict[str, Keeper] = {}
+        self._devices: list[DeviceInfo] = []
+        self._next_devices = 0.0
+        self._next_sample = 0.0
+        self._is_stopping = False
+        self._is_leaving = False
+        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def leave(self) -> None:
+        """Make `run` return soon; engines go on. Safe in a signal handler: it takes no lock."""
+        self._is_leaving = True
+        os.eventfd_write(self._wakeup, 1)
+
+    def run(self) -> None:
+        """Return once told to leave, or once the appliance is to stop and no engine is left."""
+        while not self._is_leaving:
+            try:
+                if self._tick():
+                    break
+            except Exception:
+                # The top of the pool's loop: with the database away nothing can be planned, and the engines serve on.
+                log.exception("the pool could not plan, and tries again")
+            select.select([self._wakeup], [], [], self._settings.tick_s)
+        self._let_go()
+
+    def _tick(self) -> bool:
+        """One look at everything; True when the stop that was asked for is complete."""
+        self._is_stopping = self._store.stop_requested()
+        desired = [] if self._is_stopping else self._store.desired()
+        self._look_at_devices()
+        self._keepers = {key: keeper for key, keeper in self._keepers.items() if not keeper.is_done}
+        rows = self._store.replicas()
+        deployments = {deployment.id: deployment for deployment in desired}
+        self._match_keepers(rows, deployments)
+        by_id = {row.id: row for row in rows}
+        for action in plan(desired, self._devices, rows, time.time()):
+            self._try(action, by_id, deployments)
+        self._sample(desired)
+        return self._is_stopping and not rows and not self._keepers
+
+    def _look_at_devices(self) -> None:
+        if time.monotonic() >= self._next_devices:
+            self._devices = self._probe.read()
+            self._store.save_devices(self._devices)
+            self._next_devices = time.monotonic() + self._settings.devices_s
+
+    def _match_keepers(self, rows: list[ReplicaRow], deployments: dict[str, DesiredDeployment]) -> None:
+        """Adopt the engines that nobody watches; end those whose row is gone."""
+        known = {row.id for row in rows}
+        for keeper in self._keepers.values():
+            if keeper.replica_id not in known:
+                keeper.end("its row is gone", 0, self._settings.grace_s)
+            elif self._is_stopping:
+                keeper.end("the appliance stops", self._settings.stop_drain_s, self._settings.stop_grace_s)
+        for row in rows:
+            if row.life is not None and row.id not in self._keepers:
+                log.info("replica %s: adopting engine %d (%s)", row.id, row.life.pid, row.state)
+                deployment = deployments.get(row.deployment_id)
+                self._keep(row, row.life, deployment.model if deployment else None)
+
+    def _keep(self, row: ReplicaRow, life: Life, model: str | None) -> None:
+        keeper = Keeper(row, life, model, self._around)
+        self._keepers[row.id] = keeper
+        keeper.start()
+
+    def _try(self, action: Action, rows: dict[str, ReplicaRow], deployments: dict[str, DesiredDeployment]) -> None:
+        try:
+            self._act(action, rows, deployments)
+        except Exception:
+            # The top of one action's work: what goes wrong with one replica must not keep the others waiting.
+            log.exception("the pool could not carry out %s, and plans it again", action)
+
+    def _act(self, action: Action, rows: dict[str, ReplicaRow], deployments: dict[str, DesiredDeployment]) -> None:
+        match action:
+            case Create(deployment_id, index, devices):
+                self._store.create_replica(deployment_id, index, devices)
+            case Start(replica_id, deployment_id):
+                self._start(rows[replica_id], deployments[deployment_id])
+            case Drain(replica_id, reason) | Stop(replica_id, reason):
+                self._end(replica_id, reason)
+            case MarkFailed(replica_id, from_state, reason):
+                log.error("replica %s: %s", replica_id, reason)
+                self._store.move(replica_id, from_state, _S.FAILED, reason)
+            case Delete(replica_id):
+                self._store.delete_replica(replica_id)
+
+    def _end(self, replica_id: str, reason: str) -> None:
+        settings = self._settings
+        stopping = (settings.stop_drain_s, settings.stop_grace_s)
+        limits = stopping if self._is_stopping else (settings.drain_s, settings.grace_s)
+        self._keepers[replica_id].end(reason, *limits)
+
+    def _start(self, row: ReplicaRow, deployment: DesiredDeployment) -> None:
+        # while it starts, the row still says what went wrong the last time
+        if row.state is not _S.STARTING and not self._store.move(row.id, row.state, _S.STARTING, row.reason):
+            return
+        try:
+            devices = {device.id: device for device in self._devices}
+            launched = self._launcher.launch(deployment, row, tuple(devices[device_id] for device_id in row.devices))
+        except (LaunchFailed, EngineError) as error:
+            self._could_not_start(row, str(error))
+            return
+        try:
+            self._store.begin_life(row.id, launched.life)
+        except BaseException:
+            launched.abandon()
+            raise
+        launched.release()
+        log.info("replica %s: started engine %d on %s", row.id, launched.life.pid, ", ".join(row.devices))
+        self._keep(replace(row, state=_S.STARTING, life=launched.life), launched.life, deployment.model)
+
+    def _could_not_start(self, row: ReplicaRow, reason: str) -> None:
+        log.error("replica %s: %s", row.id, reason)
+        failures = row.restarts + 1
+        self._store.set_backoff(row.id, failures, time.time() + delay_s(failures))
+        self._store.move(row.id, _S.STARTING, _S.FAILED, reason)
+
+    def _sample(self, desired: list[DesiredDeployment]) -> None:
+        if time.monotonic() < self._next_sample:
+            return
+        self._next_sample = time.monotonic() + self._settings.scrape_s
+        for deployment in desired:
+            keepers = [keeper for keeper in self._keepers.values() if keeper.deployment_id == deployment.id]
+            load = sum((keeper.load() for keeper in keepers), start=Load())
+            self._store.record_sample(
+                deployment.id, load.input_tps, load.output_tps, load.running, load.waiting, load.kv_usage, time.time()
+            )
+
+    def _let_go(self) -> None:
+        deadline = time.monotonic() + _LEAVE_S
+        for keeper in self._keepers.values():
+            keeper.leave()
+        for keeper in self._keepers.values():
+            keeper.join(max(0.0, deadline - time.monotonic()))

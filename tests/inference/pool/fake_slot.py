@@ -1,0 +1,80 @@
+"""Makes an engine slot whose python serves vLLM's routes on a Unix socket within a second, with faults on demand.
+
+Faults are files in the model's folder, looked at when they matter: `broken` (its text is raised while loading), `hang`
+(completions wait and counters stand still, health answers), `slow` (completions wait while the counters move), `deaf`
+(SIGTERM is ignored). What tokens mean is left to the real engine.
+"""
+
+import sys
+from pathlib import Path
+
+_PROGRAM = r"""
+import json, signal, socket, sys, threading, time
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
+
+options = dict(zip(sys.argv, sys.argv[1:]))
+model = Path(options["--model"])
+counts = {"prompt": 0, "generation": 0, "running": 0}
+aborted = set()
+if (model / "broken").exists():
+    raise ValueError((model / "broken").read_text())
+signal.signal(signal.SIGTERM, lambda *_: None if (model / "deaf").exists() else sys.exit(0))
+
+class Handler(BaseHTTPRequestHandler):
+    def address_string(self): return "unix"
+    def log_message(self, *_): pass
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_GET(self):
+        if self.path == "/health":
+            return self.answer(200, b"")
+        if (model / "slow").exists():
+            counts["generation"] += 1
+        text = "".join('vllm:%s{engine="0",model_name="m"} %.1f\n' % pair for pair in [
+            ("prompt_tokens_total", counts["prompt"]), ("generation_tokens_total", counts["generation"]),
+            ("num_requests_running", counts["running"]), ("num_requests_waiting", 0), ("kv_cache_usage_perc", 0)])
+        self.answer(200, text.encode())
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/inference/v1/abort_requests":
+            aborted.update(body["request_ids"])
+            return self.answer(200, b"")
+        name = "cmpl-%s-0" % self.headers["X-Request-Id"]
+        counts["running"] += 1
+        until = time.monotonic() + float(body.get("seconds", 0))
+        held = lambda: any((model / fault).exists() for fault in ("hang", "slow")) or time.monotonic() < until
+        while name not in aborted and held():
+            time.sleep(0.02)
+        counts["running"] -= 1
+        ended = name in aborted
+        tokens = 0 if ended else body["max_tokens"]
+        counts["prompt"] += 5 * (tokens > 0); counts["generation"] += tokens
+        self.answer(200, json.dumps({"choices": [{"finish_reason": "abort" if ended else "length"}],
+            "usage": {"prompt_tokens": 5, "completion_tokens": tokens}}).encode())
+
+class Server(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+Server(options["--uds"], Handler).serve_forever()
+"""
+
+
+def make_slot(folder: Path) -> Path:
+    """The path of the slot's python."""
+    folder.mkdir(parents=True, exist_ok=True)
+    python = folder / "python"
+    python.write_text(f"#!{sys.executable} -I\n{_PROGRAM}")
+    python.chmod(0o755)
+    return python
+
+
+def make_model(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    return folder

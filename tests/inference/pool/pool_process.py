@@ -1,0 +1,13 @@
+"""A pool as a process of its own, on a store in a file: for tests that kill it."""
+
+import sys
+from pathlib import Path
+
+from inference.pool import PoolSettings, run_pool
+from tests.inference.pool.table_store import TableStore
+
+if __name__ == "__main__":
+    folder, run_folder = Path(sys.argv[1]), Path(sys.argv[2])
+    sys.exit(
+        run_pool(TableStore(folder / "store"), PoolSettings(folder, run_folder, folder / "journal", cpu_devices=2))
+    )

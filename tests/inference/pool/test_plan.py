@@ -1,0 +1,223 @@
+"""The pure plan: what has to happen next, for made-up fleets and for the rules that hold for all of them."""
+
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.devices import DeviceInfo
+from inference.pool.plan import Create, Delete, Drain, MarkFailed, Start, Stop, plan
+from inference.pool.states import ReplicaState
+from inference.pool.store import DesiredDeployment, Life, ReplicaRow
+
+S = ReplicaState
+NOW = 1_000.0
+
+
+def deployment(name="lite", replicas=1, devices_each=1, running=True):
+    return DesiredDeployment(
+        id=name,
+        name=name,
+        model=name,
+        model_path=Path("/models") / name,
+        model_digest="d",
+        preset="demo",
+        slot_python=Path("/slot/bin/python"),
+        replicas=replicas,
+        devices_each=devices_each,
+        flags=(),
+        max_model_len=4096,
+        running=running,
+    )
+
+
+def device(number, healthy=True):
+    reason = "" if healthy else "ECC"
+    return DeviceInfo(f"cpu:{number}", "cpu", "CPU", 1, cores=(number,), healthy=healthy, reason=reason)
+
+
+def life():
+    return Life(str(uuid.uuid4()), 1, 1, Path("/s"), Path("/l"), 0.0)
+
+
+def row(state=S.STOPPED, devices=("cpu:0",), index=0, deployment_id="lite", **more):
+    alive = state in {S.LOADING, S.WARMING, S.READY, S.DRAINING}
+    values = {"id": f"{deployment_id}-{index}-{devices}", "reason": "", "restarts": 0, "next_start_at": None}
+    return ReplicaRow(
+        **{
+            **values,
+            "deployment_id": deployment_id,
+            "index": index,
+            "state": state,
+            "devices": devices,
+            "life": life() if alive else None,
+            **more,
+        }
+    )
+
+
+def test_it_creates_a_replica_on_the_first_free_devices():
+    taken = row(S.READY, devices=("cpu:0",), deployment_id="other")
+    actions = plan([deployment("other"), deployment(devices_each=2)], map(device, range(4)), [taken], NOW)
+    assert actions == [Create("lite", 0, ("cpu:1", "cpu:2"))]
+
+
+def test_it_starts_a_replica_that_stands_still():
+    assert plan([deployment()], [device(0)], [row(S.STOPPED)], NOW) == [Start(row().id, "lite")]
+
+
+def test_it_starts_again_what_a_dead_supervisor_was_about_to_start():
+    assert plan([deployment()], [device(0)], [row(S.STARTING)], NOW) == [Start(row().id, "lite")]
+
+
+def test_it_waits_for_the_end_of_the_back_off():
+    failed = row(S.FAILED, next_start_at=NOW + 1)
+    assert plan([deployment()], [device(0)], [failed], NOW) == []
+    assert plan([deployment()], [device(0)], [failed], NOW + 1) == [Start(failed.id, "lite")]
+
+
+def test_it_drains_what_serves_and_stops_what_does_not_yet():
+    serving, loading = row(S.READY, index=0), row(S.LOADING, devices=("cpu:1",), index=1)
+    actions = plan([deployment(running=False)], map(device, range(2)), [serving, loading], NOW)
+    assert [type(action) for action in actions] == [Drain, Stop]
+
+
+def test_it_leaves_a_draining_replica_to_its_end():
+    assert plan([], [device(0)], [row(S.DRAINING)], NOW) == []
+
+
+def test_it_deletes_what_has_ended_and_is_not_wanted():
+    ended = [row(S.STOPPED), row(S.FAILED, devices=(), index=1)]
+    assert plan([], [device(0)], ended, NOW) == [Delete(entry.id) for entry in ended]
+
+
+def test_it_scales_down_from_the_highest_index():
+    rows = [row(S.READY, devices=(f"cpu:{index}",), index=index) for index in range(3)]
+    actions = plan([deployment(replicas=1)], map(device, range(3)), rows, NOW)
+    assert [action.replica_id for action in actions] == [rows[1].id, rows[2].id]
+
+
+def test_it_says_why_devices_are_missing():
+    waiting = row(S.STOPPED, devices=())
+    [action] = plan([deployment(devices_each=3)], [device(0), device(1, healthy=False)], [waiting], NOW)
+    assert action == MarkFailed(
+        waiting.id, S.STOPPED, "not enough devices: it needs 3; 2 here, 0 taken, 1 not healthy, 1 free"
+    )
+
+
+def test_it_places_a_waiting_replica_once_there_are_devices():
+    waiting = row(S.FAILED, devices=(), reason="not enough devices")
+    assert plan([deployment()], [device(0)], [waiting], NOW) == [Delete(waiting.id)]
+
+
+def test_it_takes_a_replica_off_a_device_that_is_gone_or_ill():
+    rows = [row(S.READY, devices=("cpu:0",), index=0), row(S.READY, devices=("cpu:1",), index=1)]
+    actions = plan([deployment(replicas=2)], [device(1, healthy=False)], rows, NOW)
+    reasons = sorted(action.reason for action in actions if isinstance(action, Drain))
+    assert reasons == ["device cpu:0 is gone", "device cpu:1 is not healthy: ECC"]
+
+
+def test_it_gives_a_disputed_device_to_the_one_that_runs():
+    running = row(S.READY, deployment_id="old")
+    claimant = row(S.STOPPED)
+    actions = plan([deployment(), deployment("old")], [device(0)], [claimant, running], NOW)
+    assert Delete(claimant.id) in actions
+    assert not any(isinstance(action, Start | Drain) for action in actions)
+
+
+# The rules for all fleets. A small world applies the actions the way the supervisor would, engines behaving well.
+
+names = st.sampled_from(["a", "b", "c"])
+deployments = st.lists(
+    st.builds(
+        deployment, name=names, replicas=st.integers(0, 4), devices_each=st.integers(1, 4), running=st.booleans()
+    ),
+    max_size=3,
+    unique_by=lambda d: d.id,
+)
+inventories = st.lists(st.tuples(st.integers(0, 7), st.booleans()), max_size=8, unique_by=lambda pair: pair[0]).map(
+    lambda pairs: [device(number, healthy) for number, healthy in pairs]
+)
+
+
+@st.composite
+def fleets(draw):
+    """Rows as a correct pool may have left them: no device twice, a life where the state has one."""
+    free = draw(st.permutations([f"cpu:{number}" for number in range(8)]))
+    rows = []
+    for number in range(draw(st.integers(0, 5))):
+        count = draw(st.integers(0, min(3, len(free))))
+        mine, free = tuple(free[:count]), free[count:]
+        state = draw(st.sampled_from(list(S))) if mine else draw(st.sampled_from([S.STOPPED, S.FAILED]))
+        wait = draw(st.sampled_from([None, NOW - 1, NOW + 5]))
+        index, name = draw(st.integers(0, 4)), draw(names)
+        rows.append(row(state, mine, index, name, id=str(number), next_start_at=wait))
+    return rows
+
+
+class World:
+    def __init__(self, rows):
+        self.rows = {row.id: row for row in rows}
+
+    def apply(self, action):
+        match action:
+            case Create(deployment_id, index, devices):
+                new = row(S.STOPPED, devices, index, deployment_id, id=str(uuid.uuid4()))
+                self.rows[new.id] = new
+            case Start(replica_id):
+                self.rows[replica_id] = replace(self.rows[replica_id], state=S.READY, life=life(), reason="")
+            case Drain(replica_id) | Stop(replica_id):
+                self.rows[replica_id] = replace(self.rows[replica_id], state=S.STOPPED, life=None)
+            case MarkFailed(replica_id, from_state, reason):
+                assert self.rows[replica_id].state is from_state
+                self.rows[replica_id] = replace(self.rows[replica_id], state=S.FAILED, reason=reason)
+            case Delete(replica_id):
+                assert self.rows[replica_id].life is None
+                del self.rows[replica_id]
+
+    def let_drains_end(self):
+        for entry in list(self.rows.values()):
+            if entry.state is S.DRAINING:
+                self.rows[entry.id] = replace(entry, state=S.STOPPED, life=None)
+
+    def owned(self):
+        return [device_id for entry in self.rows.values() for device_id in entry.devices]
+
+
+@given(deployments, inventories, fleets())
+def test_it_never_gives_a_device_two_owners(desired, devices, rows):
+    world = World(rows)
+    for _ in range(4):
+        for action in plan(desired, devices, world.rows.values(), NOW):
+            world.apply(action)
+            assert len(world.owned()) == len(set(world.owned()))
+
+
+@given(deployments, inventories, fleets())
+def test_it_comes_to_rest_and_then_changes_nothing(desired, devices, rows):
+    world = World(rows)
+    for _ in range(12):
+        actions = plan(desired, devices, world.rows.values(), NOW + 10)
+        for action in actions:
+            world.apply(action)
+        world.let_drains_end()
+    assert actions == []
+    wanted = {(d.id, index) for d in desired if d.running for index in range(d.replicas)}
+    assert {(entry.deployment_id, entry.index) for entry in world.rows.values()} == wanted
+    healthy = {device.id for device in devices if device.healthy}
+    assert all(set(entry.devices) <= healthy for entry in world.rows.values() if entry.life)
+
+
+@given(deployments, inventories, fleets())
+def test_it_says_the_same_for_the_same_fleet_in_any_order(desired, devices, rows):
+    first = plan(desired, devices, rows, NOW)
+    second = plan(desired, reversed(devices), reversed(rows), NOW)
+    assert set(first) == set(second)
+
+
+@given(deployments, inventories, fleets())
+def test_it_has_at_most_one_action_for_a_replica(desired, devices, rows):
+    touched = [a.replica_id for a in plan(desired, devices, rows, NOW) if not isinstance(a, Create)]
+    assert len(touched) == len(set(touched))
