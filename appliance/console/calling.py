@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+
 from django.http import HttpRequest
 
 from appliance.fleet.models import Deployment
 from appliance.tenants.models import Tenant
 
 EXAMPLE_MODEL = "MODEL"
+QUESTION = "Write a haiku about compilers."
+KEY_VARIABLE = "$CODERACK_API_KEY"
 
 
 def base_url(request: HttpRequest) -> str:
@@ -20,3 +25,43 @@ def model_names(tenant: Tenant) -> list[str]:
     names = Deployment.objects.filter(running=True).order_by("model__name").values_list("model__name", flat=True)
     allowed = tenant.plan.allowed_models
     return [name for name in names if allowed is None or name in allowed]
+
+
+def snippets(request: HttpRequest, tenant: Tenant, key: str = "") -> dict[str, str | list[str]]:
+    """Everything the calling part of a page shows; with a key at hand, the curl line works as it is."""
+    names = model_names(tenant)
+    url, model = base_url(request), names[0] if names else EXAMPLE_MODEL
+    return {
+        "base_url": url,
+        "models": names,
+        "curl": curl_line(url, model, key or KEY_VARIABLE),
+        "python": python_program(url, model),
+    }
+
+
+def curl_line(url: str, model: str, key: str) -> str:
+    """A streamed request for a shell."""
+    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": QUESTION}]}
+    return (
+        f"curl -N {shlex.quote(url + '/chat/completions')} \\\n"
+        f'  -H "Authorization: Bearer {key}" \\\n'
+        '  -H "Content-Type: application/json" \\\n'
+        f"  -d {shlex.quote(json.dumps(body, ensure_ascii=False))}"
+    )
+
+
+def python_program(url: str, model: str) -> str:
+    """The same request with the official client."""
+    return f"""\
+import os
+from openai import OpenAI
+
+client = OpenAI(base_url={json.dumps(url)}, api_key=os.environ["CODERACK_API_KEY"])
+stream = client.chat.completions.create(
+    model={json.dumps(model, ensure_ascii=False)},
+    messages=[{{"role": "user", "content": {json.dumps(QUESTION)}}}],
+    stream=True,
+)
+for chunk in stream:
+    if chunk.choices:
+        print(chunk.choices[0].delta.content or "", end="", flush=True)"""

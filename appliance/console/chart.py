@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-WIDTH, HEIGHT = 640, 200
+WIDTH, HEIGHT = 480, 200
 LEFT, RIGHT, TOP, BOTTOM = 52, 8, 12, 24
 COLOURS = 8
+STEPS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 REACH = 0.25  # a contract line is drawn once the load has come to a quarter of it
 
 
@@ -103,11 +104,11 @@ def path(points: Sequence[tuple[float, float]], step: float) -> str:
 
 
 def nice(peak: float) -> float:
-    """The top of a scale: 1, 2 or 5 times a power of ten, at least 10."""
+    """The top of a scale: a round number not below the peak, at least 10."""
     if peak <= 10:
         return 10.0
     power = 10.0 ** math.floor(math.log10(peak))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= peak)
+    return next(step * power for step in STEPS if step * power >= peak)
 
 
 def axis_label(value: float) -> str:

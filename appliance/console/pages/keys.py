@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 
 from appliance.console import words
 from appliance.console.access import PersonRequest, may_manage_keys, visible_tenant
-from appliance.console.calling import EXAMPLE_MODEL, base_url, model_names
+from appliance.console.calling import snippets
 from appliance.ledger.models import LedgerEntry
 from appliance.tenants.keys import mint, revoke
 from appliance.tenants.models import ApiKey, Tenant
@@ -87,10 +87,9 @@ def keys(request: PersonRequest, tenant_id: str) -> HttpResponse:
                 messages.warning(request, _("That form was already sent; no second key was made."))
                 return redirect("keys", tenant.id)
             form = _blank_form()
-    names = model_names(tenant)
     context = {
         "tenant": tenant, "rows": key_rows(tenant), "may_manage": may_manage, "form": form, "new_key": new_key,
-        "base_url": base_url(request), "model": names[0] if names else EXAMPLE_MODEL,
+        "call": snippets(request, tenant, new_key or ""),
     }  # fmt: skip
     return render(request, "console/keys.html", context, status=400 if form.errors else 200)
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from appliance.console import consumption, words
 from appliance.console.access import PersonRequest, may_manage_keys, visible_tenant
-from appliance.console.calling import EXAMPLE_MODEL, base_url, model_names
+from appliance.console.calling import snippets
 from appliance.console.pages.keys import key_rows
 from appliance.ledger.models import LedgerEntry
 from appliance.tenants.models import Membership, Tenant
@@ -22,13 +22,10 @@ RECENT = 5
 def tenant(request: PersonRequest, tenant_id: str) -> HttpResponse:
     """The page."""
     row = visible_tenant(request.user, tenant_id)
-    names = model_names(row)
     context: dict[str, Any] = {
         "tenant": row,
         "word": words.ACTIVE if row.is_active else words.INACTIVE,
-        "base_url": base_url(request),
-        "models": names,
-        "model": names[0] if names else EXAMPLE_MODEL,
+        "call": snippets(request, row),
         "month": _month(row),
         "keys": key_rows(row, active_only=True)[:RECENT],
         "may_manage": may_manage_keys(request.user, row),

@@ -22,10 +22,10 @@
 
   function replace(region, html) {
     var open = openParts(region);
-    var scrolled = Array.from(region.querySelectorAll(".table, pre"), function (node) { return node.scrollLeft; });
+    var scrolled = Array.from(region.querySelectorAll(".sheet, pre"), function (node) { return node.scrollLeft; });
     region.innerHTML = html;
     open.forEach(function (id) { var node = document.getElementById(id); if (node) node.open = true; });
-    region.querySelectorAll(".table, pre").forEach(function (node, i) { if (scrolled[i]) node.scrollLeft = scrolled[i]; });
+    region.querySelectorAll(".sheet, pre").forEach(function (node, i) { if (scrolled[i]) node.scrollLeft = scrolled[i]; });
     localTimes(region);
   }
 

@@ -1,0 +1,67 @@
+"""What this machine has, as devices."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.devices import detect, device_order, open_probe
+from inference.devices.cpu import CpuProbe, split_cores
+from inference.devices.errors import UnknownDeviceKind
+
+
+def test_it_splits_this_machine_into_virtual_devices():
+    cores = os.sched_getaffinity(0)
+    devices = detect("cpu")
+    assert [device.id for device in devices] == [f"cpu:{n}" for n in range(max(1, min(4, len(cores))))]
+    assert {core for device in devices for core in device.cores} == cores
+    assert all(device.healthy and device.memory_bytes > 0 for device in devices)
+
+
+def test_it_takes_the_number_of_devices_from_the_setting():
+    [device] = detect("cpu", cpu_devices=1)
+    assert set(device.cores) == os.sched_getaffinity(0)
+
+
+def test_it_measures_utilisation_between_two_readings():
+    probe = CpuProbe(1)
+    assert probe.read()[0].utilisation is None
+    sum(number * number for number in range(3_000_000))
+    assert 0 <= probe.read()[0].utilisation <= 1
+
+
+@given(st.integers(1, 200), st.integers(1, 16))
+def test_it_shares_cores_evenly(cores, count):
+    shares = split_cores(list(range(cores)), count)
+    assert len(shares) == count
+    assert {core for share in shares for core in share} <= set(range(cores))
+    sizes = [len(share) for share in shares]
+    assert max(sizes) - min(sizes) <= 1
+    if count <= cores:
+        assert sum(sizes) == cores == len({core for share in shares for core in share})
+
+
+def test_it_finds_no_cards_without_a_driver():
+    assert isinstance(detect("nvidia"), list)
+
+
+def test_it_finds_something_on_every_machine():
+    assert open_probe("auto").read()
+
+
+def test_it_refuses_an_unknown_kind():
+    with pytest.raises(UnknownDeviceKind, match="auto, nvidia, cpu"):
+        detect("abacus")
+
+
+def test_it_sorts_devices_by_number():
+    assert sorted(["cpu:10", "cpu:2", "cpu:0"], key=device_order) == ["cpu:0", "cpu:2", "cpu:10"]
+
+
+@pytest.mark.gpu
+def test_it_reads_a_real_card():
+    devices = detect("nvidia")
+    if not devices:
+        pytest.skip("no NVIDIA driver here")
+    assert all(device.healthy and device.memory_bytes > 2**30 for device in devices)

@@ -1,0 +1,140 @@
+"""vLLM's command line, environment and counters."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from inference.devices import DeviceInfo
+from inference.engines import engine_kind, vllm
+from inference.engines.errors import MetricsMalformed, SpecRefused, UnknownEngineKind
+from inference.engines.spec import EngineSpec
+
+CPUS = tuple(DeviceInfo(f"cpu:{n}", "cpu", "CPU", 1, cores=(2 * n, 2 * n + 1)) for n in range(2))
+CARDS = tuple(DeviceInfo(f"nvidia:{n}", "nvidia", "H20", 1) for n in (4, 5))
+SPEC = EngineSpec(
+    slot_python=Path("/slot/bin/python"),
+    model="lite",
+    model_path=Path("/models/lite"),
+    max_model_len=4096,
+    flags=("--max-num-seqs", "32"),
+    devices=CPUS,
+    socket=Path("/run/x.sock"),
+    home=Path("/data/home"),
+    cache=Path("/data/cache"),
+    scratch=Path("/run/x.d"),
+    shutdown_timeout_s=8,
+)
+PAGE = """\
+# HELP vllm:prompt_tokens_total Number of prefill tokens processed.
+# TYPE vllm:prompt_tokens_total counter
+vllm:prompt_tokens_total{engine="0",model_name="a, b}"} 120.0
+vllm:prompt_tokens_total{engine="1",model_name="lite"} 1e+06
+vllm:prompt_tokens_created{engine="0",model_name="lite"} 1.79e+09
+vllm:prompt_tokens_by_source_total{engine="0",source="local_compute"} 7.0
+vllm:generation_tokens_total{engine="0",model_name="lite"} 24.0
+vllm:num_requests_running{engine="0",model_name="lite"} 2.0
+vllm:num_requests_waiting{engine="0",model_name="lite"} 1.0
+vllm:kv_cache_usage_perc{engine="0",model_name="lite"} 0.25
+vllm:kv_cache_usage_perc{engine="1",model_name="lite"} 0.5
+process_cpu_seconds_total 3.0
+"""
+
+
+def test_it_serves_on_a_socket_and_never_on_a_port():
+    argv = vllm.command(SPEC)
+    assert argv[:5] == ["/slot/bin/python", "-m", "vllm.entrypoints.openai.api_server", "--uds", "/run/x.sock"]
+    assert not {"--host", "--port"} & set(argv)
+
+
+def test_it_asks_for_what_metering_and_draining_need():
+    line = " ".join(vllm.command(SPEC))
+    for part in (
+        "--model /models/lite --served-model-name lite --max-model-len 4096",
+        "--scheduling-policy priority",
+        "--enable-scale-out --enable-prompt-tokens-details",
+        "--generation-config vllm",
+        "--shutdown-timeout 8",
+    ):
+        assert part in line
+    assert line.endswith("--max-num-seqs 32")
+
+
+def test_it_binds_a_cpu_engine_to_its_own_cores():
+    environment = vllm.environment(SPEC)
+    assert environment["VLLM_CPU_OMP_THREADS_BIND"] == "0,1,2,3"
+    assert environment["VLLM_CPU_KVCACHE_SPACE"] == "1"
+    assert "--enforce-eager --dtype bfloat16" in " ".join(vllm.command(SPEC))
+
+
+def test_it_spreads_over_the_cards_it_was_given():
+    spec = replace(SPEC, devices=CARDS)
+    assert vllm.environment(spec)["CUDA_VISIBLE_DEVICES"] == "4,5"
+    assert "VLLM_CPU_OMP_THREADS_BIND" not in vllm.environment(spec)
+    assert "--tensor-parallel-size 2" in " ".join(vllm.command(spec))
+
+
+@pytest.mark.parametrize("flag", ["--data-parallel-size", "--tensor-parallel-size=2"])
+def test_it_leaves_the_parallelism_to_the_preset_that_states_it(flag):
+    line = " ".join(vllm.command(replace(SPEC, devices=CARDS, flags=(flag,))))
+    assert line.count("parallel-size") == 1
+
+
+def test_it_keeps_engines_offline_and_silent():
+    environment = vllm.environment(SPEC)
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK"):
+        assert environment[name] == "1"
+
+
+def test_it_hands_no_secret_on(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://secret")
+    monkeypatch.setenv("HOME", "/root")
+    environment = vllm.environment(SPEC)
+    assert "DATABASE_URL" not in environment
+    assert environment["HOME"] == "/data/home"
+
+
+@pytest.mark.parametrize("flag", ["--host", "--port=1", "--uds", "--api_key", "--served-model-name"])
+def test_it_refuses_flags_that_the_pool_decides(flag):
+    with pytest.raises(SpecRefused):
+        vllm.command(replace(SPEC, flags=(flag,)))
+
+
+def test_it_refuses_devices_it_does_not_know():
+    with pytest.raises(SpecRefused):
+        vllm.command(replace(SPEC, devices=(CPUS[0], CARDS[0])))
+
+
+def test_it_adds_the_counters_up_over_an_engines_parts():
+    counters = vllm.parse_counters(PAGE, at=5.0)
+    assert (counters.prompt_tokens, counters.generation_tokens) == (1_000_120, 24)
+    assert (counters.running, counters.waiting, counters.kv_usage, counters.at) == (2, 1, 0.5, 5.0)
+
+
+def test_it_does_without_the_gauges():
+    page = "vllm:prompt_tokens_total 1\nvllm:generation_tokens_total 2\nvllm:kv_cache_usage_perc NaN\n"
+    counters = vllm.parse_counters(page, 0)
+    assert (counters.running, counters.waiting, counters.kv_usage) == (0, 0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "",
+        "<html>busy</html>",
+        "vllm:prompt_tokens_total 1\n",
+        "vllm:prompt_tokens_total NaN\nvllm:generation_tokens_total 2\n",
+        "vllm:prompt_tokens_total -1\nvllm:generation_tokens_total 2\n",
+        "vllm:prompt_tokens_total 1.5\nvllm:generation_tokens_total 2\n",
+        "vllm:prompt_tokens_total many\nvllm:generation_tokens_total 2\n",
+    ],
+)
+def test_it_is_strict_about_the_counters_that_bills_are_checked_against(page):
+    with pytest.raises(MetricsMalformed):
+        vllm.parse_counters(page, 0)
+
+
+def test_it_knows_only_registered_kinds():
+    assert engine_kind("vllm") is vllm
+    with pytest.raises(UnknownEngineKind):
+        engine_kind("os")

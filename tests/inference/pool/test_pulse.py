@@ -1,0 +1,45 @@
+"""When an engine counts as hung."""
+
+from inference.pool.pulse import Pulse
+from inference.pool.store import Counters
+
+
+def counters(tokens):
+    return Counters(0, tokens, 1, 0, 0.0, 0.0)
+
+
+def test_it_takes_silence_for_a_hang_only_after_the_time_is_over():
+    pulse = Pulse(8)
+    pulse.canary_sent(100)
+    assert not pulse.is_hung(107.9)
+    assert pulse.is_hung(108)
+
+
+def test_it_counts_from_the_first_of_several_failed_canaries():
+    pulse = Pulse(8)
+    pulse.canary_sent(100)
+    pulse.canary_sent(105)
+    assert pulse.is_hung(108)
+
+
+def test_it_is_calmed_by_an_answer():
+    pulse = Pulse(8)
+    pulse.canary_sent(100)
+    pulse.canary_succeeded()
+    assert not pulse.is_hung(1000)
+
+
+def test_it_counts_anew_when_tokens_are_generated():
+    pulse = Pulse(8)
+    pulse.counters_read(counters(1), 99)
+    pulse.canary_sent(100)
+    pulse.counters_read(counters(2), 107)
+    pulse.counters_read(counters(2), 109)
+    assert not pulse.is_hung(114)
+    assert pulse.is_hung(115)
+
+
+def test_it_never_suspects_an_engine_that_was_asked_nothing():
+    pulse = Pulse(8)
+    pulse.counters_read(counters(1), 0)
+    assert not pulse.is_hung(1000)

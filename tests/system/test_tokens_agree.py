@@ -1,0 +1,129 @@
+"""From idle to idle, the engine's own counters rise by exactly what the ledger books: tenants and system together."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from inference.engines.vllm import parse_counters
+from inference.pool.engine_client import EngineClient
+from tests.system.appliance import DEMO, Appliance, until
+from tests.system.conftest import Cast
+
+pytestmark = [pytest.mark.appliance, pytest.mark.engine]
+MESSAGES: Any = [{"role": "user", "content": "Tell a long story about a compiler."}]
+AGREE_S = 20
+
+
+def engine_counters(appliance: Appliance, model: str) -> tuple[int, int]:
+    """Prompt and generation tokens as the engine itself counted them since it started."""
+    answer = EngineClient(Path(appliance.replica(model)["socket"])).get("/metrics", timeout_s=10)
+    counters = parse_counters(answer.body.decode(), time.time())
+    return counters.prompt_tokens, counters.generation_tokens
+
+
+def ledger_sums(appliance: Appliance, life: str) -> tuple[int, int]:
+    """What the ledger booked on one engine life, all tenants and the system tenant."""
+    rows = appliance.sql(
+        "SELECT coalesce(sum(engine_prompt_tokens), 0)::bigint, coalesce(sum(completion_tokens), 0)::bigint"
+        " FROM ledger_ledgerentry WHERE life_id = %s",
+        life,
+    )
+    return int(rows[0][0]), int(rows[0][1])
+
+
+def entries(appliance: Appliance, tenant: str) -> list[tuple[Any, ...]]:
+    """A tenant's ledger rows, oldest first."""
+    return appliance.sql(
+        "SELECT endpoint, stream, outcome, prompt_tokens, completion_tokens, exact FROM ledger_ledgerentry"
+        " WHERE tenant_id = %s ORDER BY started_at",
+        tenant,
+    )
+
+
+def leave_after(
+    appliance: Appliance, key: str, body: dict[str, Any], wait_s: float, path: str = "/v1/chat/completions"
+) -> None:
+    """Send a request and close the connection while the engine is still at work."""
+    connection = http.client.HTTPConnection("127.0.0.1", appliance.port, timeout=30)
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    connection.request("POST", path, json.dumps(body), headers)
+    if body.get("stream"):
+        answer = connection.getresponse()
+        assert answer.status == 200
+        answer.read(200)
+    time.sleep(wait_s)
+    connection.close()
+
+
+def assert_agreement(appliance: Appliance, model: str) -> None:
+    """Wait until ledger and engine agree, with nothing running; canaries go on meanwhile and are booked too."""
+    life = appliance.replica(model)["life"]
+    both = until(
+        lambda: (engine_counters(appliance, model), ledger_sums(appliance, life)),
+        lambda pair: pair[0] == pair[1],
+        AGREE_S,
+        0.3,
+    )
+    assert both[0][0] > 0
+    assert both[0][1] > 0
+
+
+@pytest.mark.parametrize("model_name", [DEMO, "deepseek"])
+def test_the_ledger_equals_the_engines_counters(
+    appliance: Appliance, request: pytest.FixtureRequest, model_name: str
+) -> None:
+    model = request.getfixturevalue("deepseek") if model_name == "deepseek" else model_name
+    tenant = f"metered-{model_name.split('-')[0]}"
+    key = appliance.new_tenant(tenant)
+    until(lambda: appliance.request("GET", "/v1/models", key=key)[0], lambda status: status == 200, 5)
+    client = openai.OpenAI(base_url=appliance.facts["base_url"], api_key=key, max_retries=0)
+
+    client.chat.completions.create(model=model, messages=MESSAGES, max_tokens=9)
+    list(client.chat.completions.create(model=model, messages=MESSAGES, max_tokens=9, stream=True))
+    client.completions.create(model=model, prompt="def f(x):", max_tokens=7, n=3)
+    list(client.completions.create(model=model, prompt=["one", "two three"], max_tokens=5, n=2, stream=True))
+    client.chat.completions.create(model=model, messages=MESSAGES, max_tokens=4, n=2, temperature=1)
+    long = {"model": model, "messages": MESSAGES, "max_tokens": 1500, "ignore_eos": True}
+    leave_after(appliance, key, {**long, "stream": True}, 0.8)
+    leave_after(appliance, key, long, 1.0)
+    leave_after(appliance, key, {**long, "n": 2, "stream": True}, 0.8)
+    leave_after(
+        appliance,
+        key,
+        {"model": model, "prompt": ["a", "b"], "max_tokens": 1500, "ignore_eos": True},
+        0.8,
+        "/v1/completions",
+    )
+
+    rows = until(lambda: entries(appliance, tenant), lambda found: len(found) == 9, 15)
+    assert [row[2] for row in rows] == ["completed"] * 5 + ["aborted"] * 4
+    assert all(row[5] for row in rows), "every ending is exact while gateway and engine live"
+    assert all(0 < row[4] < 2 * 1500 for row in rows)
+    assert_agreement(appliance, model)
+
+
+def test_a_request_that_never_reached_its_first_token_costs_nothing(appliance: Appliance, cast: Cast) -> None:
+    before = len(entries(appliance, "beta"))
+    body = {
+        "model": DEMO,
+        "messages": [{"role": "user", "content": "word " * 6000}],
+        "max_tokens": 500,
+        "ignore_eos": True,
+    }
+    leave_after(appliance, cast.beta, body, 0.0)
+    rows = until(lambda: entries(appliance, "beta"), lambda found: len(found) > before, 15)
+    assert rows[-1][2] == "aborted"
+    assert_agreement(appliance, DEMO)
+
+
+def test_the_system_tenant_pays_for_the_canaries(appliance: Appliance) -> None:
+    rows = until(lambda: entries(appliance, "system"), bool, 15)
+    assert {row[0] for row in rows} == {"canary"}
+    assert all(row[4] <= 1 for row in rows)
