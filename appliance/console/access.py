@@ -25,12 +25,12 @@ class PersonRequest(HttpRequest):
 
 
 def operator_only(
-    view: Callable[Concatenate[PersonRequest, P], HttpResponse],
+    view: Callable[Concatenate[PersonRequest, P], HttpResponse], /
 ) -> Callable[Concatenate[PersonRequest, P], HttpResponse]:
     """Let operators in; everyone else gets 403."""
 
     @wraps(view)
-    def guarded(request: PersonRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(request: PersonRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         if not request.user.is_staff:
             raise PermissionDenied
         return view(request, *args, **kwargs)

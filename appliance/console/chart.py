@@ -6,7 +6,6 @@ Time runs to the right, zero is at the bottom, a step without data is a gap, one
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -52,13 +51,14 @@ class Chart:
     empty: bool = field(default=False)
 
 
-def colour(model: str) -> int:
-    """The colour class of a model, the same everywhere."""
-    return zlib.crc32(model.encode()) % COLOURS
-
-
 def draw(
-    series: Mapping[str, Sequence[tuple[datetime, float]]], start: datetime, span: timedelta, step_s: int, contract: int
+    series: Mapping[str, Sequence[tuple[datetime, float]]],
+    *,
+    colours: Mapping[str, int],
+    start: datetime,
+    span: timedelta,
+    step_s: int,
+    contract: int,
 ) -> Chart:
     """Lay out one chart of `series` (model to points, oldest first) over the span that begins at `start`."""
     peak = max((value for points in series.values() for _, value in points), default=0.0)
@@ -72,7 +72,11 @@ def draw(
         return round(HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM), 1)
 
     lines = [
-        Line(name, colour(name), path([(x(at), y(value)) for at, value in points], _step_width(step_s, span)))
+        Line(
+            name,
+            colours.get(name, 0) % COLOURS,
+            path([(x(at), y(value)) for at, value in points], _step_width(step_s, span)),
+        )
         for name, points in sorted(series.items())
     ]
     return Chart(

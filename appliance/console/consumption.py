@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +66,7 @@ def groups(entries: QuerySet[LedgerEntry]) -> list[Group]:
     return [_group(row, plans.get(row["tenant_id"])) for row in found]
 
 
-def _group(row: dict[str, Any], plan: Prices | None) -> Group:
+def _group(row: Mapping[str, Any], plan: Prices | None) -> Group:
     tokens = Tokens(row["prompt"], row["cached"], row["completion"])
     return Group(
         tenant=row["tenant_id"],

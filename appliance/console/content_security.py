@@ -11,7 +11,10 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponseBase
 
-SHARED = "default-src 'none'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+SHARED = (
+    "default-src 'none'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
 STRICT = f"{SHARED}; script-src 'self'; style-src 'self'"
 EDITOR = f"{SHARED}; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
 EDITOR_PREFIX = "/admin/"

@@ -1,4 +1,4 @@
-"""How numbers, times and sizes are written in the console. Pure functions; unknown is always "–"."""
+"""How numbers, times and sizes are written in the console. Pure functions; unknown is always a dash, never zero."""
 
 from __future__ import annotations
 

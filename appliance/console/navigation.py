@@ -55,7 +55,13 @@ def _is_operator(request: HttpRequest) -> bool:
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """The same entries in unfold's words, then the records it can edit."""
     pages = [
-        {"title": page.title, "icon": page.icon, "link": reverse(page.route), "active": False, "permission": _is_operator}
+        {
+            "title": page.title,
+            "icon": page.icon,
+            "link": reverse(page.route),
+            "active": False,
+            "permission": _is_operator,
+        }
         for page in PAGES
         if not page.in_editor
     ]

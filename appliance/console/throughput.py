@@ -54,8 +54,8 @@ def history(window: Window, until: datetime) -> list[Point]:
     """The window's points, oldest first; a step without samples has none."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT model_name, date_bin(%s, at, 'epoch') AS step, avg(input_tps), avg(output_tps)"
+            "SELECT model_name, date_bin(make_interval(secs => %s), at, 'epoch') AS step, avg(input_tps), avg(output_tps)"
             " FROM fleet_sample WHERE at >= %s AND at < %s GROUP BY 1, 2 ORDER BY 2, 1",
-            [timedelta(seconds=window.step_s), until - window.span, until],
+            [window.step_s, until - window.span, until],
         )
         return [Point(*row) for row in cursor.fetchall()]

@@ -11,18 +11,15 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-import httptools
-
-from inference.gateway import errors, paths
+from inference.gateway import errors
 from inference.gateway.errors import ApiError
+from inference.gateway.reader import RequestReader, check_head
+from inference.gateway.refusal import Refusal
 from inference.gateway.request import Headers, Request, date, head
 
 if TYPE_CHECKING:
     from inference.gateway.app import Gateway
 
-MAX_HEAD_BYTES = 64 * 1024
-MAX_HEADERS = 100
-MAX_TARGET_BYTES = 8 * 1024
 WRITE_HIGH_BYTES = 256 * 1024
 LINGER_S = 3.0  # a refused upload is read and thrown away this long, so that the client gets to see the refusal
 LINGER_BYTES = 64 * 1024 * 1024
@@ -34,14 +31,8 @@ class Front(asyncio.Protocol):
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._transport: asyncio.Transport
-        self._parser = httptools.HttpRequestParser(self)
+        self._reader = RequestReader(self, "")
         self._requests: deque[Request] = deque()  # the first one is being answered
-        self._peer = ""
-        self._target = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
-        self._head_since: float | None = None
-        self._reading_body = False
         self._broken = False  # no further request is read from this connection
         self._linger_until: float | None = None
         self._lingered_bytes = 0
@@ -62,7 +53,7 @@ class Front(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         peer = transport.get_extra_info("peername")
-        self._peer = peer[0] if isinstance(peer, tuple) else ""
+        self._reader = RequestReader(self, peer[0] if isinstance(peer, tuple) else "")
         self._gateway.fronts.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -84,16 +75,11 @@ class Front(asyncio.Protocol):
         if self._broken:
             return
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._broken = True  # the request is answered as if it had asked for nothing; what follows it isn't HTTP
-        except httptools.HttpParserError:
-            self._reject(errors.malformed("This is not a valid HTTP/1.1 request."))
+            if not self._reader.feed(data):
+                self._broken = True
+        except ApiError as error:
+            self._reject(error)
             return
-        if self._head_since is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._reject(ApiError(431, None, "The request's header is too large."))
         self._hold_reading()
 
     def eof_received(self) -> bool:
@@ -112,42 +98,18 @@ class Front(asyncio.Protocol):
         if self._requests and self._requests[0].handler is not None:
             self._requests[0].handler.resume_output()
 
-    # --- httptools
+    # --- from the reader
 
-    def on_message_begin(self) -> None:
-        """httptools: a request begins."""
-        self._target, self._headers = b"", []
-        self._head_bytes, self._head_since = 0, time.monotonic()
-
-    def on_url(self, url: bytes) -> None:
-        """httptools: a piece of the target."""
-        self._target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """httptools: a header; trailers end here too and are dropped."""
-        if not self._reading_body and len(self._headers) <= MAX_HEADERS:
-            self._headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        """httptools: the head is whole."""
-        self._head_since, self._reading_body = None, True
+    def request_begun(self, request: Request) -> None:
+        """A head is whole."""
         if self._broken:
             return
-        request = Request(
-            method=self._parser.get_method(),
-            raw_target=self._target,
-            target=paths.classify(self._target),
-            headers=self._headers,
-            version=self._parser.get_http_version(),
-            keep_alive=self._parser.should_keep_alive(),
-            peer=self._peer,
-        )
         self._requests.append(request)
         if len(self._requests) == 1:
             self._begin(request)
 
-    def on_body(self, body: bytes) -> None:
-        """httptools: a piece of a body."""
+    def request_body(self, body: bytes) -> None:
+        """A piece of the last request's body."""
         if self._broken or not self._requests:
             return
         request = self._requests[-1]
@@ -156,9 +118,8 @@ class Front(asyncio.Protocol):
         else:
             request.waiting_body.append(body)
 
-    def on_message_complete(self) -> None:
-        """httptools: a request is whole."""
-        self._reading_body = False
+    def request_whole(self) -> None:
+        """The last request is whole."""
         if self._broken or not self._requests:
             return
         request = self._requests[-1]
@@ -172,11 +133,13 @@ class Front(asyncio.Protocol):
         self._close_after = self._gateway.draining or not request.keep_alive or request.version == "1.0"
         self._answering = False
         try:
-            self._check_head(request)
+            self._close_after, close_after = True, self._close_after
+            check_head(request)
+            self._close_after = close_after
             request.handler = self._gateway.dispatch(self, request)
         except ApiError as error:
             request.handler = Refusal(self, error, self._gateway.settings.max_body_bytes)
-        self._answer_expectation(request)
+        self._answer_early(request)
         waiting, request.waiting_body = request.waiting_body, []
         for chunk in waiting:
             if self._is_current(request):
@@ -187,18 +150,13 @@ class Front(asyncio.Protocol):
     def _is_current(self, request: Request) -> bool:
         return bool(self._requests) and self._requests[0] is request
 
-    def _check_head(self, request: Request) -> None:
-        if len(request.headers) > MAX_HEADERS or sum(len(n) + len(v) for n, v in request.headers) > MAX_HEAD_BYTES:
-            raise ApiError(431, None, "The request's header is too large.")
-        if len(request.raw_target) > MAX_TARGET_BYTES:
-            raise ApiError(414, None, "The request's address is too long.")
-        if request.version == "1.1" and sum(name == b"host" for name, _ in request.headers) != 1:
-            raise errors.malformed("A request has exactly one Host header.")
-        expected = request.header(b"expect")
-        if expected is not None and expected.lower() != b"100-continue":
-            raise ApiError(417, None, "This expectation can't be met.")
-
-    def _answer_expectation(self, request: Request) -> None:
+    def _answer_early(self, request: Request) -> None:
+        """What need not wait for the body: a refusal of a large one, and the answer to an expectation."""
+        if (
+            isinstance(request.handler, Refusal)
+            and (request.content_length or 0) > self._gateway.settings.max_body_bytes
+        ):
+            request.handler.now()
         if request.header(b"expect") is None or request.complete or request.waiting_body:
             return
         if isinstance(request.handler, Refusal):
@@ -293,7 +251,7 @@ class Front(asyncio.Protocol):
 
     def _reject(self, error: ApiError) -> None:
         """Bytes that are no request: answer them where nothing else is being answered, then close."""
-        self._broken, self._head_since = True, None
+        self._broken, self._reader.head_since = True, None
         if self._requests and self._answering:
             self._close_after = True
             return
@@ -324,7 +282,7 @@ class Front(asyncio.Protocol):
 
     def drain(self) -> None:
         """The gateway stops: idle connections close, the others after their current answer."""
-        if not self._requests and self._linger_until is None and self._head_since is None:
+        if not self._requests and self._linger_until is None and self._reader.head_since is None:
             self._broken = True
             self._transport.close()
         else:
@@ -341,14 +299,16 @@ class Front(asyncio.Protocol):
     @property
     def busy(self) -> bool:
         """Whether a request is being read or answered."""
-        return bool(self._requests) or self._head_since is not None
+        return bool(self._requests) or self._reader.head_since is not None
 
     def sweep(self, now: float) -> None:
         """Called every second: close what takes too long."""
         settings = self._gateway.settings
         lingered = self._linger_until is not None and now > self._linger_until
-        waits_for_head = self._head_since is not None and now - self._head_since > settings.head_timeout_s
-        waits_for_body = self._reading_body and not self._read_held and now - self._last_read > settings.head_timeout_s
+        waits_for_head = self._reader.head_since is not None and now - self._reader.head_since > settings.head_timeout_s
+        waits_for_body = (
+            self._reader.in_body and not self._read_held and now - self._last_read > settings.head_timeout_s
+        )
         if lingered or self._has_stalled(now):
             self._transport.abort()
         elif waits_for_head or waits_for_body:
@@ -365,46 +325,3 @@ class Front(asyncio.Protocol):
         elif size > self._stalled[0]:
             self._stalled = (size, self._stalled[1] if self._stalled[0] else now)
         return size > 0 and now - self._stalled[1] > self._gateway.settings.stall_timeout_s
-
-
-class Refusal:
-    """Answers with an error once the body has been read past, or at once where it is large."""
-
-    def __init__(self, front: Front, error: ApiError, max_body_bytes: int) -> None:
-        self._front = front
-        self._error = error
-        self._left = max_body_bytes
-        self._answered = False
-
-    def now(self) -> None:
-        """Answer without waiting for the body."""
-        if not self._answered:
-            self._answered = True
-            self._front.refuse(self._error)
-
-    def body(self, chunk: bytes) -> None:
-        """Thrown away."""
-        self._left -= len(chunk)
-        if self._left < 0:
-            self.now()
-
-    def body_end(self) -> None:
-        """The request is whole."""
-        self.now()
-
-    def client_lost(self) -> None:
-        """Nothing is at stake."""
-        self._answered = True
-
-    def pause_output(self) -> None:
-        """Nothing to pause."""
-
-    def resume_output(self) -> None:
-        """Nothing to resume."""
-
-    def expire(self, error: ApiError) -> None:
-        """It ends as it would have."""
-        self.now()
-
-    def sweep(self, now: float) -> None:
-        """Nothing to watch."""

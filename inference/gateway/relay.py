@@ -8,11 +8,10 @@ timers. Admission lies before it, the journal line behind it.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING
 
-from inference.gateway import engine, errors, metrics, usage
+from inference.gateway import bill, engine, errors, metrics, usage
 from inference.gateway.admit import Admitted
 from inference.gateway.engine import EngineConnection
 from inference.gateway.engine_errors import reshape
@@ -26,8 +25,6 @@ from inference.gateway.usage import Usage
 if TYPE_CHECKING:
     from inference.gateway.app import Gateway
     from inference.gateway.front import Front
-
-log = logging.getLogger(__name__)
 
 STREAM_HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 JSON_HEADERS = ((b"content-type", b"application/json"),)
@@ -134,9 +131,8 @@ class Relay:
             self._attempt.ttft_s = self._last_byte - self._began
         if self._events.failed:
             self._outcome = "failed"
+        if self._events.failed or self._events.done:
             self._settle(self._counted())
-        elif self._events.done:
-            self._settle(self._reported())
         front = self._front
         if front is None:
             return
@@ -317,22 +313,8 @@ class Relay:
         self._settle(self._counted())
         self._refuse(error)
 
-    def _reported(self) -> Usage:
-        """The engine's own figures of a stream that ended."""
-        if self._events.reported is None:
-            return self._counted()
-        admitted = self._admitted
-        started = admitted.num_sequences
-        if self._outcome != "completed" and started > 1:
-            started = len(self._events.started)
-        return usage.read(self._events.reported, admitted.num_prompts, admitted.num_sequences, started)
-
     def _counted(self) -> Usage:
-        """A lower bound: what was seen. An event has at least one token, a chat's role events have none."""
-        if self._events.reported is not None:
-            return self._reported()
-        roles = self._admitted.body.get("n") or 1 if self._admitted.endpoint == "chat" else 0
-        return Usage(completion_tokens=max(self._events.num_events - roles, 0))
+        return bill.of_stream(self._admitted, self._events, cut=self._outcome != "completed")
 
     def _settle(self, used: Usage) -> None:
         if self._ended.is_set() or self._attempt is None:
@@ -345,14 +327,5 @@ class Relay:
             self._gateway.spawn(self._settle_counted(self._attempt, used))
 
     async def _settle_counted(self, attempt: Attempt, used: Usage) -> None:
-        """A token came, so the prompt was read: count at least its own text."""
-        admitted = self._admitted
-        try:
-            prompt = await self._gateway.counter.whole_prompt(admitted.model.path, admitted.body)
-        except (OSError, ValueError) as error:
-            log.warning("prompt of %s not counted: %s", self._request_id, error)
-            prompt = 0
-        if admitted.num_prompts > 1:
-            prompt = 0  # which of them were read is not known
-        bound = Usage(prompt, 0, used.completion_tokens, prompt, exact=False)
-        settle(self._gateway.journal, attempt, bound, self._outcome, self._http_status)
+        used = await bill.with_prompt(self._admitted, used, self._gateway.counter)
+        settle(self._gateway.journal, attempt, used, self._outcome, self._http_status)

@@ -23,6 +23,7 @@ from inference.gateway.settings import GatewaySettings
 ACCEPT_AT_ONCE = 4  # small, so that a burst of connections spreads over the workers
 HEARTBEAT_S = 1.0
 FIRST_LOAD_S = 5.0
+SETTLE_S = 0.5  # the master kills at graceful_timeout; aborted requests' usage and the journal come before that
 
 
 class GatewayWorker(Worker):  # type: ignore[misc]
@@ -35,8 +36,9 @@ class GatewayWorker(Worker):  # type: ignore[misc]
         signal.signal(signal.SIGABRT, self.handle_abort)
 
     def load_wsgi(self) -> None:
-        """A function that returns the settings takes the place of a WSGI callable."""
-        self.settings: GatewaySettings = self.app.wsgi()()
+        """The settings, or a function that returns them, take the place of a WSGI callable."""
+        given = self.app.wsgi()
+        self.settings: GatewaySettings = given() if callable(given) else given
 
     def run(self) -> None:
         """gunicorn: the main loop; it returns when the worker is done."""
@@ -58,7 +60,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]
         self.alive = False
         for server in servers:
             server.close()
-        await gateway.stop(self._graceful_s)
+        await gateway.stop(self._graceful_s - self.settings.abort_wait_s - SETTLE_S)
         heartbeat.cancel()
 
     def _stop_at_once(self, stopping: asyncio.Event) -> None:

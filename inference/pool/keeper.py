@@ -215,10 +215,13 @@ class Keeper:
         """The process has ended: end what is left of its session, put it on record. May be repeated."""
         if self._exit_text is None:
             self._exit_text = self._watch.exit_text()
-            kill_session(self.life.pid, self.life.pid_started)
+        left = kill_session(self.life.pid, self.life.pid_started)
         reason = self._reason_of_death(self._exit_text)
         if self._state in LIVE:
             self._record_state(reason)
+        if left:  # they still hold the devices' memory: the next engine must not start before they are gone
+            time.sleep(_LOOK_S / 2)
+            return 0.0
         self._store.end_life(self.life.id, reason, self._checkup.gauge.counters)
         self._around.clear_away(self.life)
         log.info("replica %s: life %s is over: %s", self.replica_id, self.life.id, reason.partition("\n")[0])

@@ -33,6 +33,8 @@ SMOKE_IMPORTS = {
     "ascend": "torch, torch_npu, transformers, peft, trl, vllm, vllm_ascend",
 }
 SMOKE_TIMEOUT_S = 300
+# Published as source only; everything else must come as a wheel, so that nothing is built or run on the way.
+BUILT_FROM_SOURCE = {"ascend": ("vllm-ascend", "arctic-inference")}
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,10 @@ def _fill(lock: Lock, path: Path, tell: Tell) -> None:
     before = contents.installed_count(path)
     display = PipDisplay(tell, len(lock.packages), lambda: contents.installed_count(path) - before)
     temporary = path / ".tmp"
+    built = [part for name in BUILT_FROM_SOURCE.get(lock.flavour, ()) for part in ("--no-binary", name)]
     run_pip(
         path / "bin" / "python",
-        ["install", "--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(lock.path)],
+        ["install", "--no-deps", "--require-hashes", "--only-binary", ":all:", *built, "-r", str(lock.path)],
         log=path.with_name(f"{path.name}.install.log"),
         temporary=temporary,
         on_line=display.on_line,

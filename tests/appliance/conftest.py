@@ -17,6 +17,7 @@ from pathlib import Path
 
 import django
 import pytest
+from django.conf import settings
 
 ROOT = Path(tempfile.mkdtemp(prefix="coderack-test-", dir="/tmp"))  # short: a socket's path is limited to 107 bytes
 ROOT.chmod(0o755)  # root's embedded PostgreSQL runs as another user
@@ -36,7 +37,8 @@ START_TIMEOUT_S = 60.0
 
 def _set_up_django() -> None:
     """Read the settings under the tests' own environment, and leave the session's environment as it was."""
-    (ROOT / "data").mkdir()
+    for directory in (ROOT / "data", ROOT / "cache" / "static"):
+        directory.mkdir(parents=True)
     before = {name: os.environ.get(name) for name in ENVIRONMENT}
     os.environ.update(ENVIRONMENT)
     try:
@@ -47,6 +49,7 @@ def _set_up_django() -> None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the real one is slow on purpose
 
 
 _set_up_django()
@@ -88,8 +91,6 @@ def db(database: None) -> Iterator[None]:
 
 
 def _start_postgres() -> subprocess.Popen[bytes]:
-    from django.conf import settings
-
     from ops.embedded import postgres
 
     cluster = postgres.place(settings.ENV.data_dir, settings.ENV.postgres_dir)
@@ -107,8 +108,6 @@ def _start_postgres() -> subprocess.Popen[bytes]:
 
 
 def _start_redis() -> subprocess.Popen[bytes]:
-    from django.conf import settings
-
     from ops.embedded import redis
 
     directory = settings.ENV.data_dir / "redis"

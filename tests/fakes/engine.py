@@ -76,7 +76,8 @@ class _Connection(asyncio.Protocol):
         self.engine = engine
         self.task: asyncio.Task[None] | None = None
         self.parser = httptools.HttpRequestParser(self)
-        self.url, self.headers, self.body = b"", {}, b""
+        self.url, self.body = b"", b""
+        self.headers: dict[str, str] = {}
         self.writable = asyncio.Event()
         self.writable.set()
 
@@ -257,8 +258,7 @@ class _Generation:
         for start in range(0, len(framed), step):
             await self.connection.writable.wait()
             self.connection.transport.write(framed[start : start + step])
-            if self.order("split"):
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)  # a writable connection's wait does not yield, and then no loss would be noticed
 
     async def unary(self) -> None:
         async for _ in self.tokens():

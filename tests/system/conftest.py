@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +28,11 @@ class Cast:
 
 
 @pytest.fixture(scope="session")
-def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
+def appliance() -> Iterator[Appliance]:
     """`coderack start` as a user runs it, with the DeepSeek-V2-shaped model served beside the demo model."""
-    data_dir = tmp_path_factory.mktemp("appliance")
-    for parent in (data_dir, *data_dir.parents[:2]):
-        parent.chmod(0o755)  # the embedded PostgreSQL's user walks through
+    # not below pytest's own directory, which it closes to the embedded PostgreSQL's user
+    data_dir = Path(tempfile.mkdtemp(prefix="coderack-test-"))
+    data_dir.chmod(0o755)
     running = Appliance(data_dir, free_port(), {"CODERACK_DEVICES": "cpu:2"})
     started = running.cli("start", timeout_s=START_TIMEOUT_S)
     assert started.returncode == 0, started.stdout + started.stderr
@@ -40,6 +41,7 @@ def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     finally:
         stopped = running.cli("stop", timeout_s=60)
         keep_logs(running)
+        shutil.rmtree(data_dir)
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
 
 

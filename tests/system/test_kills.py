@@ -75,7 +75,7 @@ def test_an_engines_death_is_one_error_event_and_the_replica_comes_back(applianc
     assert json.loads(body)["error"]["code"] == "overloaded"
     assert int(headers["retry-after"]) >= 1
 
-    after = until(lambda: appliance.replica(), lambda r: r["state"] == "ready" and r["life"] != before["life"], 240)
+    after = until(appliance.replica, lambda r: r["state"] == "ready" and r["life"] != before["life"], 240)
     assert after["pid"] != before["pid"]
     assert (
         appliance.request(

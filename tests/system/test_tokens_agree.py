@@ -80,7 +80,7 @@ def test_the_ledger_equals_the_engines_counters(
     appliance: Appliance, request: pytest.FixtureRequest, model_name: str
 ) -> None:
     model = request.getfixturevalue("deepseek") if model_name == "deepseek" else model_name
-    tenant = f"metered-{model_name.split('-')[0]}"
+    tenant = f"metered-{model_name.split('-', maxsplit=1)[0]}"
     key = appliance.new_tenant(tenant)
     until(lambda: appliance.request("GET", "/v1/models", key=key)[0], lambda status: status == 200, 5)
     client = openai.OpenAI(base_url=appliance.facts["base_url"], api_key=key, max_retries=0)
@@ -109,7 +109,7 @@ def test_the_ledger_equals_the_engines_counters(
     assert_agreement(appliance, model)
 
 
-def test_a_request_that_never_reached_its_first_token_costs_nothing(appliance: Appliance, cast: Cast) -> None:
+def test_the_sums_agree_for_a_request_that_was_left_during_its_prefill(appliance: Appliance, cast: Cast) -> None:
     before = len(entries(appliance, "beta"))
     body = {
         "model": DEMO,
@@ -117,7 +117,7 @@ def test_a_request_that_never_reached_its_first_token_costs_nothing(appliance: A
         "max_tokens": 500,
         "ignore_eos": True,
     }
-    leave_after(appliance, cast.beta, body, 0.0)
+    leave_after(appliance, cast.beta, body, 0.4)
     rows = until(lambda: entries(appliance, "beta"), lambda found: len(found) > before, 15)
     assert rows[-1][2] == "aborted"
     assert_agreement(appliance, DEMO)

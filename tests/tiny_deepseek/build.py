@@ -31,18 +31,12 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
 )
 # kv_lora_rank and qk_rope_head_dim are the released models': the CPU's MLA kernel knows no other sizes.
-CONFIG = {
-    "architectures": ["DeepseekV2ForCausalLM"],
-    "model_type": "deepseek_v2",
-    "torch_dtype": "bfloat16",
+SIZES = {
     "vocab_size": VOCAB,
     "hidden_size": 256,
     "num_hidden_layers": 4,
     "first_k_dense_replace": 1,
-    "moe_layer_freq": 1,
     "num_attention_heads": 8,
-    "num_key_value_heads": 8,
-    "q_lora_rank": None,
     "kv_lora_rank": 512,
     "qk_nope_head_dim": 32,
     "qk_rope_head_dim": 64,
@@ -51,6 +45,15 @@ CONFIG = {
     "moe_intermediate_size": 64,
     "n_routed_experts": 16,
     "n_shared_experts": 2,
+}
+CONFIG: dict[str, object] = {
+    **SIZES,
+    "architectures": ["DeepseekV2ForCausalLM"],
+    "model_type": "deepseek_v2",
+    "torch_dtype": "bfloat16",
+    "moe_layer_freq": 1,
+    "num_key_value_heads": 8,
+    "q_lora_rank": None,
     "num_experts_per_tok": 6,
     "topk_method": "greedy",
     "n_group": 1,
@@ -102,9 +105,9 @@ def write_tokenizer(target: Path) -> tuple[int, int, list[int]]:
     # As released: begin and end are control tokens, the fill-in-the-middle ones are not.
     tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in (BOS, EOS)])
     tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in FIM])
-    bos, eos = tokenizer.token_to_id(BOS), tokenizer.token_to_id(EOS)
+    ids = tokenizer.get_vocab(with_added_tokens=True)
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, bos)]
+        single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, ids[BOS])]
     )
     tokenizer.save(str(target / "tokenizer.json"))
     settings = {
@@ -119,16 +122,16 @@ def write_tokenizer(target: Path) -> tuple[int, int, list[int]]:
         "chat_template": CHAT_TEMPLATE,
     }
     write(target / "tokenizer_config.json", settings)
-    return bos, eos, [tokenizer.token_to_id(token) for token in FIM]
+    return ids[BOS], ids[EOS], [ids[token] for token in FIM]
 
 
 def shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
     """Every tensor of the checkpoint by its released name."""
-    hidden, heads, rank = CONFIG["hidden_size"], CONFIG["num_attention_heads"], CONFIG["kv_lora_rank"]
-    nope, rope, value = CONFIG["qk_nope_head_dim"], CONFIG["qk_rope_head_dim"], CONFIG["v_head_dim"]
-    expert = CONFIG["moe_intermediate_size"]
+    hidden, heads, rank = SIZES["hidden_size"], SIZES["num_attention_heads"], SIZES["kv_lora_rank"]
+    nope, rope, value = SIZES["qk_nope_head_dim"], SIZES["qk_rope_head_dim"], SIZES["v_head_dim"]
+    expert = SIZES["moe_intermediate_size"]
     yield "model.embed_tokens.weight", (VOCAB, hidden)
-    for layer in range(CONFIG["num_hidden_layers"]):
+    for layer in range(SIZES["num_hidden_layers"]):
         at = f"model.layers.{layer}"
         yield f"{at}.input_layernorm.weight", (hidden,)
         yield f"{at}.post_attention_layernorm.weight", (hidden,)
@@ -137,12 +140,12 @@ def shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
         yield f"{at}.self_attn.kv_a_layernorm.weight", (rank,)
         yield f"{at}.self_attn.kv_b_proj.weight", (heads * (nope + value), rank)
         yield f"{at}.self_attn.o_proj.weight", (hidden, heads * value)
-        if layer < CONFIG["first_k_dense_replace"]:
-            yield from mlp(f"{at}.mlp", hidden, CONFIG["intermediate_size"])
+        if layer < SIZES["first_k_dense_replace"]:
+            yield from mlp(f"{at}.mlp", hidden, SIZES["intermediate_size"])
             continue
-        yield f"{at}.mlp.gate.weight", (CONFIG["n_routed_experts"], hidden)
-        yield from mlp(f"{at}.mlp.shared_experts", hidden, expert * CONFIG["n_shared_experts"])
-        for index in range(CONFIG["n_routed_experts"]):
+        yield f"{at}.mlp.gate.weight", (SIZES["n_routed_experts"], hidden)
+        yield from mlp(f"{at}.mlp.shared_experts", hidden, expert * SIZES["n_shared_experts"])
+        for index in range(SIZES["n_routed_experts"]):
             yield from mlp(f"{at}.mlp.experts.{index}", hidden, expert)
     yield "model.norm.weight", (hidden,)
     yield "lm_head.weight", (VOCAB, hidden)

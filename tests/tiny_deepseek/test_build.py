@@ -9,6 +9,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from appliance.env import load
+from inference.catalog.architecture import DeepseekV2
 from inference.catalog.load import preset
 from ops.models import manifest
 from ops.slots.install import ensure_slot
@@ -36,6 +37,7 @@ def test_it_is_whole_and_small(model: Path) -> None:
 def test_it_has_the_shape_of_the_real_one(model: Path) -> None:
     config = json.loads((model / "config.json").read_text())
     real = preset("deepseek-coder-v2-lite-instruct").architecture
+    assert isinstance(real, DeepseekV2)
     for name in ("kv_lora_rank", "qk_rope_head_dim", "topk_method", "norm_topk_prob"):
         assert config[name] == getattr(real, name)
     assert config["num_experts_per_tok"] == real.experts_per_token

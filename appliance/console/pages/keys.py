@@ -60,8 +60,8 @@ def key_rows(tenant: Tenant, active_only: bool = False) -> list[KeyRow]:
     used = {row["key_id"]: row for row in entries.values("key_id").annotate(n=Count("pk"), last=Max("finished_at"))}
     rows = []
     for key in keys:
-        use = used.get(str(key.pk), {})
-        rows.append(KeyRow(key, _word(key), use.get("n", 0), use.get("last")))
+        use = used.get(str(key.pk))
+        rows.append(KeyRow(key, _word(key), use["n"] if use else 0, use["last"] if use else None))
     working = [row for row in rows if row.word is words.ACTIVE]
     return working if active_only else working + [row for row in rows if row.word is not words.ACTIVE]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from appliance.console.access import PersonRequest, visible_tenants
 from appliance.console.windows import WINDOWS, Window, chosen
 from appliance.fleet.models import Device, Replica
 from appliance.ledger.models import LedgerEntry
+from appliance.registry.models import ModelVersion
 
 CONTRACT_INPUT_TPS, CONTRACT_OUTPUT_TPS = 20_000, 5_000  # the contract's floor for one server
 RECENT = 10
@@ -68,15 +70,29 @@ def charts(window: Window, now: datetime, points: list[throughput.Point]) -> dic
         series["input"][point.model].append((at, point.input_tps))
         series["output"][point.model].append((at, point.output_tps))
     contracts = {"input": CONTRACT_INPUT_TPS, "output": CONTRACT_OUTPUT_TPS}
+    colours = model_colours()
     return {
-        name: chart.draw(lines, now - window.span, window.span, window.step_s, contracts[name])
+        name: chart.draw(
+            lines,
+            colours=colours,
+            start=now - window.span,
+            span=window.span,
+            step_s=window.step_s,
+            contract=contracts[name],
+        )
         for name, lines in series.items()
     }
 
 
-def today_by_tenant() -> list[dict[str, Any]]:
+def model_colours() -> dict[str, int]:
+    """A number for each model, by the order in which they were registered, so that a model keeps its colour."""
+    names = ModelVersion.objects.order_by("pk").values_list("name", flat=True)
+    return {name: number for number, name in enumerate(dict.fromkeys(names))}
+
+
+def today_by_tenant() -> list[Mapping[str, Any]]:
     """Tokens since midnight in the appliance's zone, the largest first."""
     midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     rows = LedgerEntry.objects.filter(finished_at__gte=midnight).values("tenant_id").order_by()
     summed = rows.annotate(input=Sum("prompt_tokens"), output=Sum("completion_tokens"), requests=Count("pk"))
-    return list(summed.order_by("-output")[:RECENT])
+    return [*summed.order_by("-output")[:RECENT]]

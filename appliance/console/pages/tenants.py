@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from appliance.console import words
 from appliance.console.access import PersonRequest, operator_only, visible_tenants
+from appliance.console.queries import text
 from appliance.tenants.models import ApiKey, Membership, Tenant
 
 PAGE_SIZE = 50
@@ -22,7 +23,7 @@ PAGE_SIZE = 50
 
 def tenants(request: PersonRequest) -> HttpResponse:
     """Search and pages; the search stands in the address."""
-    query = request.GET.get("q", "").strip()[:120]
+    query = text(request.GET, "q")
     rows = visible_tenants(request.user)
     if query:
         rows = rows.filter(Q(id__icontains=query) | Q(name__icontains=query))

@@ -17,6 +17,7 @@ from django.utils.http import urlencode
 
 from appliance.console import consumption, words
 from appliance.console.access import PersonRequest, visible_tenant, visible_tenants
+from appliance.console.queries import text
 from appliance.console.windows import WINDOWS, chosen
 from appliance.ledger.models import LedgerEntry
 from appliance.tenants.models import ApiKey
@@ -29,10 +30,10 @@ MOST_NAMED = 20
 def usage(request: PersonRequest) -> HttpResponse:
     """The page."""
     window = chosen(request.GET, "24h")
-    filters = {name: request.GET[name][:200] for name in FILTERS if request.GET.get(name)}
+    filters = {name: value for name in FILTERS if (value := text(request.GET, name))}
     entries = _filtered(_visible(request, filters), filters).filter(finished_at__gte=timezone.now() - window.span)
     groups = consumption.groups(entries)
-    rows, older = _page(entries, request.GET.get("before", ""))
+    rows, older = _page(entries, text(request.GET, "before"))
     key_names = _key_names({group.key for group in groups} | {row.key_id or "" for row in rows})
     context = {
         "window": window,
@@ -76,9 +77,9 @@ def _page(entries: QuerySet[LedgerEntry], before: str) -> tuple[list[LedgerEntry
 
 
 def _position(before: str) -> tuple[datetime | None, str]:
-    text, _, request_id = before.partition("~")
+    moment, _, request_id = before.partition("~")
     try:
-        at = parse_datetime(text)
+        at = parse_datetime(moment)
     except ValueError:  # well formed, but no such day
         return None, ""
     return (at if at is None or timezone.is_aware(at) else None), request_id

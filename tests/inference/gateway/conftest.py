@@ -74,11 +74,11 @@ class Postgres:
         self._prefix = (
             ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
         )
-        command = [*self._prefix, self.bin / "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-N"]
+        command = [*self._prefix, str(self.bin / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-N"]
         subprocess.run(command, check=True, capture_output=True)
 
     def start(self) -> None:
-        command = [*self._prefix, self.bin / "postgres", "-D", self.data, "-k", self.run, "-h", "", "-F"]
+        command = [*self._prefix, str(self.bin / "postgres"), "-D", str(self.data), "-k", str(self.run), "-h", "", "-F"]
         with (self.root / "postgres.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         wait_until(self.answers)
@@ -233,7 +233,10 @@ class Rig:
         return found
 
     def record(self, request_id: str) -> UsageRecord:
-        return wait_until(lambda: next((one for one in self.records() if one.request_id == request_id), None))
+        found: UsageRecord = wait_until(
+            lambda: next((one for one in self.records() if one.request_id == request_id), None)
+        )
+        return found
 
 
 def free_port() -> int:

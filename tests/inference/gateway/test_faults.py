@@ -8,7 +8,7 @@ import socket
 import time
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.inference.gateway.conftest import KEY, Rig, healthy, start_gunicorn, wait_until
@@ -157,7 +157,7 @@ def test_it_finishes_streams_when_told_to_stop_and_tells_the_rest_once(rig: Rig)
     from tests.inference.gateway.conftest import free_port
 
     port = free_port()
-    process = start_gunicorn(rig, port, 1, graceful_s=2)
+    process = start_gunicorn(rig, port, 1, graceful_s=4)
     try:
         wait_until(lambda: healthy(port))
         known = {one.request_id for one in rig.records()}

@@ -1,4 +1,4 @@
-"""HTTP/1.1 at the front: framing, keep-alive, pipelining, limits, tricks with paths and headers, the way to the console."""
+"""HTTP/1.1 at the front: framing, keep-alive, pipelining, limits, tricks with paths and headers, and the console."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def raw(rig: Rig, *pieces: bytes, pause_s: float = 0.0, timeout_s: float = 10) -
             client.sendall(piece)
             time.sleep(pause_s)
         received = b""
-        client.settimeout(1.5)
+        client.settimeout(timeout_s)
         try:
             while data := client.recv(65536):
                 received += data
@@ -65,7 +65,8 @@ def test_it_answers_pipelined_requests_in_order(rig: Rig) -> None:
 
 def test_it_reads_chunked_bodies_and_bytes_one_by_one(rig: Rig) -> None:
     body = json.dumps(rig.chat("tokens=2")).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n{AUTH}transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+    line = "POST /v1/chat/completions HTTP/1.1\r\n"
+    head = f"{line}host: x\r\n{AUTH}transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
     chunked = b"".join(b"%x\r\n%c\r\n" % (1, byte) for byte in body) + b"0\r\ntrailer: x\r\n\r\n"
     assert raw(rig, head.encode() + chunked).startswith(b"HTTP/1.1 200")
     pieces = [bytes([byte]) for byte in head.encode() + chunked]
@@ -99,11 +100,21 @@ def test_it_refuses_a_large_body_before_reading_it(rig: Rig) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/v1/../pause", "/v1/%2e%2e/pause", "/v1/%2E./pause", "/v1/chat/completions/../../pause", "//v1/chat/completions",
-        "/v1//chat/completions", "/v1/./completions", "/v1/chat%2f..%2fpause", "/v1\\chat\\completions", "/..",
-        "/v1/completions/%2e%2e%2fpause", "http://x/v1/completions", "/v1/completions/%00",
+        "/v1/../pause",
+        "/v1/%2e%2e/pause",
+        "/v1/%2E./pause",
+        "/v1/chat/completions/../../pause",
+        "//v1/chat/completions",
+        "/v1//chat/completions",
+        "/v1/./completions",
+        "/v1/chat%2f..%2fpause",
+        "/v1\\chat\\completions",
+        "/..",
+        "/v1/completions/%2e%2e%2fpause",
+        "http://x/v1/completions",
+        "/v1/completions/%00",
     ],
-)  # fmt: skip
+)
 def test_it_leads_path_tricks_nowhere(rig: Rig, path: str) -> None:
     before = sum(len(engine.bodies) for engine in rig.engines.values())
     body = json.dumps({"model": "deepseek-fake", "prompt": "x"}).encode()
@@ -112,9 +123,19 @@ def test_it_leads_path_tricks_nowhere(rig: Rig, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/pause", "/sleep", "/v1/load_lora_adapter", "/inference/v1/abort_requests", "/v1%2fcompletions", "/V1/completions",
-             "/v1/completions;x", "/v1/completions/render", "/metrics/x"]
-)  # fmt: skip
+    "path",
+    [
+        "/pause",
+        "/sleep",
+        "/v1/load_lora_adapter",
+        "/inference/v1/abort_requests",
+        "/v1%2fcompletions",
+        "/V1/completions",
+        "/v1/completions;x",
+        "/v1/completions/render",
+        "/metrics/x",
+    ],
+)
 def test_it_sends_unknown_paths_to_the_console_only(rig: Rig, path: str) -> None:
     before = sum(engine.num_connections for engine in rig.engines.values())
     seen = json.loads(rig.call("POST", path, b"x")[2])
@@ -125,15 +146,19 @@ def test_it_sends_unknown_paths_to_the_console_only(rig: Rig, path: str) -> None
 @pytest.mark.parametrize(
     "request_bytes",
     [
-        b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nbad header\r\n\r\n", b"NOPE / HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
+        b"NOPE / HTTP/1.1\r\nhost: x\r\n\r\n",
         b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nabcdef",
         b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, x\r\n\r\n",
         b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-        b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n",
         b"GET / HTTP/1.1\r\nhost: x\r\na: b\r\n c: folded\r\n\r\n",
     ],
-)  # fmt: skip
+)
 def test_it_refuses_what_is_no_clean_request(rig: Rig, request_bytes: bytes) -> None:
     assert raw(rig, request_bytes).startswith(b"HTTP/1.1 400")
 
@@ -170,9 +195,18 @@ def test_it_speaks_http_1_0(rig: Rig) -> None:
 
 def test_it_sets_the_forwarding_headers_itself(rig: Rig) -> None:
     status, headers, body = rig.call(
-        "GET", "/page?q=1", x_forwarded_for="6.6.6.6", x_forwarded_proto="https", x_request_id="theirs",
-        forwarded="for=6.6.6.6", x_real_ip="6.6.6.6", x_forwarded_user="admin", connection="x-drop", x_drop="1", te="trailers",
-    )  # fmt: skip
+        "GET",
+        "/page?q=1",
+        x_forwarded_for="6.6.6.6",
+        x_forwarded_proto="https",
+        x_request_id="theirs",
+        forwarded="for=6.6.6.6",
+        x_real_ip="6.6.6.6",
+        x_forwarded_user="admin",
+        connection="x-drop",
+        x_drop="1",
+        te="trailers",
+    )
     seen = {name.lower(): value for name, value in json.loads(body)["headers"].items()}
     assert status == 200
     assert (seen["x-forwarded-for"], seen["x-forwarded-proto"]) == ("127.0.0.1", "http")

@@ -1,0 +1,120 @@
+"""Turns a connection's bytes into requests: llhttp's callbacks, collected, with bounds on what a head may hold.
+
+It decides nothing: the front hears of each head, piece of body and end, in the order of the wire.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+import httptools
+
+from inference.gateway import errors, paths
+from inference.gateway.errors import ApiError
+from inference.gateway.request import Request
+
+MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 100
+MAX_TARGET_BYTES = 8 * 1024
+
+
+class Sink(Protocol):
+    """Who hears of requests."""
+
+    def request_begun(self, request: Request) -> None:
+        """A head is whole."""
+
+    def request_body(self, body: bytes) -> None:
+        """A piece of the last request's body."""
+
+    def request_whole(self) -> None:
+        """The last request is whole."""
+
+
+class RequestReader:
+    """One connection's parser. `head_since`: when an unfinished head began; `in_body`: a body is unfinished."""
+
+    def __init__(self, sink: Sink, peer: str) -> None:
+        self._sink = sink
+        self._peer = peer
+        self._parser = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head_bytes = 0
+        self.head_since: float | None = None
+        self.in_body = False
+
+    def feed(self, data: bytes) -> bool:
+        """Parse; False where HTTP ends here, because an upgrade was asked for.
+
+        Raises: ApiError for what is no request.
+        """
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            return False
+        except httptools.HttpParserError:
+            raise errors.malformed("This is not a valid HTTP/1.1 request.") from None
+        if self.head_since is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                raise ApiError(431, None, "The request's header is too large.")
+        return True
+
+    def on_message_begin(self) -> None:
+        """httptools: a request begins."""
+        self._target, self._headers = b"", []
+        self._head_bytes, self.head_since = 0, time.monotonic()
+
+    def on_url(self, url: bytes) -> None:
+        """httptools: a piece of the target."""
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """httptools: a header; trailers end here too and are dropped."""
+        if not self.in_body and len(self._headers) <= MAX_HEADERS:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """httptools: the head is whole."""
+        self.head_since, self.in_body = None, True
+        request = Request(
+            method=self._parser.get_method(),
+            raw_target=self._target,
+            target=paths.classify(self._target),
+            headers=self._headers,
+            version=self._parser.get_http_version(),
+            # What follows a wish to upgrade can't be told from the next request: such a connection ends.
+            keep_alive=self._parser.should_keep_alive() and not self._parser.should_upgrade(),
+            peer=self._peer,
+        )
+        self._sink.request_begun(request)
+
+    def on_body(self, body: bytes) -> None:
+        """httptools: a piece of a body."""
+        self._sink.request_body(body)
+
+    def on_message_complete(self) -> None:
+        """httptools: a request is whole."""
+        self.in_body = False
+        self._sink.request_whole()
+
+
+def check_head(request: Request) -> None:
+    """Bounds and rules of a head that llhttp does not know.
+
+    Raises: ApiError; the connection is not used again.
+    """
+    if (
+        len(request.headers) > MAX_HEADERS
+        or sum(len(name) + len(value) for name, value in request.headers) > MAX_HEAD_BYTES
+    ):
+        raise ApiError(431, None, "The request's header is too large.")
+    if len(request.raw_target) > MAX_TARGET_BYTES:
+        raise ApiError(414, None, "The request's address is too long.")
+    if request.version == "1.1" and sum(name == b"host" for name, _ in request.headers) != 1:
+        raise errors.malformed("A request has exactly one Host header.")
+    expected = request.header(b"expect")
+    if expected is not None and expected.lower() != b"100-continue":
+        raise ApiError(417, None, "This expectation can't be met.")

@@ -1,0 +1,76 @@
+"""Every address of the console times everybody in the cast."""
+
+from __future__ import annotations
+
+import pytest
+from django.urls import URLPattern
+
+from appliance.tenants.keys import mint
+from appliance.urls import urlpatterns
+from tests.appliance.console.cast import Cast
+
+OK, GONE, NO, LOGIN = 200, 404, 403, 302
+PEOPLE = ("operator", "owner", "developer", "rival", "stranger", None)
+# route -> the status for each of PEOPLE; addresses are Acme's
+MATRIX = {
+    "overview": ("/", (OK, 302, 302, 302, OK, LOGIN)),
+    "serving": ("/serving/", (OK, NO, NO, NO, NO, LOGIN)),
+    "models": ("/models/", (OK, NO, NO, NO, NO, LOGIN)),
+    "tenants": ("/tenants/", (OK, OK, OK, OK, OK, LOGIN)),
+    "tenant_new": ("/tenants/new/", (OK, NO, NO, NO, NO, LOGIN)),
+    "tenant": ("/tenants/acme/", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "keys": ("/tenants/acme/keys/", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "key_revoke": ("/tenants/acme/keys/{key}/revoke/", (OK, OK, NO, GONE, GONE, LOGIN)),
+    "usage": ("/usage/?tenant=acme", (OK, OK, OK, GONE, GONE, LOGIN)),
+}
+OPEN = {"login", "logout", "set_language"}
+CASES = [
+    (route, person, address, status)
+    for route, (address, statuses) in MATRIX.items()
+    for person, status in zip(PEOPLE, statuses, strict=True)
+]
+
+
+@pytest.mark.parametrize(("route", "person", "address", "status"), CASES)
+def test_it_answers_each_person_as_the_matrix_says(
+    cast: Cast, route: str, person: str, address: str, status: int
+) -> None:
+    key, _ = mint(cast.acme, "first")
+    response = cast.client(person).get(address.format(key=key.pk))
+    assert response.status_code == status
+    if person is None:
+        assert response["Location"].startswith("/login/?next=")
+
+
+def test_it_has_every_route_in_the_matrix() -> None:
+    named = {route.name for route in urlpatterns if isinstance(route, URLPattern) and route.name}
+    assert named == set(MATRIX) | OPEN
+
+
+@pytest.mark.parametrize("person", ["owner", "stranger"])
+def test_it_keeps_the_record_editor_for_operators(cast: Cast, person: str) -> None:
+    response = cast.client(person).get("/admin/tenants/plan/", follow=True)
+    assert response.status_code == 403
+
+
+def test_it_answers_a_rival_as_if_the_tenant_did_not_exist(cast: Cast) -> None:
+    rival = cast.client("rival")
+    theirs, nobodys = rival.get("/tenants/acme/"), rival.get("/tenants/no-such-tenant/")
+    assert theirs.content == nobodys.content
+
+
+def test_it_lists_only_own_tenants(cast: Cast) -> None:
+    page = cast.client("rival").get("/tenants/").content.decode()
+    assert "Rivals" in page
+    assert "Acme" not in page
+
+
+def test_it_leads_a_member_to_the_own_tenant(cast: Cast) -> None:
+    assert cast.client("owner").get("/")["Location"] == "/tenants/acme/"
+
+
+@pytest.mark.parametrize("person", ["owner", "developer"])
+def test_it_shows_members_no_link_to_operators_pages(cast: Cast, person: str) -> None:
+    page = cast.client(person).get("/tenants/acme/").content.decode()
+    assert "/serving/" not in page
+    assert "/admin/" not in page

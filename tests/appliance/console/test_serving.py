@@ -1,0 +1,74 @@
+"""Serving: why a replica failed, with the engine's last words."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from django.utils import timezone
+
+from appliance.console.figures import UNKNOWN
+from appliance.console.pages.serving import LOG_LINES, last_lines
+from appliance.fleet.models import Deployment, Device, EngineLife, Replica
+from tests.appliance.console.cast import Cast
+
+
+def _life(replica: Replica, log: Path) -> EngineLife:
+    return EngineLife.objects.create(
+        replica=replica,
+        model_name="tiny-coder",
+        pid=1,
+        pid_started=1,
+        socket="/x",
+        log=str(log),
+        started_at=timezone.now(),
+    )
+
+
+def _page(cast: Cast) -> str:
+    return cast.client("operator").get("/serving/").content.decode()
+
+
+def test_it_shows_the_last_log_lines_of_a_failed_engine(cast: Cast, deployment: Deployment, tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    log.write_text("\n".join(f"line {number}" for number in range(500)))
+    replica = Replica.objects.create(
+        deployment=deployment, index=0, state="failed", reason="it ended with status 1", restarts=3
+    )
+    _life(replica, log)
+    page = _page(cast)
+    assert "it ended with status 1" in page
+    assert "line 499" in page
+    assert "line 100\n" not in page
+
+
+def test_it_shows_no_log_of_a_working_engine(cast: Cast, deployment: Deployment, tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    log.write_text("secret of the trade")
+    _life(Replica.objects.create(deployment=deployment, index=0, state="ready"), log)
+    assert "secret of the trade" not in _page(cast)
+
+
+def test_it_survives_a_log_that_is_gone(cast: Cast, deployment: Deployment, tmp_path: Path) -> None:
+    _life(Replica.objects.create(deployment=deployment, index=0, state="failed", reason="gone"), tmp_path / "none.log")
+    assert "gone" in _page(cast)
+
+
+def test_it_reads_only_the_end_of_a_huge_log(tmp_path: Path) -> None:
+    log = tmp_path / "engine.log"
+    log.write_bytes(b"\xff" * 100_000 + b"\n" + b"x\n" * 100)
+    assert last_lines(log).splitlines() == ["x"] * LOG_LINES
+
+
+def test_it_shows_unknown_figures_as_a_dash(cast: Cast, deployment: Deployment) -> None:
+    Replica.objects.create(deployment=deployment, index=0, state="loading")
+    assert f'<td class="n">{UNKNOWN}</td>' in _page(cast)
+
+
+def test_it_names_a_devices_owner_and_an_unseen_device(cast: Cast, deployment: Deployment) -> None:
+    Replica.objects.create(deployment=deployment, index=0, state="ready", devices=["cpu:0"])
+    old = timezone.now() - timedelta(minutes=10)
+    Device.objects.create(id="cpu:0", kind="cpu", name="CPU", memory_bytes=1 << 30, seen_at=old)
+    page = _page(cast)
+    assert page.count("tiny-coder/0") == 2
+    assert "not seen lately" in page
