@@ -13,7 +13,7 @@ from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from appliance.env import Env, EnvError, load, secret_key
 from inference.gateway.settings import GatewaySettings
 
-GRACEFUL_S = 4
+GRACEFUL_S = 6  # the workers stop streams 2.5 s earlier, to settle them
 WORKER = "inference.gateway.worker.GatewayWorker"
 
 

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from django.utils.translation import gettext, ngettext
 
-UNKNOWN = "–"  # noqa: RUF001 - the dash people read as "not known"
+UNKNOWN = "–"  # the dash people read as "not known"
 THIN = "\u202f"  # narrow no-break space
 GIB = 1 << 30
 MICROS = 1_000_000

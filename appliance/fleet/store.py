@@ -121,7 +121,7 @@ class DatabaseStore:
         if counters is not None:
             self.save_counters(life_id, counters)
         with transaction.atomic():
-            Replica.objects.filter(life_id=life_id).update(life=None)
+            Replica.objects.filter(life_id=UUID(life_id)).update(life=None)
             EngineLife.objects.filter(id=life_id, ended_at=None).update(
                 ended_at=timezone.now(), end_reason=reason, requests_running=0, requests_waiting=0
             )

@@ -91,7 +91,7 @@ class Store(Protocol):
         """Whether the whole appliance is to stop."""
         ...
 
-    def record_sample(  # noqa: PLR0917 - one measurement, written in one go
+    def record_sample(
         self,
         deployment: str,
         input_tps: float,

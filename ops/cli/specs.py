@@ -13,8 +13,8 @@ from appliance.env import PREFIX, REPO, VARIABLES, Env
 from ops.embedded import postgres, redis
 from ops.runner.processes import ProcessSpec
 
-GATEWAY_DRAIN_S = 4
-POOL_STOP_S = 9.0
+GATEWAY_STOP_S = 7.0  # gunicorn's graceful time and a second
+POOL_STOP_S = 11.5
 
 
 def child_environment(env: Env) -> dict[str, str]:
@@ -93,7 +93,7 @@ def control_plane_specs(env: Env) -> list[ProcessSpec]:
         spec("console", *console, ready=socket_answers(env.console_socket), stop_timeout_s=4.0),
         spec(
             "gateway", "-m", "appliance.gateway",
-            ready=port_answers(env.host, env.port), stop_timeout_s=GATEWAY_DRAIN_S + 1.0,
+            ready=port_answers(env.host, env.port), stop_timeout_s=GATEWAY_STOP_S,
         ),
     ]  # fmt: skip
 

@@ -91,10 +91,10 @@ class Runner:
         """Ask whoever waits or watches to come to an end; safe in a signal handler."""
         self.stop_requested = True
 
-    def end(self, name: str) -> None:
-        """End the child of this name, if there is one."""
+    def ask_to_stop(self, name: str) -> None:
+        """Send a child its stop signal and don't wait."""
         for child in [c for c in self.children if c.spec.name == name]:
-            child.end()
+            child.signal(child.spec.stop_signal)
 
     def wait_for_end(self, name: str, timeout_s: float) -> bool:
         """Wait for a child that ends by itself; False when it still runs after `timeout_s`."""

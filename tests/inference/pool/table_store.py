@@ -115,7 +115,7 @@ class TableStore:
         with self.open() as tables:
             return tables.stop
 
-    def record_sample(  # noqa: PLR0917 - the protocol's own shape
+    def record_sample(
         self,
         deployment: str,
         input_tps: float,

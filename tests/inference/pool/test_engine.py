@@ -23,23 +23,11 @@ START_S = 150
 
 
 @pytest.fixture(scope="module")
-def slot():
-    if "CODERACK_TEST_SLOT" not in os.environ or "CODERACK_TEST_MODEL" not in os.environ:
-        pytest.skip("CODERACK_TEST_SLOT (a slot's python) and CODERACK_TEST_MODEL (a model's folder) are not set")
-    return Path(os.environ["CODERACK_TEST_SLOT"])
-
-
-@pytest.fixture(scope="module")
-def model():
-    return Path(os.environ["CODERACK_TEST_MODEL"])
-
-
-@pytest.fixture(scope="module")
-def served(slot, model, tmp_path_factory):
+def served(slot_python, demo_model, tmp_path_factory):
     """A pool process with one real replica, ready."""
     folder = tmp_path_factory.mktemp("pool")
     pool = Pool(folder, tmp_path_factory.mktemp("r"), TableStore(folder / "store"))
-    pool.deploy(slot_python=slot, model_path=model, max_model_len=2048, flags=("--max-num-seqs", "8"))
+    pool.deploy(slot_python=slot_python, model_path=demo_model, max_model_len=2048, flags=("--max-num-seqs", "8"))
     pool.process = start_process(folder, pool.settings.run_dir)
     pool.wait_until(S.READY, timeout_s=START_S)
     yield pool
@@ -50,7 +38,9 @@ def served(slot, model, tmp_path_factory):
 
 def listeners():
     """The ports that something listens on, as this machine sees them."""
-    lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    lines = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
     return {line[9] for line in lines if line[3] == "0A"}
 
 
@@ -79,18 +69,18 @@ def test_it_is_adopted_after_the_supervisors_sigkill(served):
     assert served.row().state is S.READY
 
 
-def test_it_shows_why_a_model_does_not_load_while_the_other_serves(served, slot, model):
+def test_it_shows_why_a_model_does_not_load_while_the_other_serves(served, slot_python, demo_model):
     broken = served.folder / "broken"
-    shutil.copytree(model, broken)
-    (broken / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes()[:1000])
-    served.deploy("broken", slot_python=slot, model_path=broken)
+    shutil.copytree(demo_model, broken)
+    (broken / "model.safetensors").write_bytes((demo_model / "model.safetensors").read_bytes()[:1000])
+    served.deploy("broken", slot_python=slot_python, model_path=broken)
     failed = served.wait_until(S.FAILED, "broken", timeout_s=START_S)
     exit_line, headline, *tail = failed.reason.splitlines()
     assert exit_line == "the engine exited with status 1"
     assert re.match(r"[\w.]+(Error|Exception): ", headline)
     assert len(tail) == 20
     assert served.row().state is S.READY
-    served.deploy("broken", slot_python=slot, model_path=broken, running=False)
+    served.deploy("broken", slot_python=slot_python, model_path=broken, running=False)
     served.wait(lambda row: row is None, "the broken one is gone", "broken", timeout_s=30)
 
 

@@ -29,7 +29,9 @@ def words(tmp_path, text):
 
 def test_it_puts_the_exception_and_its_detail_first(tmp_path):
     first, *_, last = words(tmp_path, VALIDATION)
-    assert first.startswith("pydantic_core._pydantic_core.ValidationError: 1 validation error for VllmConfig Value error,")
+    assert first.startswith(
+        "pydantic_core._pydantic_core.ValidationError: 1 validation error for VllmConfig Value error,"
+    )
     assert "errors.pydantic.dev" in last
 
 
