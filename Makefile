@@ -11,7 +11,7 @@ BASE := $(VENV)/.base.stamp
 DEV := $(VENV)/.dev.stamp
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: help up start stop status demo quick test test-long faults bench check format docs deps lock messages clean
+.PHONY: help up start stop status demo quick test test-long faults bench check format docs deps lock
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ stop: $(BASE) ## Drain and end everything.
 status: $(BASE) ## Show what runs.
 	@$(BIN)/coderack status
 
+demo: $(BASE) ## Walk through what the running appliance can do, each step measured.
+	@$(BIN)/coderack demo
+
 deps: $(DEV) ## Install what the tests need, Debian's packages included when root.
 	@deploy/debian-packages.sh
 
@@ -62,6 +65,12 @@ quick: $(DEV) ## The inner loop: checks and the tests that start no engine (unde
 test: deps ## Checks and all tests, from nothing on 2 cores under 45 minutes.
 	@$(MAKE) --no-print-directory check docs
 	@$(BIN)/pytest
+
+test-long: deps ## All tests, the random ones with twenty times the examples; by hand.
+	@HYPOTHESIS_PROFILE=long $(BIN)/pytest
+
+faults: deps ## Only the tests that kill and break things; by hand.
+	@$(BIN)/pytest tests/system/test_kills.py tests/system/test_tokens_agree.py tests/inference/gateway/test_faults.py
 
 bench: $(DEV) ## The gateway's cost per event against its engine; by hand, quiet machine.
 	@$(BIN)/python -m tests.bench.gateway

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import zoneinfo
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,11 +156,20 @@ def _choice(*allowed: str) -> Callable[[str], str]:
 
 def _url(*schemes: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
-        if urlsplit(value).scheme not in schemes:
+        url = urlsplit(value)
+        if url.scheme not in schemes:
             raise ValueError(f"must start with {' or '.join(s + ':' for s in schemes)}")
+        if url.scheme in {"http", "https"} and not url.hostname:
+            raise ValueError("must name a host")
         return value
 
     return parse
+
+
+def _zone(value: str) -> str:
+    if value not in zoneinfo.available_timezones():
+        raise ValueError("must be a time zone's name such as UTC or Asia/Shanghai")
+    return value
 
 
 def _names(value: str) -> tuple[str, ...]:
@@ -170,10 +180,10 @@ def _names(value: str) -> tuple[str, ...]:
 
 
 def _devices(value: str) -> str:
-    kind, _, count = value.partition(":")
+    kind, colon, count = value.partition(":")
     if (
         value == "auto"
-        or (kind == "nvidia" and not count)
+        or (kind == "nvidia" and not colon)
         or (kind == "cpu" and count.isdigit() and 1 <= int(count) <= 64)
     ):
         return value
@@ -198,7 +208,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("CODERACK_DEMO_MODEL", _boolean, "true", "Whether the small demo model is set up and served."),
     Variable("CODERACK_MAX_BODY_BYTES", _integer(1024, 64 * 1024 * 1024), str(4 * 1024 * 1024), "The largest request body of the inference paths."),
     Variable("CODERACK_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "How much the processes log."),
-    Variable("CODERACK_TIME_ZONE", _text, "UTC", "The zone of the console's exact times."),
+    Variable("CODERACK_TIME_ZONE", _zone, "UTC", "The zone of the console's exact times."),
     Variable("DATABASE_URL", _POSTGRES, None, "A PostgreSQL (15 or newer) of your own. Unset: an embedded one starts.", secret=True),
     Variable("CODERACK_GATEWAY_DATABASE_URL", _POSTGRES, None, "The same database through a role that can only read the gateway's views. Default: DATABASE_URL.", secret=True),
     Variable("REDIS_URL", _url("redis", "rediss", "unix"), None, "A Redis (6.2 or newer) of your own. Unset: an embedded one starts.", secret=True),
@@ -232,7 +242,7 @@ def _read(variable: Variable, source: Mapping[str, str], faults: list[str]) -> A
     if file_name:
         try:
             raw = Path(file_name).read_text(encoding="utf-8").strip() or None
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             faults.append(f"{variable.name}_FILE: {error}")
             return None
     raw = raw or variable.default

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+CANARY = "canary"  # the pool's own one-token probes, paid by the system tenant
+
 
 class LedgerEntry(models.Model):
     """One request's usage. `request_id` is unique, so that a journal line read twice is booked once.

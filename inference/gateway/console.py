@@ -59,7 +59,7 @@ class ConsoleSplice(asyncio.Protocol):
         ]
         own = [
             (b"x-forwarded-for", request.peer.encode()),
-            (b"x-forwarded-proto", b"http"),
+            (b"x-forwarded-proto", self._gateway.settings.public_scheme.encode()),
             (b"x-forwarded-host", request.header(b"host") or b""),
             (b"x-request-id", request.request_id.encode()),
             (b"connection", b"close"),

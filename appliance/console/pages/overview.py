@@ -16,7 +16,7 @@ from appliance.console import attention, chart, throughput
 from appliance.console.access import PersonRequest, visible_tenants
 from appliance.console.windows import WINDOWS, Window, chosen
 from appliance.fleet.models import Device, Replica
-from appliance.ledger.models import LedgerEntry
+from appliance.ledger.models import CANARY, LedgerEntry
 from appliance.registry.models import ModelVersion
 
 CONTRACT_INPUT_TPS, CONTRACT_OUTPUT_TPS = 20_000, 5_000  # the contract's floor for one server
@@ -55,7 +55,7 @@ def facts(window: Window) -> dict[str, Any]:
         "replicas": Replica.objects.select_related("deployment__model", "life"),
         "devices": Device.objects.all(),
         "today": today_by_tenant(),
-        "recent": LedgerEntry.objects.all()[:RECENT],
+        "recent": LedgerEntry.objects.exclude(endpoint=CANARY)[:RECENT],
     }
 
 

@@ -181,7 +181,8 @@ def test_it_sends_each_child_the_signal_it_stops_on(runner: Runner, tmp_path: Pa
         "trap 'echo int > how; exit 0' INT; trap 'echo term > how; exit 0' TERM; touch up; while :; do sleep 0.02; done"
     )
     runner.start(shell(tmp_path, "server", script, ready=(tmp_path / "up").exists, stop_signal=signal.SIGINT))
-    runner.end("server")
+    runner.ask_to_stop("server")
+    assert runner.wait_for_end("server", 10)
     assert (tmp_path / "how").read_text() == "int\n"
 
 

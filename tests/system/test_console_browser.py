@@ -1,0 +1,142 @@
+"""The console in a real Chromium, as an operator and as a tenant's person, against the running appliance."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import openai
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.system.appliance import CACHE_DIR, DEMO, Appliance, until
+
+pytestmark = [pytest.mark.appliance, pytest.mark.engine, pytest.mark.browser]
+PICTURES = CACHE_DIR / "last-test-pictures"
+QUIET = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium: apt-get install chromium")
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser, appliance: Appliance) -> Iterator[Page]:
+    """A new person's window; whatever a page logs as an error fails the test."""
+    context: BrowserContext = browser.new_context(
+        base_url=appliance.facts["console_url"], viewport={"width": 1280, "height": 900}, locale="en-US"
+    )
+    window = context.new_page()
+    faults: list[str] = []
+    window.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    window.on("pageerror", lambda error: faults.append(str(error)))
+    yield window
+    context.close()
+    assert faults == []
+
+
+def log_in(page: Page, name: str, password: str) -> None:
+    page.goto("/login/")
+    page.get_by_label("Username").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: "/login/" not in url)
+
+
+def operator(page: Page, appliance: Appliance) -> None:
+    facts = appliance.facts["operator"]
+    log_in(page, facts["name"], facts["password"])
+
+
+def test_the_operator_sees_the_replica_the_rate_and_that_very_request(page: Page, appliance: Appliance) -> None:
+    appliance.wait_ready()
+    client = openai.OpenAI(base_url=appliance.facts["base_url"], api_key=appliance.facts["api_key"], max_retries=0)
+    raw = client.chat.completions.with_raw_response.create(
+        model=DEMO, messages=[{"role": "user", "content": "Count."}], max_tokens=200, stream=True
+    )
+    request_id = raw.headers["x-request-id"]
+    assert sum(1 for _ in raw.parse()) > 10
+    until(
+        lambda: appliance.sql("SELECT 1 FROM ledger_ledgerentry WHERE request_id = %s", request_id),
+        bool,
+        10,
+    )
+
+    operator(page, appliance)
+    expect(page.get_by_text(DEMO).first).to_be_visible()
+    expect(page.get_by_text("ready", exact=False).first).to_be_visible()
+    expect(page.get_by_text("tokens/s", exact=False).first).to_be_visible()
+    expect(page.locator("body")).to_contain_text(request_id[:10])
+    page.screenshot(path=PICTURES / "overview.png", full_page=True)
+
+    page.goto("/usage/")
+    expect(page.locator("body")).to_contain_text(request_id[:10])
+    expect(page.locator("body")).to_contain_text("demo")
+    page.screenshot(path=PICTURES / "usage.png", full_page=True)
+
+
+def test_the_operator_reaches_every_page_in_both_languages(page: Page, appliance: Appliance) -> None:
+    operator(page, appliance)
+    for address in (
+        "/",
+        "/serving/",
+        "/models/",
+        "/tenants/",
+        "/tenants/demo/",
+        "/tenants/demo/keys/",
+        "/usage/",
+        "/admin/",
+    ):
+        answer = page.goto(address)
+        assert answer is not None
+        assert answer.status == 200, address
+        assert page.locator("h1").count() >= 1, address
+        name = address.strip("/").replace("/", "-") or "overview"
+        page.screenshot(path=PICTURES / f"operator-{name}.png", full_page=True)
+    page.goto("/serving/")
+    page.context.add_cookies([{"name": "coderack_language", "value": "zh-hans", "url": appliance.facts["console_url"]}])
+    page.set_extra_http_headers({"Accept-Language": "zh-CN"})
+    for address in ("/", "/serving/", "/models/", "/tenants/", "/usage/"):
+        page.goto(address)
+        assert page.locator("html").get_attribute("lang") == "zh-hans", address
+        page.screenshot(path=PICTURES / f"zh-{address.strip('/') or 'overview'}.png", full_page=True)
+
+
+def test_a_key_made_in_the_console_works_until_it_is_revoked_there(page: Page, appliance: Appliance) -> None:
+    operator(page, appliance)
+    page.goto("/tenants/demo/keys/")
+    page.locator("#create").get_by_label("Name").fill("from the browser")
+    page.locator("#create button.primary").click()
+    key = page.locator("#new-key").inner_text()
+    until(lambda: appliance.request("GET", "/v1/models", key=key)[0], lambda status: status == 200, 5)
+    page.screenshot(path=PICTURES / "key-created.png", full_page=True)
+    page.goto("/tenants/demo/keys/")
+    assert key not in page.content(), "a key is shown once"
+    page.get_by_role("row", name="from the browser").get_by_role("link", name="Revoke").click()
+    page.screenshot(path=PICTURES / "key-revoke.png", full_page=True)
+    page.locator("form button[type=submit]").filter(has_text="Revoke").click()
+    until(lambda: appliance.request("GET", "/v1/models", key=key)[0], lambda status: status == 401, 2)
+
+
+def test_it_is_readable_on_a_phone(page: Page, appliance: Appliance) -> None:
+    operator(page, appliance)
+    page.set_viewport_size({"width": 390, "height": 844})
+    for address in ("/", "/serving/", "/usage/"):
+        page.goto(address)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 390, f"{address} is {wide} px wide"
+        page.screenshot(path=PICTURES / f"phone-{address.strip('/') or 'overview'}.png", full_page=True)
