@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.inference.gateway.conftest import Rig
+from tests.inference.gateway.parts import Rig
 
 
 def events(body: bytes) -> list[Any]:

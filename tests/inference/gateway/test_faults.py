@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.inference.gateway.conftest import KEY, Rig, healthy, start_gunicorn, wait_until
+from tests.inference.gateway.parts import KEY, Rig, healthy, start_gunicorn
 from tests.inference.gateway.test_answers import events
+from tests.waiting import wait_until
 
 CHAT = "/v1/chat/completions"
 
@@ -154,7 +155,7 @@ def test_it_serves_from_memory_while_the_database_is_away(rig: Rig) -> None:
 
 
 def test_it_finishes_streams_when_told_to_stop_and_tells_the_rest_once(rig: Rig) -> None:
-    from tests.inference.gateway.conftest import free_port
+    from tests.inference.gateway.parts import free_port
 
     port = free_port()
     process = start_gunicorn(rig, port, 1, graceful_s=4)

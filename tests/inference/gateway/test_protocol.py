@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from tests.inference.gateway.conftest import KEY, Rig, wait_until
+from tests.inference.gateway.parts import KEY, Rig
+from tests.waiting import wait_until
 
 AUTH = f"authorization: Bearer {KEY}\r\n"
 
@@ -257,7 +258,7 @@ def test_it_reports_health_without_a_key(rig: Rig) -> None:
 
 
 def test_it_refuses_a_revoked_key_within_a_second(rig: Rig) -> None:
-    from tests.inference.gateway.conftest import add_key, digest
+    from tests.inference.gateway.database import add_key, digest
 
     add_key(rig.postgres, "sk-gone", "owner")
     key = "Bearer sk-gone"

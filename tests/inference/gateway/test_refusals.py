@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.inference.gateway.conftest import OTHER_KEY, SMALL_KEY, Rig, digest
+from tests.inference.gateway.database import digest
+from tests.inference.gateway.parts import OTHER_KEY, SMALL_KEY, Rig
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"

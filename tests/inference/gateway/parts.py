@@ -1,0 +1,144 @@
+"""A gateway under a real gunicorn, with what stands around it; the tests' fixtures and the benchmark are made of these."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from inference.metering.journal import UsageRecord, read_records
+from tests.fakes.console import Console, ConsoleHandler
+from tests.fakes.engine import FakeEngine
+from tests.inference.gateway.database import Postgres
+from tests.waiting import wait_until
+
+REPO = Path(__file__).resolve().parents[3]
+
+KEY, OTHER_KEY, SMALL_KEY = "sk-owner", "sk-stranger", "sk-small"
+
+
+class Rig:
+    """Everything a test touches."""
+
+    def __init__(self, root: Path, postgres: Postgres) -> None:
+        self.root, self.postgres = root, postgres
+        self.journal_dir = root / "journal"
+        self.console_socket = root / "console.sock"
+        self.port = free_port()
+        self.engines: dict[str, FakeEngine] = {}
+        self.console: Console | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start_console(self) -> None:
+        self.console = Console(str(self.console_socket), ConsoleHandler)
+        threading.Thread(target=self.console.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop_console(self) -> None:
+        assert self.console is not None
+        self.console.shutdown()
+        self.console.server_close()
+        self.console_socket.unlink()
+
+    def start_engine(self, name: str, model: str) -> FakeEngine:
+        engine = FakeEngine(self.root / f"{name}.sock")
+        engine.start()
+        self.engines[name] = engine
+        self.postgres.execute(
+            "INSERT INTO gateway_replicas VALUES (%s, %s, %s, %s)", name, f"life-{name}", model, str(engine.socket)
+        )
+        return engine
+
+    def start_gateway(self, workers: int = 2) -> None:
+        self.process = start_gunicorn(self, self.port, workers)
+        wait_until(lambda: healthy(self.port), log=self.root / f"gateway-{self.port}.log")
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(20)
+        for engine in self.engines.values():
+            engine.stop()
+        self.stop_console()
+
+    def connect(self, timeout: float = 20) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """One request on a connection of its own; an object as body is sent as JSON, with the owner's key."""
+        connection = self.connect()
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        sent = {"authorization": f"Bearer {KEY}", **{name.replace("_", "-"): value for name, value in headers.items()}}
+        try:
+            connection.request(method, path, data, {name: value for name, value in sent.items() if value})
+            response = connection.getresponse()
+            return response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
+        finally:
+            connection.close()
+
+    def chat(self, orders: str = "", **fields: Any) -> dict[str, Any]:
+        return {"model": "deepseek-fake", "messages": [{"role": "user", "content": orders}], **fields}
+
+    def records(self) -> list[UsageRecord]:
+        found: list[UsageRecord] = []
+        for path in sorted(self.journal_dir.glob("*.jsonl")):
+            for record in read_records(path)[0]:
+                assert isinstance(record, UsageRecord)
+                found.append(record)
+        return found
+
+    def record(self, request_id: str) -> UsageRecord:
+        found: UsageRecord = wait_until(
+            lambda: next((one for one in self.records() if one.request_id == request_id), None)
+        )
+        return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/healthz")
+        return bool(json.loads(connection.getresponse().read())["ready_replicas"])
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def start_gunicorn(rig: Rig, port: int, workers: int, **settings: float) -> subprocess.Popen[bytes]:
+    facts = {
+        "port": port,
+        "workers": workers,
+        "console_socket": str(rig.console_socket),
+        "dsn": rig.postgres.dsn,
+        "journal": str(rig.journal_dir),
+        "prom": str(rig.root / f"prom-{port}"),
+        "extra": {"comment_after_s": 0.5, "stall_timeout_s": 3, "head_timeout_s": 2, **settings},
+    }
+    environment = {**os.environ, "GATEWAY_TEST": json.dumps(facts), "PYTHONPATH": str(REPO)}
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:tests.inference.gateway.served"]
+    log = (rig.root / f"gateway-{port}.log").open("wb")
+    with log:
+        return subprocess.Popen(
+            [*command, "tests.inference.gateway.served:settings"], env=environment, cwd=REPO, stdout=log, stderr=log
+        )
+
+
+def write_tokenizer(path: Path) -> None:
+    """One token per word, so that counts can be read off a text."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(path))
