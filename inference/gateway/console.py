@@ -7,6 +7,7 @@ One connection per request: the console is no hot path, and a fresh connection h
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import httptools
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5.0
 MAX_HEAD_BYTES = 256 * 1024
+LEFT_BYTES = 65536
 # Ours alone: what the client says of itself under these names goes no further.
 _OURS = frozenset({b"x-request-id", b"forwarded", b"x-real-ip", b"expect", b"content-length"})
 _NOT_BACK = frozenset({b"server", b"date", b"x-request-id", b"content-length"})
@@ -141,6 +143,7 @@ class ConsoleSplice(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the console closed."""
+        self._take_what_is_left()
         if self._front is None:
             return
         framed = any(name in (b"content-length", b"transfer-encoding") for name, _ in self._headers)
@@ -148,6 +151,18 @@ class ConsoleSplice(asyncio.Protocol):
             self._end()  # such a body ends where the connection ends
         else:
             self._away()
+
+    def _take_what_is_left(self) -> None:
+        """Read an early answer that a failed write would lose: asyncio closes the socket right after this call."""
+        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
+        while self._front is not None and sock is not None:
+            try:
+                data = os.read(sock.fileno(), LEFT_BYTES)
+            except OSError:
+                return
+            if not data:
+                return
+            self.data_received(data)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """httptools: a header (trailers are dropped)."""
