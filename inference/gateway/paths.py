@@ -64,6 +64,8 @@ METHODS: dict[Kind, bytes] = {
 
 ENGINE_PATHS: dict[Kind, bytes] = {Kind.CHAT: b"/v1/chat/completions", Kind.COMPLETIONS: b"/v1/completions"}
 
+# One origin, two users of one word: the console's pages end in a slash, the API's alias without /v1 does not.
+CONSOLE_MODELS = b"/models/"
 _MODEL_PREFIXES = (b"/v1/models/", b"/models/")
 # Dot segments (also encoded), empty segments and backslashes mean different things to different servers: refused.
 _TRICK = re.compile(rb"//|\\|(?:^|/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)|%5c|%00", re.IGNORECASE)
@@ -74,6 +76,8 @@ def classify(raw_target: bytes) -> Target:
     path = raw_target.partition(b"?")[0]
     if not path.startswith(b"/") or _TRICK.search(path):
         return Target(Kind.NOWHERE)
+    if path.startswith(CONSOLE_MODELS) and path.endswith(b"/"):
+        return Target(Kind.CONSOLE)
     bare = path[:-1] if path.endswith(b"/") and path != b"/" else path
     kind = _EXACT.get(bare)
     if kind is not None:

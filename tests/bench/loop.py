@@ -163,7 +163,7 @@ def _event() -> bytes:
         return framed({**_CHUNK, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
 
     framing = len(b"f0\r\n\r\n")
-    return sized(EVENT_BYTES - (len(sized(100)) - framing - 100))
+    return sized(EVENT_BYTES - (len(sized(0)) - framing))
 
 
 def _unary() -> bytes:

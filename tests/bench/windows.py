@@ -6,29 +6,21 @@ connecting and ending count for nothing.
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from tests.bench.clients import Client, Clock, Lockstep, Paced, Tally, Target, Unary
 from tests.bench.loop import Engine
+from tests.bench.machine import cpu_s
 
 PACE_S = 0.02
 SMALL_STREAMS = 16
 SMALL_EVENTS = 5
 UNARY_CLIENTS = 8
 PATIENCE_S = 20
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 Figures = dict[str, float]
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds that a process has used, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * _TICK_S
 
 
 class Window:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -30,6 +31,10 @@ class Cast:
 @pytest.fixture(scope="session")
 def appliance() -> Iterator[Appliance]:
     """`coderack start` as a user runs it, with the DeepSeek-V2-shaped model served beside the demo model."""
+    if "RUNNING_APPLIANCE" in os.environ:  # "<data directory>:<port>" of one that is up, for the inner loop
+        data_dir_text, port = os.environ["RUNNING_APPLIANCE"].rsplit(":", 1)
+        yield Appliance(Path(data_dir_text), int(port))
+        return
     # not below pytest's own directory, which it closes to the embedded PostgreSQL's user
     data_dir = Path(tempfile.mkdtemp(prefix="coderack-test-"))
     data_dir.chmod(0o755)

@@ -197,7 +197,7 @@ def test_it_reshapes_what_the_engine_refuses(
 
 
 def test_it_lists_models_with_their_context(rig: Rig) -> None:
-    listed = json.loads(rig.call("GET", "/models/", authorization=f"Bearer {SMALL_KEY}")[2])
+    listed = json.loads(rig.call("GET", "/models", authorization=f"Bearer {SMALL_KEY}")[2])
     assert listed["object"] == "list"
     by_id = {model["id"]: model for model in listed["data"]}
     assert by_id["deepseek-fake"]["max_model_len"] == 64
