@@ -13,9 +13,9 @@ from appliance.env import Env, EnvError, load
 from ops.cli import ready
 from ops.cli.first_steps import Start, begin_database, set_up
 from ops.cli.printing import Exit, fail, out
-from ops.cli.specs import POOL_STOP_S, control_plane_specs, postgres_spec, redis_spec
+from ops.cli.servers import start_servers
+from ops.cli.specs import POOL_STOP_S, control_plane_specs
 from ops.cli.surroundings import prepare_directories, require_port, require_space
-from ops.embedded import postgres
 from ops.embedded.errors import EmbeddedError
 from ops.models.errors import ModelError
 from ops.runner.errors import AlreadyRunning, RunnerError
@@ -63,7 +63,7 @@ def _run(env: Env, runner: Runner, report: Report, give_up: bool) -> None:
     require_space(env)
 
     installed = set_up(env, report)
-    _start_servers(env, runner, report)
+    start_servers(env, runner, report)
     report("preparing the database")
     start = begin_database(env, installed)
     for spec in control_plane_specs(env):
@@ -78,17 +78,6 @@ def _run(env: Env, runner: Runner, report: Report, give_up: bool) -> None:
     while not runner.stop_requested:
         runner.watch()
         time.sleep(0.2)
-
-
-def _start_servers(env: Env, runner: Runner, report: Report) -> None:
-    if env.database_url is None:
-        cluster = postgres.place(env.data_dir, env.postgres_dir)
-        postgres.prepare(cluster)
-        report(f"starting PostgreSQL ({cluster.data_dir})")
-        runner.start(postgres_spec(env, cluster))
-    if env.redis_url is None:
-        report("starting Redis")
-        runner.start(redis_spec(env))
 
 
 def _first_answer(env: Env, runner: Runner, report: Report, start: Start) -> None:

@@ -49,5 +49,5 @@ def commit() -> str:
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=REPO, capture_output=True, text=True, check=False).stdout.strip()
 
-    changed = git("status", "--porcelain", "--", "inference")
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with changes to inference/" if changed else "")
+    changed = git("status", "--porcelain", "--", "inference/gateway", "inference/metering")
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with changes to the gateway" if changed else "")
