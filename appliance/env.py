@@ -1,7 +1,7 @@
 """The appliance's configuration from environment variables: typed, refused when unclear, all faults in one message.
 
 Every process reads its settings here and nowhere else. Secrets can also come from a file named by `<NAME>_FILE`.
-docs/configuration.md describes each variable; a test compares the two. Django is not imported here, so that the gateway's
+appliance.variables lists them. Django is not imported here, so that the gateway's
 workers can read their settings without it.
 """
 
@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import zoneinfo
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-REPO = Path(__file__).resolve().parent.parent
+from appliance.variables import REPO, VARIABLES, Variable
+
+__all__ = ["PREFIX", "REPO", "VARIABLES", "Env", "EnvError", "Variable", "default_run_dir", "load", "secret_key"]
+
 PREFIX = "CODERACK_"
 SOCKET_PATH_MAX_BYTES = 107  # sockaddr_un.sun_path less its NUL, Linux
 LONGEST_SOCKET_NAME = "/replicas/00000000.sock"
@@ -101,118 +103,6 @@ class Env:
     def redis_dsn(self) -> str:
         """Redis as redis-py names it."""
         return self.redis_url or f"unix://{self.redis_socket}?db=0"
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One variable of the environment: how it is read, what holds without it, what it is for."""
-
-    name: str
-    parse: Callable[[str], Any]
-    default: str | None
-    meaning: str
-    secret: bool = False
-
-
-def _text(value: str) -> str:
-    return value
-
-
-def _path(value: str) -> Path:
-    path = Path(value)
-    if not path.is_absolute():
-        raise ValueError("must be an absolute path")
-    return path
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        try:
-            number = int(value)
-        except ValueError:
-            raise ValueError("must be a whole number") from None
-        if not low <= number <= high:
-            raise ValueError(f"must be between {low} and {high}")
-        return number
-
-    return parse
-
-
-def _boolean(value: str) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if value.lower() not in words:
-        raise ValueError("must be one of 1, 0, true, false, yes, no, on, off")
-    return words[value.lower()]
-
-
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
-        return value
-
-    return parse
-
-
-def _url(*schemes: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        url = urlsplit(value)
-        if url.scheme not in schemes:
-            raise ValueError(f"must start with {' or '.join(s + ':' for s in schemes)}")
-        if url.scheme in {"http", "https"} and not url.hostname:
-            raise ValueError("must name a host")
-        return value
-
-    return parse
-
-
-def _zone(value: str) -> str:
-    if value not in zoneinfo.available_timezones():
-        raise ValueError("must be a time zone's name such as UTC or Asia/Shanghai")
-    return value
-
-
-def _names(value: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in value.split(",") if part.strip())
-    if not names:
-        raise ValueError("must name at least one host")
-    return names
-
-
-def _devices(value: str) -> str:
-    kind, colon, count = value.partition(":")
-    if (
-        value == "auto"
-        or (kind == "nvidia" and not colon)
-        or (kind == "cpu" and count.isdigit() and 1 <= int(count) <= 64)
-    ):
-        return value
-    raise ValueError("must be auto, nvidia, or cpu:N with N from 1 to 64")
-
-
-_POSTGRES = _url("postgres", "postgresql")
-VARIABLES: tuple[Variable, ...] = (
-    Variable("CODERACK_DATA_DIR", _path, str(REPO / "var"), "What must be kept: database, Redis file, journals, logs, ready.json."),
-    Variable("CODERACK_CACHE_DIR", _path, str(REPO / "var"), "What can be made again: engine slots, models, downloads."),
-    Variable("CODERACK_RUN_DIR", _path, None, "Sockets and process ids; short, because a socket's path is limited to 107 bytes. Default: a directory under /tmp derived from the data directory."),
-    Variable("CODERACK_HOST", _text, "127.0.0.1", "The address the gateway listens on."),
-    Variable("CODERACK_PORT", _integer(1, 65535), "8080", "The port the gateway listens on."),
-    Variable("CODERACK_BASE_URL", _url("http", "https"), None, "The origin that clients use, when a TLS front stands before the gateway. Default: http://HOST:PORT."),
-    Variable("CODERACK_ALLOWED_HOSTS", _names, None, "Host names the console answers to, separated by commas. Default: the loopback names, HOST and the host of BASE_URL."),
-    Variable("CODERACK_DEBUG", _boolean, "false", "Django's debug pages. Never in production."),
-    Variable("CODERACK_SECRET_KEY", _text, None, "Signs sessions and salts prefix caches. Default: made once and kept in the data directory.", secret=True),
-    Variable("CODERACK_GATEWAY_WORKERS", _integer(1, 64), "2", "Gateway worker processes."),
-    Variable("CODERACK_CONSOLE_WORKERS", _integer(1, 64), "2", "Console worker processes."),
-    Variable("CODERACK_DEVICES", _devices, "auto", "The devices the pool may use: auto, nvidia, or cpu:N for N virtual CPU devices."),
-    Variable("CODERACK_ENGINE_FLAVOUR", _choice("auto", "cpu", "cuda", "ascend"), "auto", "Which engine slot is installed."),
-    Variable("CODERACK_DEMO_MODEL", _boolean, "true", "Whether the small demo model is set up and served."),
-    Variable("CODERACK_MAX_BODY_BYTES", _integer(1024, 64 * 1024 * 1024), str(4 * 1024 * 1024), "The largest request body of the inference paths."),
-    Variable("CODERACK_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "How much the processes log."),
-    Variable("CODERACK_TIME_ZONE", _zone, "UTC", "The zone of the console's exact times."),
-    Variable("DATABASE_URL", _POSTGRES, None, "A PostgreSQL (15 or newer) of your own. Unset: an embedded one starts.", secret=True),
-    Variable("CODERACK_GATEWAY_DATABASE_URL", _POSTGRES, None, "The same database through a role that can only read the gateway's views. Default: DATABASE_URL.", secret=True),
-    Variable("REDIS_URL", _url("redis", "rediss", "unix"), None, "A Redis (6.2 or newer) of your own. Unset: an embedded one starts.", secret=True),
-)  # fmt: skip
 
 
 def load(environ: Mapping[str, str] | None = None) -> Env:

@@ -46,6 +46,7 @@ class EngineConnection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._status: int | None = None
         self._complete = False
+        self._keep_alive = False
         self.idle_since = 0.0
 
     def send(self, data: bytes, receiver: Receiver) -> None:
@@ -53,6 +54,7 @@ class EngineConnection(asyncio.Protocol):
         self._receiver = receiver
         self._parser = httptools.HttpResponseParser(self)
         self._parts, self._headers, self._status, self._complete = [], [], None, False
+        self._keep_alive = False
         if self._transport is None or self._transport.is_closing():
             asyncio.get_running_loop().call_soon(self._lose)
             return
@@ -104,7 +106,7 @@ class EngineConnection(asyncio.Protocol):
         self._deliver()
         if self._complete and self._receiver is not None:
             receiver, self._receiver = self._receiver, None
-            if self._parser.should_keep_alive():
+            if self._keep_alive:
                 self._pool.release(self._socket, self)
             elif self._transport is not None:
                 self._transport.close()
@@ -137,8 +139,10 @@ class EngineConnection(asyncio.Protocol):
         self._parts.append(body)
 
     def on_message_complete(self) -> None:
-        """httptools: the answer is whole."""
+        """httptools: the answer is whole. Only here does the parser know whether the connection may be used again."""
+        assert self._parser is not None  # noqa: S101 - the parser is calling
         self._complete = True
+        self._keep_alive = self._parser.should_keep_alive()
 
 
 class EnginePool:

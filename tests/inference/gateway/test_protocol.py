@@ -144,6 +144,20 @@ def test_it_sends_unknown_paths_to_the_console_only(rig: Rig, path: str) -> None
     assert sum(engine.num_connections for engine in rig.engines.values()) == before
 
 
+def test_it_uses_an_engines_connection_again(rig: Rig) -> None:
+    connection = rig.connect()
+    before = sum(engine.num_connections for engine in rig.engines.values())
+    for number in range(20):
+        body = json.dumps(rig.chat("tokens=2", stream=number % 2 == 0))
+        connection.request("POST", "/v1/chat/completions", body, {"authorization": f"Bearer {KEY}"})
+        response = connection.getresponse()
+        assert response.status == 200
+        response.read()
+    connection.close()
+    # one client connection means one worker: at most one connection to each replica
+    assert sum(engine.num_connections for engine in rig.engines.values()) - before <= len(rig.engines)
+
+
 @pytest.mark.parametrize(
     "request_bytes",
     [
