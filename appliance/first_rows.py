@@ -38,13 +38,16 @@ def ensure_first_login(path: Path) -> FirstLogin:
     known = read_login(path)
     tenant, _ = Tenant.objects.get_or_create(id=DEMO_TENANT, defaults={"name": "Demo", "plan": plan})
     operator, created = User.objects.get_or_create(username=OPERATOR, defaults={"is_staff": True, "is_superuser": True})
-    password = known.password if known and not created else secrets.token_urlsafe(12)
     if created:
+        password = secrets.token_urlsafe(12)
         operator.set_password(password)
         operator.save()
         Membership.objects.get_or_create(user=operator, tenant=tenant, defaults={"role": Membership.Role.OWNER})
+    else:
+        # a password that the operator has changed since is theirs, and no file's
+        password = known.password if known and operator.check_password(known.password) else ""
     key = known.api_key if known and _works(known.api_key) else _new_demo_key(tenant)
-    login = FirstLogin(operator=OPERATOR, password=password if created or known else "", api_key=key)
+    login = FirstLogin(operator=OPERATOR, password=password, api_key=key)
     if login != known:
         write_private(path, asdict(login))
     return login
@@ -79,7 +82,11 @@ def register_model(name: str, path: Path, digest: str, preset: str, max_model_le
 
 
 def ensure_deployment(model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], max_model_len: int) -> Deployment:
-    """A running deployment of this model; an operator's own changes to it stay."""
+    """A running deployment of this model version; an operator's own changes to it stay.
+
+    A name stands for one version: deployments of the name's other versions are to stop.
+    """
+    Deployment.objects.filter(model__name=model.name, running=True).exclude(model=model).update(running=False)
     row, created = Deployment.objects.get_or_create(
         model=model, defaults={"slot": slot, "flags": list(flags), "max_model_len": max_model_len}
     )

@@ -1,0 +1,180 @@
+"""The pool's store on a real PostgreSQL: compare-and-set, endings that happen once, what the gateway's views show."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from django.db import connection, connections
+
+from appliance.fleet.models import Deployment, EngineLife, Replica, Sample
+from appliance.fleet.store import DatabaseStore
+from appliance.registry.models import EngineSlot, ModelVersion
+from appliance.tenants.keys import mint, revoke
+from appliance.tenants.models import Plan, Tenant
+from inference.pool.states import ReplicaState
+from inference.pool.store import Counters, DeviceInfo, Life
+
+pytestmark = pytest.mark.usefixtures("db")
+S = ReplicaState
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DatabaseStore:
+    return DatabaseStore(tmp_path / "stopping")
+
+
+@pytest.fixture
+def deployment(db: None) -> Deployment:
+    slot = EngineSlot.objects.create(name="cpu-1", flavour="cpu", engine_version="1", path="/slots/cpu-1", digest="d")
+    model = ModelVersion.objects.create(name="m", path="/models/m", digest="d", max_model_len=512)
+    return Deployment.objects.create(model=model, slot=slot, max_model_len=512, flags=["--x"])
+
+
+def life() -> Life:
+    return Life(
+        id=str(uuid.uuid4()),
+        pid=1,
+        pid_started=2,
+        socket=Path("/run/x.sock"),
+        log=Path("/x.log"),
+        started_at=time.time(),
+    )
+
+
+def ready_replica(store: DatabaseStore, deployment: Deployment) -> tuple[str, Life]:
+    row = store.create_replica(str(deployment.id), 0, ("cpu:0",))
+    began = life()
+    for old, new in ((S.STOPPED, S.STARTING), (S.STARTING, S.LOADING)):
+        assert store.move(row.id, old, new)
+    store.begin_life(row.id, began)
+    for old, new in ((S.LOADING, S.WARMING), (S.WARMING, S.READY)):
+        assert store.move(row.id, old, new)
+    return row.id, began
+
+
+def view(name: str) -> list[tuple[object, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {name}")
+        return list(cursor.fetchall())
+
+
+def generation() -> int:
+    return int(str(view("gateway_generation")[0][1]))
+
+
+def test_desired_carries_what_an_engine_needs(store: DatabaseStore, deployment: Deployment) -> None:
+    (wanted,) = store.desired()
+    assert (wanted.model, wanted.model_path, wanted.slot_python) == (
+        "m",
+        Path("/models/m"),
+        Path("/slots/cpu-1/bin/python"),
+    )
+    assert wanted.flags == ("--x",)
+    assert wanted.running
+
+
+def test_one_of_many_movers_wins(store: DatabaseStore, deployment: Deployment) -> None:
+    row = store.create_replica(str(deployment.id), 0, ())
+    wins: list[bool] = []
+
+    def move() -> None:
+        try:
+            wins.append(store.move(row.id, S.STOPPED, S.STARTING))
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=move) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(wins) == [False] * 7 + [True]
+
+
+def test_only_ready_replicas_are_shown_to_the_gateway(store: DatabaseStore, deployment: Deployment) -> None:
+    replica, began = ready_replica(store, deployment)
+    assert view("gateway_replicas") == [(replica, began.id, "m", "/run/x.sock")]
+    before = generation()
+    assert store.move(replica, S.READY, S.DRAINING)
+    assert view("gateway_replicas") == []
+    assert generation() > before
+    assert [row[0] for row in view("gateway_models")] == ["m"], "a model without a ready replica is known all the same"
+    Deployment.objects.update(running=False)
+    assert view("gateway_models") == []
+
+
+def test_counters_do_not_disturb_the_gateway(store: DatabaseStore, deployment: Deployment) -> None:
+    _, began = ready_replica(store, deployment)
+    before = generation()
+    store.save_counters(began.id, Counters(10, 20, 1, 0, 0.5, time.time()))
+    assert generation() == before
+
+
+def test_a_life_ends_once_and_keeps_its_last_counters(store: DatabaseStore, deployment: Deployment) -> None:
+    replica, began = ready_replica(store, deployment)
+    store.save_counters(began.id, Counters(10, 20, 1, 2, 0.5, time.time()))
+    store.end_life(began.id, "killed", None)
+    first = EngineLife.objects.get(id=began.id)
+    store.end_life(began.id, "again", None)
+    second = EngineLife.objects.get(id=began.id)
+    assert (second.ended_at, second.end_reason) == (first.ended_at, "killed")
+    assert (second.prompt_tokens, second.generation_tokens, second.requests_running) == (10, 20, 0)
+    assert Replica.objects.get(id=replica).life is None
+    store.delete_replica(replica)
+    assert EngineLife.objects.filter(id=began.id).exists(), "the counters stay for reconciliation"
+
+
+def test_a_replica_reads_back_as_it_was_written(store: DatabaseStore, deployment: Deployment) -> None:
+    replica, began = ready_replica(store, deployment)
+    store.set_backoff(replica, 3, 1_900_000_000.0)
+    (row,) = store.replicas()
+    assert (row.id, row.state, row.devices, row.restarts, row.next_start_at) == (
+        replica,
+        S.READY,
+        ("cpu:0",),
+        3,
+        1_900_000_000.0,
+    )
+    assert row.life is not None
+    assert (row.life.id, row.life.pid, row.life.pid_started, row.life.socket) == (began.id, 1, 2, Path("/run/x.sock"))
+
+
+def test_devices_that_are_gone_leave_the_inventory(store: DatabaseStore) -> None:
+    def device(number: int, healthy: bool = True) -> DeviceInfo:
+        return DeviceInfo(id=f"cpu:{number}", kind="cpu", name="c", memory_bytes=1, healthy=healthy)
+
+    store.save_devices([device(0), device(1)])
+    store.save_devices([device(0, healthy=False)])
+    from appliance.fleet.models import Device
+
+    assert list(Device.objects.values_list("id", "healthy")) == [("cpu:0", False)]
+
+
+def test_a_sample_of_a_deleted_deployment_is_dropped(store: DatabaseStore, deployment: Deployment) -> None:
+    store.record_sample(str(deployment.id), 1.0, 2.0, 1, 0, 0.1, time.time())
+    store.record_sample(str(uuid.uuid4()), 1.0, 2.0, 1, 0, 0.1, time.time())
+    assert list(Sample.objects.values_list("model_name", "output_tps")) == [("m", 2.0)]
+
+
+def test_the_gateway_sees_keys_that_work_and_no_others(store: DatabaseStore) -> None:
+    plan = Plan.objects.create(name="p")
+    tenant = Tenant.objects.create(id="alpha", name="Alpha", plan=plan)
+    row, key = mint(tenant, "k")
+    assert [found[1] for found in view("gateway_keys")] == [str(row.id)]
+    assert key not in str(view("gateway_keys"))
+    assert revoke(row)
+    assert not revoke(row)
+    assert view("gateway_keys") == []
+    mint(tenant, "another")
+    Tenant.objects.update(is_active=False)
+    assert view("gateway_keys") == []
+
+
+def test_stop_is_asked_for_by_a_marker(store: DatabaseStore, tmp_path: Path) -> None:
+    assert not store.stop_requested()
+    (tmp_path / "stopping").touch()
+    assert store.stop_requested()
