@@ -15,6 +15,7 @@ from tests.system.appliance import DEMO, Appliance, until
 from tests.system.conftest import Cast
 
 pytestmark = [pytest.mark.appliance, pytest.mark.engine]
+MESSAGES = [{"role": "user", "content": "hi"}]
 
 
 def begin_stream(
@@ -104,3 +105,20 @@ def test_each_process_comes_back_and_requests_are_answered(appliance: Appliance,
 
     until(ask, lambda status: status == 200, 20)
     until(lambda: appliance.request("GET", "/login/")[0], lambda status: status == 200, 20)
+
+
+def test_a_new_runner_takes_over_from_a_killed_one_and_keeps_the_engine(appliance: Appliance, cast: Cast) -> None:
+    before = appliance.wait_ready()
+    runner = appliance.cli_json("status")["pid"]
+    os.kill(runner, signal.SIGKILL)
+    until(lambda: appliance.cli("status").returncode, lambda code: code == 3, 10, 0.2)
+    assert (
+        appliance.request(
+            "POST", "/v1/chat/completions", {"model": DEMO, "messages": MESSAGES, "max_tokens": 2}, cast.alpha
+        )[0]
+        == 200
+    ), "without its runner the appliance goes on"
+    started = appliance.cli("start", timeout_s=240)
+    assert started.returncode == 0, started.stdout + started.stderr
+    after = appliance.wait_ready()
+    assert (after["pid"], after["life"]) == (before["pid"], before["life"])
