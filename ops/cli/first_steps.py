@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from ops.slots.progress import Progress
 
 DEMO_MODEL = "smollm2-135m-instruct"
 DEMO_PROFILE = "cpu"
+TELL_EVERY_S = 4.0
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,29 @@ class Start:
     model: str | None
 
 
+class Narrator:
+    """Tells a set-up's progress as lines: each new stage at once, within a stage every few seconds and at its end."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._stage = ""
+        self._told_at = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        """Tell one step, or keep quiet."""
+        now = time.monotonic()
+        last = progress.total > 0 and progress.done == progress.total
+        if progress.stage == self._stage and not last and now - self._told_at < TELL_EVERY_S:
+            return
+        self._stage, self._told_at = progress.stage, now
+        count = f" ({progress.done} of {progress.total})" if progress.total else ""
+        self._report(f"{progress.stage}: {progress.text}{count}")
+
+
 def set_up(env: Env, report: Callable[[str], None]) -> Installed:
     """Install the engine slot and the demo model where they are missing."""
 
-    def tell(progress: Progress) -> None:
-        count = f" ({progress.done} of {progress.total})" if progress.total else ""
-        report(f"{progress.stage}: {progress.text}{count}")
-
+    tell = Narrator(report)
     override = None if env.engine_flavour == "auto" else env.engine_flavour
     slot = ensure_slot(read_lock(choose(read_facts(), override)), env.cache_dir, tell)
     demo = ensure_demo_model(env.cache_dir, slot.python, tell) if env.demo_model else None

@@ -58,7 +58,7 @@ def postgres_spec(env: Env, cluster: postgres.Cluster) -> ProcessSpec:
 def redis_spec(env: Env) -> ProcessSpec:
     """The embedded Redis."""
     data = env.data_dir / "redis"
-    data.mkdir(parents=True, exist_ok=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return ProcessSpec(
         name="redis",
         argv=tuple(redis.argv(redis.server_binary(), data, env.redis_socket)),

@@ -26,7 +26,7 @@ def status(as_json: AsJson = False) -> None:
                 "model": r.deployment.model.name,
                 "index": r.index,
                 "state": r.state,
-                "since": r.state_since,
+                "since": f"{r.state_since:%Y-%m-%d %H:%M:%S}Z",
                 "devices": ",".join(r.devices),
                 "pid": r.life.pid if r.life else None,
                 "restarts": r.restarts,

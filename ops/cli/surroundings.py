@@ -35,6 +35,8 @@ def prepare_directories(env: Env) -> None:
         raise RunnerError(f"{env.run_dir} belongs to somebody else: remove it or set CODERACK_RUN_DIR")
     env.run_dir.chmod(0o711)  # the embedded PostgreSQL's user walks through it to its own socket
     (env.run_dir / "replicas").mkdir(mode=0o700, exist_ok=True)
+    for private in (env.log_dir, env.journal_dir):
+        private.chmod(0o700)  # names, errors and usage of all tenants
 
 
 def require_port(env: Env) -> None:
