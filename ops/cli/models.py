@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from inference.catalog.errors import CatalogError
+from inference.catalog.flags import flags_for
+from inference.catalog.load import preset
 from ops.cli.database import rows
 from ops.cli.printing import Exit, fail, show_rows
 from ops.cli.tenants import AsJson
@@ -40,7 +43,7 @@ def list_models(as_json: AsJson = False) -> None:
 def add(
     path: Annotated[Path, typer.Argument(help="A directory with safetensors weights, tokenizer and manifest.json.")],
     name: Annotated[str, typer.Option(help="The id that tenants use.")],
-    preset: Annotated[str, typer.Option(help="The catalog's preset for its architecture.")] = "",
+    preset_name: Annotated[str, typer.Option("--preset", help="The catalog's preset for its architecture.")] = "",
     max_model_len: Annotated[int, typer.Option(help="Tokens of context to serve.", min=16)] = 4096,
     fim: Annotated[bool, typer.Option("--fim", help="The model was trained to fill in the middle.")] = False,
 ) -> None:
@@ -53,7 +56,7 @@ def add(
     with rows():
         from appliance.first_rows import register_model  # noqa: PLC0415
 
-        row = register_model(name, path.resolve(), read(path).digest, preset, max_model_len, fim)
+        row = register_model(name, path.resolve(), read(path).digest, preset_name, max_model_len, fim)
     typer.echo(f"{row.name} registered ({row.digest[:12]})")
 
 
@@ -62,6 +65,7 @@ def serve(
     name: Annotated[str, typer.Argument(help="A registered model.")],
     replicas: Annotated[int, typer.Option(help="How many engines.", min=1, max=64)] = 1,
     devices_each: Annotated[int, typer.Option(help="Devices per engine.", min=1, max=64)] = 1,
+    profile: Annotated[str, typer.Option(help="The preset's flags for this hardware, for instance h20-96.")] = "",
     flag: Annotated[
         list[str] | None, typer.Option(help="An engine flag, for instance --flag=--max-num-seqs=8.")
     ] = None,
@@ -77,10 +81,20 @@ def serve(
             raise fail(
                 f"there is no model {name!r} or no engine slot; `coderack model list` shows the models", Exit.NOT_FOUND
             )
-        row = ensure_deployment(model, slot, tuple(flag or ()), model.max_model_len)
-        row.replicas, row.devices_each, row.flags, row.running = replicas, devices_each, list(flag or ()), True
+        flags = [*_preset_flags(model.preset, profile), *(flag or ())]
+        row = ensure_deployment(model, slot, tuple(flags), model.max_model_len)
+        row.replicas, row.devices_each, row.flags, row.running = replicas, devices_each, flags, True
         row.save()
     typer.echo(f"{name}: {replicas} replicas wanted; `coderack status` shows them come up")
+
+
+def _preset_flags(preset_name: str, profile: str) -> tuple[str, ...]:
+    if not profile:
+        return ()
+    try:
+        return flags_for(preset(preset_name), profile)
+    except CatalogError as error:
+        raise fail(str(error), Exit.USAGE) from None
 
 
 @app.command()
