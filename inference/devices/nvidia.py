@@ -11,6 +11,7 @@ from typing import Any
 
 import pynvml  # type: ignore[import-untyped]  # the wheel carries no types
 
+from inference.devices.errors import DeviceError
 from inference.devices.info import DeviceInfo
 
 log = logging.getLogger(__name__)
@@ -19,24 +20,36 @@ log = logging.getLogger(__name__)
 class NvidiaProbe:
     """Opens NVML for each reading: a driver that was reloaded meanwhile is found again."""
 
+    def __init__(self) -> None:
+        self._found_before = False
+
     def read(self) -> list[DeviceInfo]:
+        """The cards; none where there is no driver.
+
+        Raises: DeviceError when the driver listed cards before and fails now: one failed call must not empty the box.
+        """
         try:
-            pynvml.nvmlInit()
+            cards = _cards()
         except (pynvml.NVMLError, OSError) as error:
+            if self._found_before:
+                raise DeviceError(f"NVML: {error}") from error
             log.debug("no NVIDIA driver: %s", error)
             return []
-        try:
-            return [_card(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        except pynvml.NVMLError as error:
-            log.warning("the NVIDIA driver answers, but lists no cards: %s", error)
-            return []
-        finally:
-            with contextlib.suppress(pynvml.NVMLError):
-                pynvml.nvmlShutdown()
+        self._found_before = self._found_before or bool(cards)
+        return cards
 
 
 def probe(_cpu_devices: int | None) -> NvidiaProbe:
     return NvidiaProbe()
+
+
+def _cards() -> list[DeviceInfo]:
+    pynvml.nvmlInit()
+    try:
+        return [_card(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    finally:
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
 
 
 def _card(index: int) -> DeviceInfo:

@@ -219,6 +219,8 @@ class Keeper:
         reason = self._reason_of_death(self._exit_text)
         if self._state in LIVE:
             self._record_state(reason)
+            if self._state in LIVE:
+                return 0.0  # somebody else moved it meanwhile: once more, from the state just read
         if left:  # they still hold the devices' memory: the next engine must not start before they are gone
             time.sleep(_LOOK_S / 2)
             return 0.0

@@ -46,6 +46,13 @@ class Launched:
             os.waitpid(self.life.pid, 0)
 
 
+def clear_away(settings: PoolSettings, life_id: str) -> None:
+    """Remove the socket, temporary files and home of an engine that has ended; its log stays."""
+    settings.socket(life_id).unlink(missing_ok=True)
+    shutil.rmtree(settings.scratch(life_id), ignore_errors=True)
+    shutil.rmtree(settings.home(life_id), ignore_errors=True)
+
+
 class LocalLauncher:
     """Engines as processes of this machine."""
 
@@ -72,9 +79,7 @@ class LocalLauncher:
 
     def clear_away(self, life: Life) -> None:
         """Remove an ended engine's socket, temporary files and home; its log stays."""
-        life.socket.unlink(missing_ok=True)
-        shutil.rmtree(self._settings.scratch(life.id), ignore_errors=True)
-        shutil.rmtree(self._settings.home(life.id), ignore_errors=True)
+        clear_away(self._settings, life.id)
 
     def _spec(self, deployment: DesiredDeployment, devices: tuple[DeviceInfo, ...], life_id: str) -> EngineSpec:
         return EngineSpec(

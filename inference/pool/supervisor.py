@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 
 from inference.devices import DeviceInfo, Probe
+from inference.devices.errors import DeviceError
 from inference.engines.errors import EngineError
 from inference.pool.backoff import delay_s
 from inference.pool.errors import LaunchFailed
@@ -77,9 +78,13 @@ class Supervisor:
 
     def _look_at_devices(self) -> None:
         if time.monotonic() >= self._next_devices:
-            self._devices = self._probe.read()
-            self._store.save_devices(self._devices)
             self._next_devices = time.monotonic() + self._settings.devices_s
+            try:
+                self._devices = self._probe.read()
+            except DeviceError as error:
+                log.warning("the devices can't be read, taking them as they last were: %s", error)
+                return
+            self._store.save_devices(self._devices)
 
     def _match_keepers(self, rows: list[ReplicaRow], deployments: dict[str, DesiredDeployment]) -> None:
         """Adopt the engines that nobody watches; end those whose row is gone."""
@@ -158,6 +163,8 @@ class Supervisor:
         self._next_sample = time.monotonic() + self._settings.scrape_s
         for deployment in desired:
             keepers = [keeper for keeper in self._keepers.values() if keeper.deployment_id == deployment.id]
+            if not deployment.running and not keepers:
+                continue  # zeros of a version that is not served would dilute those of the one that is
             load = sum((keeper.load() for keeper in keepers), start=Load())
             self._store.record_sample(
                 deployment.id, load.input_tps, load.output_tps, load.running, load.waiting, load.kv_usage, time.time()

@@ -75,8 +75,10 @@ def begin_database(env: Env, installed: Installed) -> Start:
     from django.core.management import call_command  # noqa: PLC0415 - after Django's setup
 
     from appliance import first_rows  # noqa: PLC0415
+    from appliance.fleet.dead_engines import forget_dead_engines, pool_settings  # noqa: PLC0415
 
     call_command("migrate", interactive=False, verbosity=0)
+    forget_dead_engines(pool_settings(env))
     call_command("collectstatic", interactive=False, verbosity=0)
     record = installed.slot.record
     slot = first_rows.register_slot(
@@ -94,5 +96,6 @@ def begin_database(env: Env, installed: Installed) -> Start:
         demo.context.default,
         demo.fim is not None,
     )
-    first_rows.ensure_deployment(model, slot, flags_for(demo, DEMO_PROFILE), demo.context.default)
-    return Start(first_rows.ensure_first_login(env.data_dir / "first-login.json"), DEMO_MODEL)
+    wanted = first_rows.ensure_deployment(model, slot, flags_for(demo, DEMO_PROFILE), demo.context.default)
+    login = first_rows.ensure_first_login(env.data_dir / "first-login.json")
+    return Start(login, DEMO_MODEL if wanted.running else None)

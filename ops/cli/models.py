@@ -73,6 +73,7 @@ def serve(
     """Serve a model: the pool starts its engines."""
     with rows():
         from appliance.first_rows import ensure_deployment  # noqa: PLC0415
+        from appliance.fleet.models import Replica  # noqa: PLC0415
         from appliance.registry.models import EngineSlot, ModelVersion  # noqa: PLC0415
 
         model = ModelVersion.objects.filter(name=name).order_by("-created_at").first()
@@ -83,9 +84,12 @@ def serve(
             )
         flags = [*_preset_flags(model.preset, profile), *(flag or ())]
         row = ensure_deployment(model, slot, tuple(flags), model.max_model_len)
+        stale = row.flags != flags and Replica.objects.filter(deployment=row).exclude(life=None).exists()
         row.replicas, row.devices_each, row.flags, row.running = replicas, devices_each, flags, True
         row.save()
     typer.echo(f"{name}: {replicas} replicas wanted; `coderack status` shows them come up")
+    if stale:
+        typer.echo("engines that run keep their old flags until `coderack model withdraw` and `serve`")
 
 
 def _preset_flags(preset_name: str, profile: str) -> tuple[str, ...]:

@@ -22,12 +22,23 @@ def wait_for_replica(
 
     Raises: RunnerError with the engine's last log lines when it failed, or when the time is over.
     """
-    from appliance.fleet.models import Replica  # noqa: PLC0415 - Django is set up only after the database runs
+    from django.db import InterfaceError, OperationalError, connections  # noqa: PLC0415 - after Django's setup
+
+    from appliance.fleet.models import Replica  # noqa: PLC0415
 
     seen = ""
     deadline = time.monotonic() + timeout_s
     while keep_going() and time.monotonic() < deadline:
-        row = Replica.objects.filter(deployment__model__name=model, deployment__running=True).order_by("index").first()
+        try:
+            row = (
+                Replica.objects.filter(deployment__model__name=model, deployment__running=True)
+                .order_by("index")
+                .first()
+            )
+        except (OperationalError, InterfaceError):  # the database is being started again
+            connections.close_all()
+            time.sleep(0.3)
+            continue
         state = row.state if row else "waiting for the pool"
         if state != seen:
             report(f"engine for {model}: {state}")
@@ -35,10 +46,19 @@ def wait_for_replica(
         if state == "ready":
             return
         if row is not None and state == "failed":
-            raise RunnerError(f"the engine for {model} failed to start: {row.reason}")
+            raise RunnerError(failure(model, row.reason))
         time.sleep(0.3)
     raise RunnerError(
         f"the engine for {model} was not ready in {timeout_s:.0f} s (last state: {seen}); see the pool's log"
+    )
+
+
+def failure(model: str, reason: str) -> str:
+    """An engine's failure for a person: its last log lines first, so that the reason itself is the last line."""
+    exit_line, *rest = reason.splitlines() or ["no reason was recorded"]
+    headline = rest[0] if rest else ""
+    return "\n".join(
+        [*rest[1:], f"the engine for {model} failed to start: {exit_line}{': ' if headline else ''}{headline}"]
     )
 
 

@@ -14,7 +14,7 @@ from ops.embedded import postgres, redis
 from ops.runner.processes import ProcessSpec
 
 GATEWAY_STOP_S = 7.0  # gunicorn's graceful time and a second
-POOL_STOP_S = 11.5
+POOL_STOP_S = 10.5
 
 
 def child_environment(env: Env) -> dict[str, str]:

@@ -26,22 +26,30 @@ def start() -> None:
     env = _environment()
     if (pid := runner_pid(env.run_dir)) is not None:
         raise fail(f"the appliance is already running (pid {pid}); `make stop` ends it", Exit.ALREADY_RUNNING)
-    env.ready_file.unlink(missing_ok=True)
-    log = env.log_dir / "runner.log"
+    began = time.time()
+    log = env.log_dir / f"runner.{os.getpid()}.log"  # a second start at this very moment has its own
     with log.open("w+b") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "ops.cli.main", "up", "--give-up"], cwd=REPO, stdin=subprocess.DEVNULL, stdout=output,
             stderr=subprocess.STDOUT, start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
-    _follow(process, log, env)
+    try:
+        _follow(process, log, env, began)
+    except typer.Exit as ended:
+        if ended.exit_code == Exit.ALREADY_RUNNING:
+            log.unlink()  # the runner that holds the lock has runner.log
+            raise
+        log.rename(env.log_dir / "runner.log")
+        raise
+    log.rename(env.log_dir / "runner.log")
 
 
-def _follow(process: subprocess.Popen[bytes], log: Path, env: Env) -> None:
+def _follow(process: subprocess.Popen[bytes], log: Path, env: Env, began: float) -> None:
     """Print what the runner prints until it is ready or gone."""
     with log.open(encoding="utf-8", errors="replace") as lines:
         while True:
             _print_new(lines.read())
-            if env.ready_file.exists():
+            if _is_newer(env.ready_file, began):
                 time.sleep(0.2)
                 _print_new(lines.read())
                 return
@@ -50,6 +58,14 @@ def _follow(process: subprocess.Popen[bytes], log: Path, env: Env) -> None:
                 _print_new(rest)
                 raise typer.Exit(process.returncode or int(Exit.FAILED))
             time.sleep(0.1)
+
+
+def _is_newer(path: Path, began: float) -> bool:
+    """Whether a file was written since; a killed runner may have left an older one."""
+    try:
+        return path.stat().st_mtime >= began
+    except FileNotFoundError:
+        return False
 
 
 def _print_new(text: str) -> None:

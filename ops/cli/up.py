@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -41,8 +43,14 @@ def up(
         raise fail(str(error), Exit.ALREADY_RUNNING) from None
     except KNOWN_FAULTS as error:
         raise fail(str(error)) from None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: runner.request_stop())
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        runner.request_stop()
+        if runner.may_be_interrupted:
+            raise RunnerError(f"stopped by {signal.Signals(number).name} during the set-up")
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed
+        signal.signal(number, on_signal)
     fault = ""
     try:
         _run(env, runner, report, give_up)
@@ -62,7 +70,9 @@ def _run(env: Env, runner: Runner, report: Report, give_up: bool) -> None:
     require_port(env)
     require_space(env)
 
+    runner.may_be_interrupted = True  # nothing runs yet that would have to be drained
     installed = set_up(env, report)
+    runner.may_be_interrupted = False
     start_servers(env, runner, report)
     report("preparing the database")
     start = begin_database(env, installed)
@@ -114,6 +124,7 @@ def _reporter() -> Report:
     begin = time.monotonic()
 
     def report(line: str) -> None:
-        out.print(f"[{time.monotonic() - begin:6.1f} s] {line}", markup=False)
+        with contextlib.suppress(OSError):  # the terminal may be gone, and stopping must go on
+            out.print(f"[{time.monotonic() - begin:6.1f} s] {line}", markup=False)
 
     return report

@@ -66,7 +66,10 @@ def wheel_bin_dir() -> Path:
 
 
 def place(data_dir: Path, socket_dir: Path, bin_dir: Path | None = None) -> Cluster:
-    """Decide where the cluster lives and who runs it, without touching anything."""
+    """Decide where the cluster lives and who runs it, without touching anything.
+
+    Raises: EmbeddedError when an existing cluster lies where its user can't reach it.
+    """
     binaries = bin_dir or wheel_bin_dir()
     cluster_dir = data_dir / "pgdata"
     if os.geteuid() != 0:
@@ -75,8 +78,15 @@ def place(data_dir: Path, socket_dir: Path, bin_dir: Path | None = None) -> Clus
     digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:8]
     if not reachable(binaries):
         binaries = _copy_root().joinpath(*binaries.parts[-3:])
-    if not reachable(data_dir):
-        cluster_dir = OPEN_ROOT / f"pgdata-{digest}"
+    elsewhere = OPEN_ROOT / f"pgdata-{digest}"
+    if (elsewhere / "PG_VERSION").exists():
+        cluster_dir = elsewhere
+    elif not reachable(data_dir):
+        if (cluster_dir / "PG_VERSION").exists():  # never begin an empty database beside the one that holds everything
+            raise EmbeddedError(
+                f"{cluster_dir} can't be reached by the user {UNPRIVILEGED} any more: open the way (chmod o+x) to it"
+            )
+        cluster_dir = elsewhere
     return Cluster(binaries, cluster_dir, socket_dir, account.pw_uid, account.pw_gid)
 
 
@@ -96,8 +106,12 @@ def prepare(cluster: Cluster) -> None:
         if cluster.user is not None:
             os.chown(directory, cluster.user, cluster.group or -1)
         directory.chmod(0o700)
-    if (cluster.data_dir / "PG_VERSION").exists() and (cluster.data_dir / "coderack-initialised").exists():
+    begun = cluster.data_dir.with_name(f"{cluster.data_dir.name}.begun")  # while it exists, the cluster is half-made
+    if (cluster.data_dir / "PG_VERSION").exists() and not begun.exists():
         return
+    if not begun.exists() and any(cluster.data_dir.iterdir()):
+        raise EmbeddedError(f"{cluster.data_dir} holds something else than a PostgreSQL cluster: move it away")
+    begun.touch()
     for leftover in cluster.data_dir.iterdir():
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     _run_as(cluster, [
@@ -107,7 +121,7 @@ def prepare(cluster: Cluster) -> None:
     # single-user mode: the database is there before the first connection can be
     single = [str(cluster.bin_dir / "postgres"), "--single", "-D", str(cluster.data_dir), "postgres"]
     _run_as(cluster, single, f"CREATE DATABASE {DATABASE};\n")
-    (cluster.data_dir / "coderack-initialised").touch()
+    begun.unlink()
 
 
 def answers(dsn: str) -> bool:

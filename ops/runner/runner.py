@@ -37,6 +37,7 @@ class Runner:
         self.report = report
         self.children: list[Child] = []
         self.stop_requested = False
+        self.may_be_interrupted = False
         self._lock = self._acquire()
 
     def _acquire(self) -> int:
@@ -85,8 +86,17 @@ class Runner:
                 child.process = None
                 self.report(f"{child.spec.name} ended with {status}; starting it again (log: {child.spec.log})")
             if now >= child.restart_at:
-                child.start()
-                self._remember()
+                self._start_again(child)
+
+    def _start_again(self, child: Child) -> None:
+        try:
+            child.start()
+        except OSError as error:  # no process, no memory, no disk for its log: tried again later
+            child.failures += 1
+            child.restart_at = time.monotonic() + backoff_s(child.failures)
+            self.report(f"{child.spec.name} can't be started: {error}")
+            return
+        self._remember()
 
     def request_stop(self) -> None:
         """Ask whoever waits or watches to come to an end; safe in a signal handler."""
@@ -121,8 +131,11 @@ class Runner:
     def _remember(self) -> None:
         rows = [{"name": c.spec.name, **_identity(c.pid)} for c in self.children if c.pid]
         temporary = self.run_dir / f"processes.json.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(rows))
-        temporary.rename(self.run_dir / "processes.json")
+        try:
+            temporary.write_text(json.dumps(rows))
+            temporary.rename(self.run_dir / "processes.json")
+        except OSError as error:  # a full disk must not end what runs
+            self.report(f"the list of processes can't be written: {error}")
 
 
 def _identity(pid: int) -> dict[str, int]:

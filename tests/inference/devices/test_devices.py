@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.devices import detect, device_order, open_probe
+from inference.devices import DeviceInfo, detect, device_order, nvidia, open_probe
 from inference.devices.cpu import CpuProbe, split_cores
-from inference.devices.errors import UnknownDeviceKind
+from inference.devices.errors import DeviceError, UnknownDeviceKind
 
 
 def test_it_splits_this_machine_into_virtual_devices():
@@ -65,3 +65,17 @@ def test_it_reads_a_real_card():
     if not devices:
         pytest.skip("no NVIDIA driver here")
     assert all(device.healthy and device.memory_bytes > 2**30 for device in devices)
+
+
+def test_one_failed_reading_does_not_empty_the_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = nvidia.NvidiaProbe()
+    monkeypatch.setattr(nvidia, "_cards", lambda: [DeviceInfo("nvidia:0", "nvidia", "card", 1)])
+    assert len(probe.read()) == 1
+
+    def fails() -> list[DeviceInfo]:
+        raise OSError("the driver is busy")
+
+    monkeypatch.setattr(nvidia, "_cards", fails)
+    with pytest.raises(DeviceError, match="the driver is busy"):
+        probe.read()
+    assert nvidia.NvidiaProbe().read() == [], "without a driver there are no cards, and no error"

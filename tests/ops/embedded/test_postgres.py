@@ -126,6 +126,7 @@ def test_it_prepares_a_cluster_once(cluster: Cluster) -> None:
 def test_it_begins_a_half_made_cluster_again(open_dir: Path, serve: Any) -> None:
     cluster = place(open_dir, open_dir / "pg")
     (cluster.data_dir / "base").mkdir(parents=True)
+    (open_dir / "pgdata.begun").touch()
     (cluster.data_dir / "PG_VERSION").write_text("18\n")  # initdb writes it early; a kill after that left this
     prepare(cluster)
     serve(cluster.argv(), socket_of(cluster), cluster)
@@ -138,7 +139,7 @@ def test_it_repeats_what_initdb_said_when_it_fails(open_dir: Path, monkeypatch: 
     monkeypatch.setattr(postgres, "OWNER", "pg_reserved")  # initdb refuses names that begin with pg_
     with pytest.raises(EmbeddedError, match='superuser name "pg_reserved" is disallowed'):
         prepare(cluster)
-    assert not (cluster.data_dir / "coderack-initialised").exists()
+    assert (open_dir / "pgdata.begun").exists(), "the next attempt knows that this one was not finished"
 
 
 def test_it_stays_in_the_data_directory_where_everybody_may_walk(open_dir: Path) -> None:
@@ -178,3 +179,25 @@ def test_it_sees_whether_everybody_may_walk_to_a_place(open_dir: Path) -> None:
     assert reachable(open_dir / "not" / "made" / "yet")
     open_dir.chmod(0o700)
     assert not reachable(open_dir / "not" / "made" / "yet")
+
+
+def test_it_never_begins_an_empty_database_beside_one_that_holds_everything(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root's cluster moves")
+    (tmp_path / "pgdata").mkdir()
+    (tmp_path / "pgdata" / "PG_VERSION").write_text("18")
+    monkeypatch.setattr("ops.embedded.postgres.reachable", lambda path: path != tmp_path)
+    with pytest.raises(EmbeddedError, match="can't be reached"):
+        place(tmp_path, tmp_path / "s")
+
+
+def test_it_touches_no_directory_that_holds_something_else(tmp_path: Path) -> None:
+    data = tmp_path / "pgdata"
+    data.mkdir()
+    (data / "letter.txt").write_text("keep me")
+    cluster = Cluster(wheel_bin_dir(), data, tmp_path / "s", None, None)
+    with pytest.raises(EmbeddedError, match="something else"):
+        prepare(cluster)
+    assert (data / "letter.txt").read_text() == "keep me"

@@ -262,3 +262,24 @@ def test_it_shows_only_the_end_of_a_long_log(tmp_path: Path) -> None:
     log.write_text("".join(f"line {n}\n" for n in range(100_000)))
     assert last_lines(log, 2) == "line 99998\nline 99999"
     assert last_lines(tmp_path / "none.log") == ""
+
+
+def test_a_full_disk_does_not_end_what_runs(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: list[str]
+) -> None:
+    runner.start(spec(tmp_path, "server"))
+    pid = runner.children[0].pid
+    assert pid is not None
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while runner.children[0].pid in (None, pid) and time.monotonic() < deadline:
+            runner.watch()
+            time.sleep(0.02)
+    assert runner.children[0].pid not in (None, pid)
+    assert any("can't be written" in line for line in said)

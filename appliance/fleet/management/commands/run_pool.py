@@ -8,8 +8,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from appliance.fleet.dead_engines import pool_settings
 from appliance.fleet.store import DatabaseStore
-from inference.pool import PoolSettings, run_pool
+from inference.pool import run_pool
 from inference.pool.errors import AnotherPoolRuns
 
 
@@ -21,15 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the pool with the database as its store."""
         env = settings.ENV
-        kind, _, count = env.devices.partition(":")
-        pool = PoolSettings(
-            data_dir=env.data_dir,
-            run_dir=env.run_dir,
-            journal_dir=env.journal_dir,
-            device_kind=kind,
-            cpu_devices=int(count) if count else None,
-        )
         try:
-            sys.exit(run_pool(DatabaseStore(env.run_dir / "stopping"), pool))
+            sys.exit(run_pool(DatabaseStore(env.run_dir / "stopping"), pool_settings(env)))
         except AnotherPoolRuns as error:
             raise CommandError(str(error)) from None
