@@ -5,6 +5,7 @@ Everything here ends in an `Admitted` or in an `ApiError`. Limits in time (rates
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +43,8 @@ async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, count
     model = resolve(fields["model"], key, directory)
     render.apply_suffix(fields, model)
     await fit_context(fields, len(raw), key, model, counter)
-    for name in dropped:
-        metrics.DROPPED_FIELDS.labels(name).inc()
+    for name, count in Counter(dropped).items():
+        metrics.DROPPED_FIELDS.labels(name).inc(count)
     num_prompts = 1 if endpoint == "chat" else len(bodies.prompts_of(fields["prompt"]))
     stream = bool(fields.get("stream"))
     options = received.get("stream_options") or {}
@@ -89,5 +90,7 @@ async def fit_context(fields: dict[str, Any], body_bytes: int, key: Key, model: 
         longest = await counter.longest_prompt(model.path, fields)
         if longest + max(asked or 0, 1) > limit:
             raise errors.context_too_long(limit, str(longest), asked or 0, param)
-        wanted = wanted if asked is not None else min(wanted, limit - longest - template_tokens(fields))
+        # What the template adds is a guess from above: it never takes more than half of what is left.
+        room = limit - longest
+        wanted = min(wanted, max(room - template_tokens(fields), room // 2))
     fields["max_tokens"] = max(wanted, 1) if asked is None else asked

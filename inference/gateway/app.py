@@ -59,6 +59,9 @@ class Gateway:
             return ConsoleSplice(self, front, request)
         if request.method != METHODS[kind]:
             raise errors.wrong_method(METHODS[kind].decode())
+        if self.directory.snapshot.generation < 0 and kind not in (Kind.HEALTH, Kind.METRICS):
+            # Without a directory every key would look like a bad one.
+            raise errors.overloaded("The service is starting. Try again shortly.")
         if kind in (Kind.CHAT, Kind.COMPLETIONS):
             if (request.content_length or 0) > self.settings.max_body_bytes:
                 raise errors.too_large(self.settings.max_body_bytes)
@@ -108,7 +111,7 @@ class Gateway:
             front.drain()
         deadline = time.monotonic() + graceful_s
         # Many connections, no single event to wait for.
-        while any(front.busy for front in self.fronts) and time.monotonic() < deadline:  # noqa: ASYNC110
+        while any(front.busy or front.unsent for front in self.fronts) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         for front in list(self.fronts):
             front.expire(errors.draining())

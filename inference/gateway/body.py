@@ -76,8 +76,15 @@ def check(body: dict[str, Any], endpoint: str) -> None:
         _check_flag(body, "logprobs")
     else:
         _check_int(body, "logprobs", 0, MAX_LOGPROBS)
-        check_prompt(body.get("prompt"))
+        if not _is_start_of_file(body):
+            check_prompt(body.get("prompt"))
     check_stream_options(body.get("stream_options"))
+
+
+def _is_start_of_file(body: dict[str, Any]) -> bool:
+    """Nothing before the hole, something behind it: an ordinary request to fill in the middle."""
+    suffix = body.get("suffix")
+    return body.get("prompt") == "" and isinstance(suffix, str) and suffix != ""
 
 
 def check_stream_options(value: Any) -> None:

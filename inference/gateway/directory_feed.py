@@ -52,6 +52,9 @@ class DirectoryFeed:
                 await self._follow()
             except (psycopg.Error, OSError, TimeoutError) as error:
                 log.warning("directory: database away (%s), serving from memory", type(error).__name__)
+            except Exception:
+                # Top of the loop: a row that can't be read must not end the feed, or keys would be known forever.
+                log.exception("directory: loading failed, serving from memory")
             failures = 0 if self._connected else failures + 1
             metrics.DIRECTORY_RECONNECTS.inc()
             await asyncio.sleep(min(MAX_BACKOFF_S, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1))  # noqa: S311

@@ -114,6 +114,11 @@ def overloaded(message: str = "No replica of this model is ready. Try again shor
     return ApiError(503, "overloaded", message, kind="server_error", headers=(("retry-after", str(RETRY_AFTER_S)),))
 
 
+def internal() -> ApiError:
+    """500 for a fault of the gateway's own."""
+    return ApiError(500, "internal_error", "The request could not be processed.", kind="server_error")
+
+
 def engine_failed() -> ApiError:
     """502 for an engine that answered with a fault of its own."""
     return ApiError(502, "engine_error", "The engine failed to answer this request.", kind="server_error")

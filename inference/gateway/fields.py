@@ -92,7 +92,8 @@ def check_messages(messages: Any) -> None:
     if not isinstance(messages, list) or not messages:
         raise errors.bad_field("messages", "messages must be a non-empty list.")
     for message in messages:
-        if not isinstance(message, dict) or message.get("role") not in _ROLES:
+        role = message.get("role") if isinstance(message, dict) else None
+        if not isinstance(role, str) or role not in _ROLES:
             raise errors.bad_field("messages", f"Each message must be an object with a role of {_named(_ROLES)}.")
         _check_content(message.get("content"))
 

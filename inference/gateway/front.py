@@ -15,7 +15,7 @@ from inference.gateway import errors
 from inference.gateway.errors import ApiError
 from inference.gateway.reader import RequestReader, check_head
 from inference.gateway.refusal import Refusal
-from inference.gateway.request import Headers, Request, date, head
+from inference.gateway.request import Headers, Request, date, head, new_request_id
 
 if TYPE_CHECKING:
     from inference.gateway.app import Gateway
@@ -97,6 +97,8 @@ class Front(asyncio.Protocol):
         self.output_paused = False
         if self._requests and self._requests[0].handler is not None:
             self._requests[0].handler.resume_output()
+        elif self._requests:
+            self._gateway.loop.call_soon(self._next)
 
     # --- from the reader
 
@@ -105,7 +107,7 @@ class Front(asyncio.Protocol):
         if self._broken:
             return
         self._requests.append(request)
-        if len(self._requests) == 1:
+        if len(self._requests) == 1 and not self.output_paused:
             self._begin(request)
 
     def request_body(self, body: bytes) -> None:
@@ -165,8 +167,9 @@ class Front(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _hold_reading(self) -> None:
-        """A second request on the wire waits there until the first is answered."""
-        if len(self._requests) > 1 and not self._read_held and not self._transport.is_closing():
+        """A second request on the wire waits there until the first is answered, and so does one not begun yet."""
+        waits = len(self._requests) > 1 or (bool(self._requests) and self._requests[0].handler is None)
+        if waits and not self._read_held and not self._transport.is_closing():
             self._read_held = True
             self._transport.pause_reading()
 
@@ -214,6 +217,7 @@ class Front(asyncio.Protocol):
         if self._chunked and not self._bodiless:
             self._transport.write(b"0\r\n\r\n")
         request = self._requests.popleft()
+        self._answering = False
         if self._close_after:
             self._close(linger=not request.complete)
         elif self._requests:
@@ -223,6 +227,8 @@ class Front(asyncio.Protocol):
             self._resume_reading()
 
     def _next(self) -> None:
+        if self.output_paused:
+            return  # resume_writing comes back here
         if self._requests and self._requests[0].handler is None and not self._transport.is_closing():
             self._begin(self._requests[0])
         if len(self._requests) <= 1:
@@ -255,6 +261,7 @@ class Front(asyncio.Protocol):
         if self._requests and self._answering:
             self._close_after = True
             return
+        request_id = self._requests[0].request_id if self._requests else new_request_id()
         handler = self._requests[0].handler if self._requests else None
         if handler is not None:
             self._requests.clear()
@@ -262,6 +269,7 @@ class Front(asyncio.Protocol):
         extra = [(name.encode(), value.encode()) for name, value in error.headers]
         body = error.body()
         framing = [(b"content-length", b"%d" % len(body)), (b"connection", b"close"), (b"date", date())]
+        framing.append((b"x-request-id", request_id.encode()))
         self._transport.write(head(error.status, [(b"content-type", b"application/json"), *extra, *framing]) + body)
         self._close(linger=True)
 
@@ -301,14 +309,18 @@ class Front(asyncio.Protocol):
         """Whether a request is being read or answered."""
         return bool(self._requests) or self._reader.head_since is not None
 
+    @property
+    def unsent(self) -> bool:
+        """Whether the client has yet to take bytes of an answer."""
+        return self._transport.get_write_buffer_size() > 0
+
     def sweep(self, now: float) -> None:
         """Called every second: close what takes too long."""
         settings = self._gateway.settings
         lingered = self._linger_until is not None and now > self._linger_until
         waits_for_head = self._reader.head_since is not None and now - self._reader.head_since > settings.head_timeout_s
-        waits_for_body = (
-            self._reader.in_body and not self._read_held and now - self._last_read > settings.head_timeout_s
-        )
+        reads_body = self._reader.in_body and not self._read_held and not self._broken
+        waits_for_body = reads_body and now - self._last_read > settings.head_timeout_s
         if lingered or self._has_stalled(now):
             self._transport.abort()
         elif waits_for_head or waits_for_body:

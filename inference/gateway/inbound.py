@@ -4,6 +4,7 @@ relay.
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from inference.gateway.request import Request
 if TYPE_CHECKING:
     from inference.gateway.app import Gateway
     from inference.gateway.front import Front
+
+log = logging.getLogger(__name__)
 
 
 class Inbound:
@@ -49,20 +52,28 @@ class Inbound:
             self._gateway.spawn(self._go())
 
     async def _go(self) -> None:
-        raw = b"".join(self._chunks)
-        self._chunks = []
         try:
-            if not self._gateway.journal.healthy:
-                raise errors.overloaded("Usage can't be recorded at the moment. Try again shortly.")
-            directory, counter = self._gateway.directory, self._gateway.counter
-            admitted = await admit(raw, self._request.target.kind.value, self._key, directory, counter)
+            self._relay = await self._admit()
         except ApiError as error:
             self._refuse(error)
-            return
+        except Exception:
+            # Whatever went wrong, the client must get an answer: nobody else would give it one.
+            log.exception("admitting a request failed")
+            self._refuse(errors.internal())
+        if self._relay is not None:
+            await self._relay.start()
+
+    async def _admit(self) -> Relay | None:
+        """The relay of an admitted request; None where the client left meanwhile."""
+        raw = b"".join(self._chunks)
+        self._chunks = []
+        if not self._gateway.journal.healthy:
+            raise errors.overloaded("Usage can't be recorded at the moment. Try again shortly.")
+        directory, counter = self._gateway.directory, self._gateway.counter
+        admitted = await admit(raw, self._request.target.kind.value, self._key, directory, counter)
         if self._front is None:
-            return
-        self._relay = Relay(self._gateway, self._front, self._request.request_id, admitted)
-        await self._relay.start()
+            return None
+        return Relay(self._gateway, self._front, self._request.request_id, admitted)
 
     def _refuse(self, error: ApiError) -> None:
         self._chunks = []

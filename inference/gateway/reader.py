@@ -42,6 +42,9 @@ class RequestReader:
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
+        self._num_begun = 0  # heads begun by the current feed
+        self._progress = False  # the current feed brought body or a whole head
+        self._unproductive = 0  # bytes in a body that brought neither: trailers and chunk extensions
         self.head_since: float | None = None
         self.in_body = False
 
@@ -50,22 +53,33 @@ class RequestReader:
 
         Raises: ApiError for what is no request.
         """
+        began, idle = self.head_since, self.head_since is None and not self.in_body
+        self._num_begun, self._progress = 0, False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             return False
         except httptools.HttpParserError:
             raise errors.malformed("This is not a valid HTTP/1.1 request.") from None
-        if self.head_since is not None:
+        # Bytes of an earlier request in the same feed are none of an unfinished head's.
+        whole_feed = self.head_since is began or (idle and self._num_begun == 1)
+        if self.head_since is not None and whole_feed:
             self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                raise ApiError(431, None, "The request's header is too large.")
+        self._unproductive = 0 if self._progress or not self.in_body else self._unproductive + len(data)
+        self._check_sizes()
         return True
+
+    def _check_sizes(self) -> None:
+        if self.head_since is not None and self._head_bytes > MAX_HEAD_BYTES:
+            raise ApiError(431, None, "The request's header is too large.")
+        if self._unproductive > MAX_HEAD_BYTES:
+            raise ApiError(431, None, "The request's trailer is too large.")
 
     def on_message_begin(self) -> None:
         """httptools: a request begins."""
         self._target, self._headers = b"", []
         self._head_bytes, self.head_since = 0, time.monotonic()
+        self._num_begun += 1
 
     def on_url(self, url: bytes) -> None:
         """httptools: a piece of the target."""
@@ -78,7 +92,7 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         """httptools: the head is whole."""
-        self.head_since, self.in_body = None, True
+        self.head_since, self.in_body, self._progress = None, True, True
         request = Request(
             method=self._parser.get_method(),
             raw_target=self._target,
@@ -93,6 +107,7 @@ class RequestReader:
 
     def on_body(self, body: bytes) -> None:
         """httptools: a piece of a body."""
+        self._progress = True
         self._sink.request_body(body)
 
     def on_message_complete(self) -> None:

@@ -8,6 +8,7 @@ timers. Admission lies before it, the journal line behind it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ from inference.gateway.usage import Usage
 if TYPE_CHECKING:
     from inference.gateway.app import Gateway
     from inference.gateway.front import Front
+
+log = logging.getLogger(__name__)
 
 STREAM_HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 JSON_HEADERS = ((b"content-type", b"application/json"),)
@@ -78,6 +81,14 @@ class Relay:
         await self._try()
 
     async def _try(self) -> None:
+        try:
+            await self._try_replicas()
+        except Exception:
+            # Whatever went wrong, the client must get an answer: nobody else would give it one.
+            log.exception("sending a request to an engine failed")
+            self._break_off(errors.internal())
+
+    async def _try_replicas(self) -> None:
         while self._num_attempts < 2:
             self._num_attempts += 1
             try:
@@ -86,9 +97,13 @@ class Relay:
                 self._refuse(error)
                 return
             self._tried.add(replica.life_id)
+            fresh = self._num_attempts > 1 or len(self._tried) > 1
             try:
-                connection = await self._gateway.pool.acquire(replica.socket, fresh=self._num_attempts > 1)
+                connection = await self._gateway.pool.acquire(replica.socket, fresh=fresh)
             except OSError:
+                self._num_attempts -= 1  # the engine saw nothing
+                if self._has_tried_all():
+                    break
                 metrics.RETRIES.labels(self._admitted.model.name).inc()
                 continue
             if self._front is None:  # the client left meanwhile; the engine has seen nothing
@@ -101,6 +116,10 @@ class Relay:
             connection.send(self._data, self)
             return
         self._refuse(errors.overloaded("No replica of this model accepts requests. Try again shortly."))
+
+    def _has_tried_all(self) -> bool:
+        replicas = self._gateway.directory.replicas(self._admitted.model.name)
+        return all(replica.life_id in self._tried for replica in replicas)
 
     # --- from the engine
 

@@ -49,6 +49,11 @@ class Handler(Protocol):
         """Called every second."""
 
 
+def new_request_id() -> str:
+    """The id of one request, unknown to everybody else."""
+    return f"req-{secrets.token_hex(16)}"
+
+
 @dataclass
 class Request:
     """Head of a request; header names are in lower case."""
@@ -60,7 +65,7 @@ class Request:
     version: str
     keep_alive: bool
     peer: str
-    request_id: str = field(default_factory=lambda: f"req-{secrets.token_hex(16)}")
+    request_id: str = field(default_factory=new_request_id)
     complete: bool = False
     waiting_body: list[bytes] = field(default_factory=list)
     handler: Handler | None = None

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 # What a chat template adds, at most, in the templates of the catalog: room kept free when max_tokens is filled in.
 TEMPLATE_TOKENS = 64
 TEMPLATE_TOKENS_PER_MESSAGE = 8
+TOOL_CHARACTERS_PER_TOKEN = 3
 
 
 class TokenCounter:
@@ -81,7 +82,7 @@ def chat_texts(messages: list[dict[str, Any]]) -> list[str]:
         if isinstance(content, str):
             texts.append(content)
         elif content:
-            texts.extend(part if isinstance(part, str) else part.get("text") or "" for part in content)
+            texts.extend(part if isinstance(part, str) else part[part["type"]] for part in content)
     return texts
 
 
@@ -97,5 +98,5 @@ def template_tokens(body: dict[str, Any]) -> int:
     """Room for what the engine adds to the counted prompt."""
     if "messages" not in body:
         return 0
-    tools = len(str(body["tools"])) if body.get("tools") else 0
+    tools = len(str(body["tools"])) // TOOL_CHARACTERS_PER_TOKEN if body.get("tools") else 0
     return TEMPLATE_TOKENS + TEMPLATE_TOKENS_PER_MESSAGE * len(body["messages"]) + tools

@@ -26,6 +26,7 @@ def start_servers(env: Env, runner: Runner, report: Callable[[str], None]) -> No
     if env.database_url is None:
         cluster = postgres.place(env.data_dir, env.postgres_dir)
         postgres.prepare(cluster)
+        postgres.wait_for_killed_server(cluster)
         report(f"starting PostgreSQL ({cluster.data_dir})")
         runner.start(postgres_spec(env, cluster))
     else:

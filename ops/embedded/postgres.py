@@ -15,11 +15,13 @@ import pwd
 import shutil
 import stat
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
+from inference.pool.process import read_stat
 from ops.embedded.errors import EmbeddedError
 
 OWNER = "coderack"
@@ -122,6 +124,20 @@ def prepare(cluster: Cluster) -> None:
     single = [str(cluster.bin_dir / "postgres"), "--single", "-D", str(cluster.data_dir), "postgres"]
     _run_as(cluster, single, f"CREATE DATABASE {DATABASE};\n")
     begun.unlink()
+
+
+def wait_for_killed_server(cluster: Cluster, timeout_s: float = 15.0) -> None:
+    """Wait while a killed server's process is still a zombie: PostgreSQL would take its pid for a running server."""
+    try:
+        pid = int((cluster.data_dir / "postmaster.pid").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        stat = read_stat(pid)
+        if stat is None or stat.state not in {"Z", "X"}:
+            return
+        time.sleep(0.1)
 
 
 def answers(dsn: str) -> bool:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from ops.runner.sweep import engines_of
 from tests.system.appliance import DEMO, Appliance, until
 from tests.system.conftest import Cast
 
-pytestmark = [pytest.mark.appliance, pytest.mark.engine]
+pytestmark = [pytest.mark.appliance, pytest.mark.engine, pytest.mark.timeout(400)]
 MESSAGES = [{"role": "user", "content": "hi"}]
 
 
@@ -122,3 +123,20 @@ def test_a_new_runner_takes_over_from_a_killed_one_and_keeps_the_engine(applianc
     assert started.returncode == 0, started.stdout + started.stderr
     after = appliance.wait_ready()
     assert (after["pid"], after["life"]) == (before["pid"], before["life"])
+
+
+def test_it_starts_again_after_everything_was_killed_at_once(appliance: Appliance, cast: Cast) -> None:
+    before = appliance.wait_ready()
+    children = [row["pid"] for row in json.loads((appliance.env.run_dir / "processes.json").read_text())]
+    engines = engines_of(appliance.env.run_dir)
+    os.kill(appliance.cli_json("status")["pid"], signal.SIGKILL)
+    for group in (*children, *engines):
+        os.killpg(group, signal.SIGKILL)
+    started = appliance.cli("start", timeout_s=280)
+    assert started.returncode == 0, started.stdout + started.stderr
+    after = appliance.wait_ready()
+    assert after["life"] != before["life"]
+    ended = appliance.sql("SELECT ended_at FROM fleet_enginelife WHERE id = %s", before["life"])
+    assert ended[0][0] is not None
+    body = {"model": DEMO, "messages": MESSAGES, "max_tokens": 2}
+    assert appliance.request("POST", "/v1/chat/completions", body, key=cast.alpha)[0] == 200

@@ -99,6 +99,7 @@ def test_it_keeps_the_context_limit_of_the_plan(rig: Rig) -> None:
         ({"messages": []}, "messages"),
         ({"messages": None}, "messages"),
         ({"messages": [{"role": "boss", "content": "x"}]}, "messages"),
+        ({"messages": [{"role": [], "content": "x"}]}, "messages"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x"}}]}]},
