@@ -47,6 +47,7 @@ def appliance() -> Iterator[Appliance]:
         stopped = running.cli("stop", timeout_s=60)
         keep_logs(running)
         shutil.rmtree(data_dir)
+        shutil.rmtree(running.env.run_dir, ignore_errors=True)
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -34,6 +35,7 @@ def bare() -> Iterator[Appliance]:
             yield appliance
         finally:
             appliance.cli("stop")
+            shutil.rmtree(appliance.env.run_dir, ignore_errors=True)
 
 
 def processes_of(appliance: Appliance) -> list[str]:
