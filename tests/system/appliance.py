@@ -21,6 +21,7 @@ from appliance.env import REPO, Env, load
 T = TypeVar("T")
 CACHE_DIR = Path(os.environ.get("CODERACK_CACHE_DIR", REPO / "var"))
 DEMO = "smollm2-135m-instruct"
+DATABASE_BACK_S = 30.0
 
 
 @dataclass
@@ -72,9 +73,16 @@ class Appliance:
         return json.loads(done.stdout)
 
     def sql(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Ask its database."""
-        with psycopg.connect(self.env.database_dsn()) as connection:
-            return connection.execute(query, values).fetchall()
+        """Ask its database, waiting a while for one that is being started again."""
+        deadline = time.monotonic() + DATABASE_BACK_S
+        while True:
+            try:
+                with psycopg.connect(self.env.database_dsn()) as connection:
+                    return connection.execute(query, values).fetchall()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def replica(self, model: str = DEMO) -> dict[str, Any]:
         """The first replica of a model with its life: state, pid, socket."""
