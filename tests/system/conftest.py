@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -79,8 +78,3 @@ def slot_python(appliance: Appliance) -> Path:
 def cast(appliance: Appliance) -> Cast:
     """Two tenants with a key each."""
     return Cast(appliance.new_tenant("alpha"), appliance.new_tenant("beta"))
-
-
-def log_tail(path: Path, lines: int = 30) -> str:
-    """The end of a log, for an assertion's message."""
-    return subprocess.run(["tail", "-n", str(lines), str(path)], capture_output=True, text=True, check=True).stdout
