@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "appliance.registry",
     "appliance.fleet",
     "appliance.ledger",
+    "appliance.training",
     "appliance.console",
 ]
 

@@ -8,7 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from appliance.registry.models import EngineSlot, ModelVersion
+from appliance.registry.models import Adapter, EngineSlot, ModelVersion
 
 
 class Deployment(models.Model):
@@ -104,6 +104,45 @@ class Device(models.Model):
 
     def __str__(self) -> str:
         return self.id
+
+
+class DeviceOwner(models.Model):
+    """Who holds a device: a replica, or a training job for as long as it renews its lease. One row, one owner."""
+
+    device_id = models.CharField(primary_key=True, max_length=32)
+    replica = models.ForeignKey(Replica, null=True, on_delete=models.CASCADE, related_name="owned")
+    job_id = models.CharField(max_length=40, null=True)
+    since = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(replica__isnull=False, job_id__isnull=True)
+                | models.Q(replica__isnull=True, job_id__isnull=False, expires_at__isnull=False),
+                name="one_owner_per_device",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.device_id
+
+
+class AdapterLoad(models.Model):
+    """An adapter in one engine's life: loaded, or why it could not be."""
+
+    id = models.BigAutoField(primary_key=True)
+    life = models.ForeignKey(EngineLife, on_delete=models.CASCADE, related_name="adapter_loads")
+    adapter = models.ForeignKey(Adapter, on_delete=models.CASCADE, related_name="loads")
+    loaded = models.BooleanField()
+    reason = models.TextField(blank=True)
+    at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=("life", "adapter"), name="one_load_per_life")]
+
+    def __str__(self) -> str:
+        return f"{self.adapter_id} in {self.life_id}"
 
 
 class Sample(models.Model):

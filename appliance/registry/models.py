@@ -1,9 +1,14 @@
-"""What was verified and may serve: model versions by manifest digest, engine slots by the digest of what is installed."""
+"""What was verified and may serve: model versions and adapters by manifest digest, engine slots by what is installed."""
 
 from __future__ import annotations
 
+import uuid
+
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+from appliance.tenants.models import Tenant
 
 
 class EngineSlot(models.Model):
@@ -38,6 +43,49 @@ class ModelVersion(models.Model):
     class Meta:
         ordering = ("name",)
         constraints = [models.UniqueConstraint(fields=("name", "digest"), name="one_row_per_model_digest")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AdapterState(models.TextChoices):
+    """Where an adapter is on its way to use. Only `candidate` and `active` ones are loaded, only `active` ones served."""
+
+    CANDIDATE = "candidate", _("under test")
+    WAITING = "waiting", _("waiting for approval")
+    ACTIVE = "active", _("active")
+    REJECTED = "rejected", _("rejected")
+    WITHDRAWN = "withdrawn", _("withdrawn")
+
+
+ADAPTER_MOVES: dict[AdapterState, frozenset[AdapterState]] = {
+    AdapterState.CANDIDATE: frozenset({AdapterState.WAITING, AdapterState.ACTIVE, AdapterState.REJECTED}),
+    AdapterState.WAITING: frozenset({AdapterState.ACTIVE, AdapterState.REJECTED, AdapterState.WITHDRAWN}),
+    AdapterState.ACTIVE: frozenset({AdapterState.WITHDRAWN}),
+    AdapterState.REJECTED: frozenset(),
+    AdapterState.WITHDRAWN: frozenset(),
+}
+LOADED_STATES = (AdapterState.CANDIDATE, AdapterState.ACTIVE)
+
+
+class Adapter(models.Model):
+    """A LoRA adapter on one model version, trained on one tenant's data and served to that tenant alone."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(_("name"), max_length=200, unique=True)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="adapters", verbose_name=_("tenant"))
+    base = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="adapters", verbose_name=_("base"))
+    path = models.CharField(_("path"), max_length=500)
+    digest = models.CharField(_("manifest digest"), max_length=64)
+    rank = models.PositiveSmallIntegerField(_("rank"))
+    target_modules = ArrayField(models.CharField(max_length=100), verbose_name=_("modules"), default=list)
+    state = models.CharField(_("state"), max_length=16, choices=AdapterState, default=AdapterState.CANDIDATE)
+    lineage = models.JSONField(_("lineage"), default=dict)
+    created_at = models.DateTimeField(_("made"), auto_now_add=True)
+    state_since = models.DateTimeField(_("since"), auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at",)
 
     def __str__(self) -> str:
         return self.name

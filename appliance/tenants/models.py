@@ -33,9 +33,21 @@ class Plan(models.Model):
     input_price_micros = models.PositiveBigIntegerField(_("price per million input tokens"), default=1_000_000)
     cached_price_micros = models.PositiveBigIntegerField(_("price per million cached input tokens"), default=100_000)
     output_price_micros = models.PositiveBigIntegerField(_("price per million output tokens"), default=2_000_000)
+    max_file_bytes = models.PositiveBigIntegerField(
+        _("size limit of a file, in bytes"), default=512 * 1024 * 1024, validators=[MinValueValidator(1024)]
+    )
+    max_files = models.PositiveIntegerField(_("number of files kept"), default=1000)
+    max_active_jobs = models.PositiveSmallIntegerField(_("fine-tunes at once"), default=3)
 
     def __str__(self) -> str:
         return self.name
+
+
+class AdapterPolicy(models.TextChoices):
+    """When an adapter that passed its gate is used: at once, or after a second person has approved it."""
+
+    AUTO = "auto", _("once they pass their checks")
+    APPROVE = "approve", _("after a second person approves")
 
 
 class Tenant(models.Model):
@@ -45,6 +57,9 @@ class Tenant(models.Model):
     name = models.CharField(_("name"), max_length=120)
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, verbose_name=_("plan"))
     is_active = models.BooleanField(_("active"), default=True)
+    adapter_policy = models.CharField(
+        _("adapters are used"), max_length=8, choices=AdapterPolicy, default=AdapterPolicy.AUTO
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
