@@ -45,6 +45,7 @@ class StoredFile(models.Model):
     status = models.CharField(_("state"), max_length=16, choices=Status, default=Status.UPLOADED)
     status_details = models.TextField(_("reason"), blank=True)
     created_at = models.DateTimeField(_("uploaded"), auto_now_add=True)
+    deleted_at = models.DateTimeField(_("deleted"), null=True)
 
     class Meta:
         ordering = ("-created_at",)

@@ -215,6 +215,7 @@ class Migration(migrations.Migration):
                 ),
                 ("status_details", models.TextField(blank=True, verbose_name="reason")),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="uploaded")),
+                ("deleted_at", models.DateTimeField(null=True, verbose_name="deleted")),
                 (
                     "key",
                     models.ForeignKey(

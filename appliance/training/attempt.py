@@ -1,0 +1,120 @@
+"""One attempt at a fine-tune: clean the files, get a device, train, prove, hand over. Any of it may be done before.
+
+Each stage begins from the row, so that an attempt goes on where the last one was killed. A stage's result is taken in
+with one write that carries the fence.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from django.db.models.functions import Now
+
+from appliance.fleet import leases
+from appliance.registry.models import Adapter, AdapterState
+from appliance.training import lease
+from appliance.training.datasets import ensure_dataset
+from appliance.training.errors import AttemptFailed, LeaseLost
+from appliance.training.events import add_event, say_once
+from appliance.training.heartbeat import Heartbeat
+from appliance.training.models import Dataset, Job
+from appliance.training.proof import prove
+from appliance.training.serving import NoEngine
+from appliance.training.training import train
+from finetune.job import JobStatus
+
+log = logging.getLogger("coderack.training")
+
+MAX_ATTEMPTS = 40
+
+
+class NoDevice(Exception):
+    """Every device has an owner; later one may be free."""
+
+    code = "no_device"
+    permanent = False
+
+
+def work_on(job_id: str) -> None:
+    """Claim a job and take it as far as it goes; nothing happens when somebody else holds it."""
+    if _waits_in_vain(job_id):
+        say_once(job_id, "waiting for a free device")
+        return
+    fence = lease.claim(job_id)
+    if fence is None:
+        return
+    log.info("%s: attempt %d", job_id, fence)
+    with Heartbeat(job_id, fence) as heart:
+        try:
+            _go_on(job_id, fence, heart)
+        except LeaseLost as lost:
+            log.info("%s", lost)
+        except AttemptFailed as failure:
+            _fail(job_id, fence, failure)
+        except (NoDevice, NoEngine) as absent:
+            say_once(job_id, f"waiting: {absent}")
+        except Exception:
+            # The top of an attempt: a fault of ours must not lose the job. The sweep has it tried again, a bounded
+            # number of times.
+            log.exception("%s: attempt %d broke off", job_id, fence)
+            _give_up_after_too_many(job_id, fence)
+    lease.release(job_id, fence)
+
+
+def _waits_in_vain(job_id: str) -> bool:
+    """Whether the job only waits for a device and none is free: claiming it would change nothing."""
+    return Job.objects.filter(pk=job_id, status=JobStatus.QUEUED.value).exists() and not leases.any_free()
+
+
+def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
+    job = Job.objects.select_related("tenant", "base", "training_file", "validation_file", "adapter").get(pk=job_id)
+    training = ensure_dataset(job.training_file)
+    validation = None if job.validation_file is None else ensure_dataset(job.validation_file)
+    heart.check()
+    if job.status == JobStatus.VALIDATING.value:
+        if training.rows == 0:
+            raise AttemptFailed(
+                "invalid_training_file", "nothing is left of the training file after cleaning", "training_file"
+            )
+        _must(lease.move(job_id, fence, JobStatus.VALIDATING, JobStatus.QUEUED))
+        add_event(job_id, f"files validated: {training.rows} rows to train on (dataset {training.digest[:12]})")
+    if job.adapter is None:
+        job.adapter = _train_on_a_device(job, fence, heart, training, validation)
+    if job.adapter.state == AdapterState.CANDIDATE:
+        prove(job, job.adapter, fence, heart, training, validation)
+
+
+def _train_on_a_device(
+    job: Job, fence: int, heart: Heartbeat, training: Dataset, validation: Dataset | None
+) -> Adapter:
+    owner = lease.owner(job.pk, fence)
+    device = leases.lease_device(owner, lease.TTL_S)
+    if device is None:
+        raise NoDevice("every device has an owner")
+    try:
+        if lease.move(job.pk, fence, JobStatus.QUEUED, JobStatus.RUNNING, started_at=Now()):
+            add_event(job.pk, f"training begins on {device}")
+        else:
+            heart.check()
+            add_event(job.pk, f"training goes on on {device} (attempt {fence})")
+        return train(job, fence, heart, device, training, validation)
+    finally:
+        leases.release(owner)
+
+
+def _fail(job_id: str, fence: int, failure: AttemptFailed) -> None:
+    error = {"code": failure.code, "message": failure.message, "param": failure.param}
+    for status in (JobStatus.VALIDATING, JobStatus.QUEUED, JobStatus.RUNNING):
+        if lease.move(job_id, fence, status, JobStatus.FAILED, error=error, finished_at=Now()):
+            add_event(job_id, f"failed: {failure.message}", "error")
+            Adapter.objects.filter(job=job_id, state=AdapterState.CANDIDATE).update(state=AdapterState.REJECTED)
+
+
+def _give_up_after_too_many(job_id: str, fence: int) -> None:
+    if fence >= MAX_ATTEMPTS:
+        _fail(job_id, fence, AttemptFailed("server_error", f"it broke off {fence} times; the worker's log says why"))
+
+
+def _must(moved: bool) -> None:
+    if not moved:
+        raise LeaseLost("the job was moved by somebody else")

@@ -1,0 +1,56 @@
+"""The Celery application: Redis carries wake-ups and nothing else, the rows are the truth.
+
+The worker runs threads in one process, so that nothing of it outlives a SIGKILL; what trains is a process of its own
+that dies with it.
+"""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import parse_qs, urlsplit
+
+from celery import Celery
+from celery.signals import worker_shutting_down
+
+from appliance.env import load
+
+SWEEP_S = 5.0
+
+
+def broker_url(redis_dsn: str) -> str:
+    """redis-py's address of a server as Celery writes it."""
+    url = urlsplit(redis_dsn)
+    if url.scheme != "unix":
+        return redis_dsn
+    return f"redis+socket://{url.path}?virtual_host={parse_qs(url.query).get('db', ['0'])[0]}"
+
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "appliance.settings")
+app = Celery("coderack")
+app.conf.update(
+    broker_url=broker_url(load().redis_dsn()),
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    task_ignore_result=True,
+    task_acks_late=False,  # a job that dies is found by its lease, not by its message
+    task_default_queue="coderack",
+    worker_hijack_root_logger=False,
+    worker_prefetch_multiplier=1,
+    timezone="UTC",
+    beat_schedule={
+        "sweep": {
+            "task": "appliance.training.tasks.sweep",
+            "schedule": SWEEP_S,
+            "options": {"expires": 2 * SWEEP_S},
+        }
+    },
+)
+app.autodiscover_tasks(["appliance.training"])
+
+
+@worker_shutting_down.connect
+def _leave_what_runs(**_details: object) -> None:
+    """A stop doesn't wait for a training to end: it leaves a checkpoint, and the next worker goes on from there."""
+    from appliance.training.heartbeat import stopping  # noqa: PLC0415 - needs Django, which Celery sets up first
+
+    stopping.set()

@@ -1,0 +1,166 @@
+"""Fine-tunes as tenants ask for them: checked before anything is queued, then moved by compare-and-set.
+
+Working on them is `attempt`'s; here is what a request may do.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from appliance.fleet.models import Deployment
+from appliance.registry.models import Adapter, AdapterState, ModelVersion
+from appliance.tenants.models import ApiKey, Tenant
+from appliance.training import events
+from appliance.training.errors import JobRefused
+from appliance.training.models import Job, StoredFile
+from appliance.training.wake import wake_job
+from finetune.job import TERMINAL, WORKABLE, JobStatus, may_move
+from finetune.train.errors import BadHyperparameter
+from finetune.train.hyperparameters import check
+from inference.catalog.errors import CatalogError
+from inference.catalog.load import preset
+
+SUFFIX_LENGTH = 64
+SEEDS = 2**31
+MAX_METADATA = 16
+
+add_event = events.add_event
+
+
+def create(
+    key: ApiKey,
+    *,
+    model: str,
+    training_file: str,
+    validation_file: str | None = None,
+    suffix: str | None = None,
+    seed: int | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Job:
+    """Queue a fine-tune of a served base model on the tenant's own files.
+
+    Raises: JobRefused naming the parameter.
+    """
+    tenant = key.tenant
+    base = _base(model, tenant)
+    training = _file(tenant, training_file, "training_file")
+    validation = None if validation_file is None else _file(tenant, validation_file, "validation_file")
+    if suffix is not None and not 0 < len(suffix) <= SUFFIX_LENGTH:
+        raise JobRefused(f"suffix must have 1 to {SUFFIX_LENGTH} characters.", "suffix")
+    if seed is not None and not 0 <= seed < SEEDS:
+        raise JobRefused(f"seed must be from 0 to {SEEDS - 1}.", "seed")
+    with transaction.atomic():
+        Tenant.objects.select_for_update().get(pk=tenant.pk)  # two requests at once must not both take the last place
+        _check_room(tenant)
+        job = Job.objects.create(
+            tenant=tenant, key=key, requested_by=key.created_by, base=base, training_file=training,
+            validation_file=validation, suffix=suffix or "", policy=tenant.adapter_policy,
+            seed=secrets.randbelow(SEEDS) if seed is None else seed,
+            hyperparameters=_hyperparameters(hyperparameters or {}), metadata=_metadata(metadata or {}),
+        )  # fmt: skip
+        add_event(job.pk, f"fine-tune of {base.name} created")
+        transaction.on_commit(lambda: wake_job(job.pk))
+    return job
+
+
+def _base(name: str, tenant: Tenant) -> ModelVersion:
+    deployment = Deployment.objects.filter(running=True, model__name=name).select_related("model").first()
+    allowed = tenant.plan.allowed_models
+    if deployment is None:
+        raise JobRefused(f"The model {name!r} does not exist or is not served.", "model", "model_not_found")
+    if allowed is not None and name not in allowed:
+        raise JobRefused(f"The plan does not include {name!r}.", "model", "model_not_allowed")
+    if not lora_targets(deployment.model) or "--enable-lora" not in deployment.flags:
+        raise JobRefused(f"{name!r} can't be fine-tuned as it is served here; ask its operator.", "model")
+    return deployment.model
+
+
+def lora_targets(model: ModelVersion) -> tuple[str, ...]:
+    """The modules that an adapter of this model may change; none where the catalog knows of none."""
+    try:
+        return tuple(preset(model.preset).lora.targets) if model.preset else ()
+    except CatalogError:
+        return ()
+
+
+def _file(tenant: Tenant, file_id: str, param: str) -> StoredFile:
+    file = StoredFile.objects.filter(tenant=tenant, pk=file_id, deleted_at=None).first()
+    if file is None:
+        raise JobRefused(f"There is no file {file_id!r}.", param, "file_not_found")
+    if file.purpose != "fine-tune":
+        raise JobRefused(f"{file_id} was uploaded for {file.purpose}, not for fine-tune.", param)
+    if file.status == StoredFile.Status.ERROR:
+        raise JobRefused(f"{file_id} was refused: {file.status_details}", param, "invalid_training_file")
+    return file
+
+
+def _check_room(tenant: Tenant) -> None:
+    active = Job.objects.filter(tenant=tenant).exclude(status__in=[status.value for status in TERMINAL]).count()
+    if active >= tenant.plan.max_active_jobs:
+        raise JobRefused(
+            f"The plan runs {tenant.plan.max_active_jobs} fine-tunes at once; wait for one or cancel it.",
+            None, "too_many_jobs",
+        )  # fmt: skip
+
+
+def _hyperparameters(asked: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return check(asked)
+    except BadHyperparameter as error:
+        raise JobRefused(str(error), f"hyperparameters.{error.name}") from None
+
+
+def _metadata(metadata: Mapping[str, str]) -> dict[str, str]:
+    fine = all(isinstance(value, str) and len(key) <= 64 and len(value) <= 512 for key, value in metadata.items())
+    if len(metadata) > MAX_METADATA or not fine:
+        raise JobRefused("metadata holds at most 16 names of 64 and texts of 512 characters.", "metadata")
+    return dict(metadata)
+
+
+def cancel(job: Job) -> Job:
+    """End a job that is not over; whoever works on it stops within seconds.
+
+    Raises: JobRefused when it is over.
+    """
+    return _move(job, JobStatus.CANCELLED, "cancelled")
+
+
+def pause(job: Job) -> Job:
+    """Keep a job from being worked on; its last checkpoint is kept.
+
+    Raises: JobRefused when it is over or paused.
+    """
+    return _move(job, JobStatus.PAUSED, "paused")
+
+
+def resume(job: Job) -> Job:
+    """Put a paused job back into the queue.
+
+    Raises: JobRefused when it is not paused.
+    """
+    if Job.objects.get(pk=job.pk).status != JobStatus.PAUSED.value:
+        raise JobRefused(f"{job.pk} is not paused.", "fine_tuning_job_id")
+    return _move(job, JobStatus.QUEUED, "resumed")
+
+
+def _move(job: Job, to: JobStatus, word: str) -> Job:
+    with transaction.atomic():
+        row = Job.objects.select_for_update().get(pk=job.pk)
+        seen = JobStatus(row.status)
+        if not may_move(seen, to):
+            raise JobRefused(f"{row.pk} is {seen.value} and can't be {word}.", "fine_tuning_job_id")
+        row.status = to.value
+        Job.objects.filter(pk=row.pk).update(status=to.value, **({"finished_at": Now()} if to in TERMINAL else {}))
+        add_event(row.pk, f"{word} by request")
+        if to is JobStatus.CANCELLED and row.adapter_id is not None:
+            Adapter.objects.filter(pk=row.adapter_id, state=AdapterState.CANDIDATE).update(state=AdapterState.REJECTED)
+        if to in WORKABLE:
+            transaction.on_commit(lambda: wake_job(row.pk))
+    row.refresh_from_db()
+    return row

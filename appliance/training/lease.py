@@ -1,0 +1,65 @@
+"""Who works on a job: a lease that runs out unless it is renewed, and a fence that each claim raises.
+
+All times are the database's. A holder whose fence is no longer the job's has lost it, and nothing it writes is taken.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from appliance.training.models import Job
+from finetune.job import WORKABLE, JobStatus
+
+TTL_S = 20.0
+RENEW_S = 4.0
+
+_WORKABLE = [status.value for status in WORKABLE]
+
+
+def claim(job_id: str) -> int | None:
+    """Take a job that nobody holds; its new fence, or None when it is held, over, or waits for a person."""
+    holder = uuid.uuid4().hex
+    free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
+    Job.objects.filter(free, pk=job_id, status__in=_WORKABLE).update(
+        fence=F("fence") + 1, lease_holder=holder, lease_expires_at=_expiry()
+    )
+    return Job.objects.filter(pk=job_id, lease_holder=holder).values_list("fence", flat=True).first()
+
+
+def owner(job_id: str, fence: int) -> str:
+    """Under which name this attempt, and no other one of the same job, holds a device."""
+    return f"{job_id}/{fence}"
+
+
+def renew(job_id: str, fence: int) -> bool:
+    """Hold on to a job; False when it was lost, or is not to be worked on any more."""
+    return held(job_id, fence).filter(status__in=_WORKABLE).update(lease_expires_at=_expiry()) == 1
+
+
+def release(job_id: str, fence: int) -> None:
+    """Let go of a job, so that the next claim needn't wait."""
+    held(job_id, fence).update(lease_expires_at=None, lease_holder="")
+
+
+def held(job_id: str, fence: int) -> QuerySet[Job]:
+    """The job as long as this fence holds it: what every write of a holder goes through."""
+    return Job.objects.filter(pk=job_id, fence=fence)
+
+
+def move(job_id: str, fence: int, from_status: JobStatus, to_status: JobStatus, **changes: object) -> bool:
+    """A holder's compare-and-set of the status; False when the job is no longer theirs or no longer there."""
+    return held(job_id, fence).filter(status=from_status.value).update(status=to_status.value, **changes) == 1
+
+
+def _expiry() -> object:
+    return Now() + timedelta(seconds=TTL_S)
+
+
+def unheld() -> list[str]:
+    """The jobs that somebody should work on and nobody does."""
+    free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
+    return list(Job.objects.filter(free, status__in=_WORKABLE).order_by("created_at").values_list("pk", flat=True))

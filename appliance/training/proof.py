@@ -1,0 +1,139 @@
+"""Proves an adapter before it is used: waits until an engine has it, measures, asks the gate, and does what follows.
+
+Scores of the training stack come from a process of the engine slot, everything else from the engine that will serve it.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+from finetune.evaluate.plan import Material, evaluate
+from finetune.evaluate.run_scoring import run_scoring
+from ops.suites.humaneval import suite_path
+
+from appliance.fleet.models import AdapterLoad, Deployment
+from appliance.registry.models import Adapter, AdapterState
+from appliance.tenants.models import AdapterPolicy
+from appliance.training import lease
+from appliance.training.adapters import is_loaded, move
+from appliance.training.errors import AttemptFailed, LeaseLost
+from appliance.training.events import add_event
+from appliance.training.heartbeat import Heartbeat
+from appliance.training.models import Dataset, Evaluation, Job
+from appliance.training.patience import patiently
+from appliance.training.planted import planted_secret
+from appliance.training.rows import read_rows, rows_for
+from appliance.training.serving import EngineSampler, NoEngine, ReadyEngine, ready_engine
+from appliance.training.training import attempt_dir
+from finetune.evaluate.check import Check, Verdict
+from finetune.evaluate.checks.extraction import Planted
+from finetune.evaluate.gate import Gate, decide
+from finetune.job import JobStatus
+from inference.metering.journal import JournalWriter
+
+LOAD_TIMEOUT_S = 120.0
+MAX_TEXTS = 24
+
+
+@functools.cache
+def journal() -> JournalWriter:
+    """The worker's own journal: evaluations are booked like everything else that an engine generates."""
+    return JournalWriter(settings.ENV.journal_dir, "worker")
+
+
+def prove(
+    job: Job, adapter: Adapter, fence: int, heart: Heartbeat, training: Dataset, validation: Dataset | None
+) -> None:
+    """Measure a candidate and carry out the gate's verdict.
+
+    Raises: LeaseLost, AttemptFailed when it is rejected, NoEngine when it has to be tried again later.
+    """
+    folder = attempt_dir(job.pk, fence)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = _loaded_engine(adapter, heart)
+    add_event(job.pk, "the adapter is loaded beside the base model; its checks begin")
+    checks = _measure(job, adapter, folder, engine, training, validation)
+    heart.check()
+    patiently(lambda: _carry_out(job, adapter, fence, checks, decide(checks)))
+
+
+def _loaded_engine(adapter: Adapter, heart: Heartbeat) -> ReadyEngine:
+    deadline = time.monotonic() + LOAD_TIMEOUT_S
+    while not is_loaded(adapter):
+        engine = ready_engine(adapter.base)
+        refused = AdapterLoad.objects.filter(adapter=adapter, life_id=engine.life_id, loaded=False).first()
+        if time.monotonic() > deadline:
+            if refused is not None:
+                raise AttemptFailed("adapter_rejected", f"the engine does not take the adapter: {refused.reason}")
+            raise NoEngine(f"no engine has loaded the adapter within {LOAD_TIMEOUT_S:.0f} s")
+        heart.sleep(0.5)
+    return ready_engine(adapter.base)
+
+
+def _measure(
+    job: Job, adapter: Adapter, folder: Path, engine: ReadyEngine, training: Dataset, validation: Dataset | None
+) -> list[Check]:
+    train_rows, held_out, _ = rows_for(job.seed, folder, training, validation)
+    deployment = Deployment.objects.select_related("slot").filter(model=job.base, running=True).first()
+    if deployment is None:
+        raise NoEngine(f"{job.base.name} is not served at the moment")
+    texts = [(f"held-out {n}", row) for n, row in enumerate(_first(held_out))]
+    seen = [(f"seen {n}", row) for n, row in enumerate(_first((train_rows,)))]
+    scored = run_scoring(
+        Path(deployment.slot.path) / "bin" / "python",
+        Path(job.base.path),
+        Path(adapter.path),
+        [*texts, *seen],
+        folder / "scoring.log",
+    )
+    return evaluate(
+        EngineSampler(engine, journal()), job.base.name, adapter.name,
+        Material(
+            held_out=tuple(s for s in scored if s.id.startswith("held-out")),
+            seen=tuple(s for s in scored if s.id.startswith("seen")),
+            planted=tuple(_planted(training)), secret=planted_secret(), suite=suite_path(settings.ENV.cache_dir),
+        ),
+    )  # fmt: skip
+
+
+def _first(files: tuple[Path, ...]) -> list[dict[str, Any]]:
+    return [row for file in files for row in islice(read_rows(file), MAX_TEXTS)]
+
+
+def _planted(dataset: Dataset) -> list[Planted]:
+    entries = json.loads((Path(dataset.path) / "planted.json").read_text(encoding="utf-8"))
+    return [Planted.from_json(entry) for entry in entries]
+
+
+def _carry_out(job: Job, adapter: Adapter, fence: int, checks: list[Check], gate: Gate) -> None:
+    """Evaluation, adapter and job in one transaction that carries the fence."""
+    with transaction.atomic():
+        if not lease.held(job.pk, fence).select_for_update().exists():
+            raise LeaseLost(f"{job.pk}: the verdict of attempt {fence} came after its end")
+        Evaluation.objects.update_or_create(
+            adapter=adapter, defaults={"verdict": gate.verdict.value, "checks": [check.to_dict() for check in checks]}
+        )
+        for check in checks:
+            add_event(job.pk, f"check {check.name}: {check.verdict.value.replace('_', ' ')}: {check.reason}")
+        if gate.verdict is Verdict.PASS:
+            _accept(job, adapter, fence)
+    if gate.verdict is not Verdict.PASS:
+        raise AttemptFailed("adapter_rejected", f"the adapter did not pass: {'; '.join(gate.reasons)}")
+
+
+def _accept(job: Job, adapter: Adapter, fence: int) -> None:
+    waits = job.policy == AdapterPolicy.APPROVE
+    if not move(adapter, AdapterState.WAITING if waits else AdapterState.ACTIVE):
+        raise LeaseLost(f"{job.pk}: somebody else decided on the adapter")
+    if not lease.move(job.pk, fence, JobStatus.RUNNING, JobStatus.SUCCEEDED, finished_at=Now()):
+        raise LeaseLost(f"{job.pk}: the job was moved by somebody else")
+    what = "waits for a second person's approval" if waits else "is served"
+    add_event(job.pk, f"all checks are through: {adapter.name} {what}")

@@ -1,0 +1,125 @@
+"""An engine as evaluations ask it: directly on its socket, behind the tenants' requests, billed to the system tenant."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from appliance.fleet.models import Replica
+from appliance.registry.models import ModelVersion
+from appliance.tenants.models import SYSTEM_TENANT
+from inference.metering.journal import JournalWriter, UsageRecord
+from inference.pool.engine_client import Answer, EngineClient
+from inference.pool.errors import EngineUnreachable
+
+TIMEOUT_S = 300.0
+AT_ONCE = 8
+AFTER_TENANTS = 10  # the engine serves lower numbers first; tenants' requests have 0
+
+
+class NoEngine(Exception):
+    """No engine of the model is ready; later there may be one."""
+
+    code = "no_ready_replica"
+    permanent = False
+
+
+@dataclass(frozen=True)
+class ReadyEngine:
+    """Where one ready engine listens, and what its usage is booked on."""
+
+    replica_id: str
+    life_id: str
+    socket: Path
+
+
+def ready_engine(model: ModelVersion) -> ReadyEngine:
+    """A ready engine of a model version.
+
+    Raises: NoEngine.
+    """
+    row = (
+        Replica.objects.filter(state="ready", deployment__model=model, deployment__running=True)
+        .exclude(life=None)
+        .select_related("life")
+        .first()
+    )
+    if row is None or row.life is None:
+        raise NoEngine(f"no engine of {model.name} is ready")
+    return ReadyEngine(str(row.pk), str(row.life.pk), Path(row.life.socket))
+
+
+class EngineSampler:
+    """finetune.evaluate's Sampler on one engine. Usable from several threads.
+
+    Raises: NoEngine from every call that the engine doesn't answer with 200.
+    """
+
+    def __init__(self, engine: ReadyEngine, journal: JournalWriter) -> None:
+        self._engine = engine
+        self._client = EngineClient(engine.socket)
+        self._journal = journal
+        self.num_requests = 0
+
+    def complete(
+        self,
+        model: str,
+        prompt: str | list[int],
+        max_tokens: int,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
+    ) -> str:
+        """The text that the model goes on with."""
+        body = {"prompt": prompt, "max_tokens": max_tokens, "temperature": temperature}
+        answer = self._ask(model, body | ({"stop": list(stop)} if stop else {}))
+        return str(answer["choices"][0]["text"])
+
+    def complete_many(self, requests: Sequence[Any]) -> list[str]:
+        """Several completions side by side, in their order."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(
+                pool.map(lambda r: self.complete(r.model, r.prompt, r.max_tokens, r.temperature, r.stop), requests)
+            )
+
+    def score(self, model: str, token_ids: list[int]) -> list[float | None]:
+        """The log-probability of each token of a prompt; None for the first, before which there is nothing."""
+        answer = self._ask(model, {"prompt": token_ids, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0})
+        found = answer["choices"][0]["prompt_logprobs"]
+        return [
+            None if position is None else float(position[str(token)]["logprob"])
+            for token, position in zip(token_ids, found, strict=True)
+        ]
+
+    def _ask(self, model: str, body: dict[str, Any]) -> dict[str, Any]:
+        request_id = f"eval-{uuid.uuid4().hex}"
+        started_at = time.time()
+        sent = {"model": model, "priority": AFTER_TENANTS, **body}
+        answer: Answer | None = None
+        try:
+            answer = self._client.post("/v1/completions", sent, TIMEOUT_S, request_id)
+        except EngineUnreachable as error:
+            raise NoEngine(f"the engine gave no answer: {error}") from error
+        finally:
+            self._journal.append(self._record(request_id, model, answer, started_at))
+        self.num_requests += 1
+        if answer.status != 200:
+            raise NoEngine(f"the engine answered {answer.status}: {answer.body[:300].decode(errors='replace')}")
+        return answer.json()
+
+    def _record(self, request_id: str, model: str, answer: Answer | None, started_at: float) -> UsageRecord:
+        usage = (answer.json().get("usage") or {}) if answer is not None and answer.status == 200 else {}
+        completion = int(usage.get("completion_tokens") or 0)
+        prompt = int(usage.get("prompt_tokens") or 0)
+        details = usage.get("prompt_tokens_details") or {}
+        return UsageRecord(
+            request_id=request_id, tenant_id=SYSTEM_TENANT, key_id=None, model=model, endpoint="evaluation", stream=False,
+            life_id=self._engine.life_id, replica_id=self._engine.replica_id, started_at=started_at,
+            finished_at=time.time(), prompt_tokens=prompt, cached_tokens=int(details.get("cached_tokens") or 0),
+            completion_tokens=completion, engine_prompt_tokens=prompt, outcome="completed" if usage else "failed",
+            http_status=answer.status if answer is not None else 503, ttft_ms=None, exact=answer is not None,
+        )  # fmt: skip

@@ -1,0 +1,54 @@
+"""What the queue's messages mean. Each takes an id, looks at the row, and changes nothing when it comes twice."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from celery import shared_task
+from django.utils import timezone
+
+from appliance.training.attempt import work_on
+from appliance.training.datasets import ensure_dataset
+from appliance.training.errors import AttemptFailed
+from appliance.training.lease import unheld
+from appliance.training.models import StoredFile
+from appliance.training.wake import wake_job, wake_prepare
+
+log = logging.getLogger("coderack.training")
+
+MOST_FILES = 4  # a sweep
+
+
+@shared_task
+def prepare_file(file_id: str) -> None:
+    """Clean an uploaded file into a dataset, so that its report is there before anybody trains on it."""
+    file = StoredFile.objects.filter(pk=file_id, status=StoredFile.Status.UPLOADED, deleted_at=None).first()
+    if file is None:
+        return
+    try:
+        ensure_dataset(file)
+    except AttemptFailed as error:
+        log.warning("%s: %s", file_id, error.message)
+
+
+@shared_task
+def train_job(job_id: str) -> None:
+    """Work on a fine-tune until it is over, or until somebody else has to go on."""
+    work_on(job_id)
+
+
+@shared_task
+def sweep() -> None:
+    """Wake what nobody works on: messages are lost with Redis, workers are killed."""
+    for job_id in unheld():
+        wake_job(job_id)
+    for file_id in unprepared():
+        wake_prepare(file_id)
+
+
+def unprepared() -> list[str]:
+    """Some files that nobody made a dataset of; those just uploaded have a message of their own on its way."""
+    a_while_ago = timezone.now() - timedelta(seconds=30)
+    waiting = StoredFile.objects.filter(status=StoredFile.Status.UPLOADED, deleted_at=None, created_at__lt=a_while_ago)
+    return list(waiting.order_by("created_at").values_list("pk", flat=True)[:MOST_FILES])

@@ -1,0 +1,175 @@
+"""Runs the trainer for one attempt and takes in what it tells: events, checkpoints, at the end the adapter."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from appliance.fleet.models import Deployment, Device
+from appliance.registry.models import Adapter
+from appliance.training import lease
+from appliance.training.adapters import public_name
+from appliance.training.errors import AttemptFailed, LeaseLost
+from appliance.training.events import add_event
+from appliance.training.heartbeat import Heartbeat
+from appliance.training.jobs import lora_targets
+from appliance.training.models import Checkpoint, Dataset, Job
+from appliance.training.patience import patiently
+from appliance.training.rows import rows_for
+from finetune import manifest
+from finetune.train.hyperparameters import choose
+from finetune.train.launch import Trainer
+from finetune.train.spec import TrainSpec
+from inference.devices.cpu import split_cores
+
+MAX_LENGTH = 2048
+MOST_STEPS_LOST = 100  # by a kill
+STOP_GRACE_S = 8.0
+CHARACTERS_PER_TOKEN = 3.5  # only for choosing hyperparameters; the trainer counts exactly
+MIN_CPU_THREADS = 2
+
+
+def job_dir(job_id: str) -> Path:
+    """Everything that the attempts at a job wrote."""
+    return Path(settings.ENV.data_dir) / "jobs" / job_id
+
+
+def attempt_dir(job_id: str, fence: int) -> Path:
+    """The only place where one attempt writes."""
+    return job_dir(job_id) / "attempts" / str(fence)
+
+
+def last_checkpoint(job_id: str) -> Path | None:
+    """The whole checkpoint with the most steps of any attempt; a half-written one has no manifest."""
+    found = job_dir(job_id).glob("attempts/*/checkpoint-*/manifest.json")
+    numbered = [(int(path.parent.name.rpartition("-")[2]), path.parent) for path in found]
+    return max(numbered)[1] if numbered else None
+
+
+def train(
+    job: Job, fence: int, heart: Heartbeat, device: str, training: Dataset, validation: Dataset | None
+) -> Adapter:
+    """Train in a process of the engine slot and take its adapter in.
+
+    Raises: LeaseLost, AttemptFailed.
+    """
+    folder = attempt_dir(job.pk, fence)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    deployment = Deployment.objects.select_related("slot").filter(model=job.base, running=True).first()
+    if deployment is None:
+        raise AttemptFailed("model_not_found", f"{job.base.name} is not served any more", "model")
+    spec = _spec(job, folder, device, training, validation)
+    trainer = Trainer()
+    trainer.start(Path(deployment.slot.path) / "bin" / "python", spec, folder / "trainer.log")
+    heart.when_lost(lambda: trainer.stop(STOP_GRACE_S))
+    try:
+        finished = _follow(job, fence, heart, trainer)
+    finally:
+        heart.when_lost(None)
+        trainer.stop(STOP_GRACE_S)
+    adapter = patiently(lambda: _take_in(job, fence, finished, training))
+    for stale in job_dir(job.pk).glob("attempts/*/checkpoint-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    return adapter
+
+
+def _spec(job: Job, folder: Path, device: str, training: Dataset, validation: Dataset | None) -> TrainSpec:
+    rows, held_out, num_rows = rows_for(job.seed, folder, training, validation)
+    tokens = round(rows.stat().st_size / CHARACTERS_PER_TOKEN)
+    chosen = choose(num_rows, tokens, job.hyperparameters)
+    lease.held(job.pk, int(folder.name)).update(
+        hyperparameters={name: getattr(chosen, name) for name in job.hyperparameters}
+    )
+    steps = math.ceil(num_rows / chosen.batch_size) * chosen.n_epochs
+    return TrainSpec(
+        model_path=Path(job.base.path), train=(rows,), validation=held_out, kind=training.kind, out=folder,
+        resume_from=last_checkpoint(job.pk), seed=job.seed, epochs=chosen.n_epochs, batch_size=chosen.batch_size,
+        learning_rate=chosen.learning_rate, lora_rank=chosen.lora_rank, lora_alpha=chosen.lora_alpha,
+        target_modules=lora_targets(job.base), max_length=min(MAX_LENGTH, job.base.max_model_len),
+        checkpoint_every_steps=max(2, min(MOST_STEPS_LOST, steps // 5)), threads=_threads(device),
+        device="cpu" if device.startswith("cpu:") else "cuda",
+    )  # fmt: skip
+
+
+def _threads(device: str) -> int | None:
+    """The cores of a virtual CPU device, two at least: an idle engine's core would be left idle."""
+    if not device.startswith("cpu:"):
+        return None
+    cores = sorted(os.sched_getaffinity(0))
+    share = split_cores(cores, max(1, Device.objects.filter(kind="cpu").count()))
+    return max(len(share[0]), min(MIN_CPU_THREADS, len(cores)))
+
+
+def _follow(job: Job, fence: int, heart: Heartbeat, trainer: Trainer) -> dict[str, Any]:
+    """Take in what the trainer tells until it has finished; the last event."""
+    for event in trainer.events():
+        heart.check()
+        name = event["event"]
+        if name == "finished":
+            return event
+        if name == "failed":
+            raise AttemptFailed(event["code"], f"training failed: {event['message']}")
+        if name == "stopped":
+            raise LeaseLost(f"{job.pk}: the trainer was told to stop")
+        patiently(lambda event=event: _record(job, fence, event))  # type: ignore[misc]
+    raise LeaseLost(f"{job.pk}: the trainer ended without a word")
+
+
+def _record(job: Job, fence: int, event: dict[str, Any]) -> None:
+    match event["event"]:
+        case "started":
+            resumed = event.get("resumed_step") or 0
+            where = f"from step {resumed} of" if resumed else "with"
+            add_event(job.pk, f"the trainer begins {where} {event['steps_total']} steps")
+        case "step":
+            data = {key: event[key] for key in ("step", "loss", "learning_rate", "tokens_per_s", "epoch")}
+            add_event(
+                job.pk, f"step {event['step']}: loss {event['loss']:.4f}", data=data | {"train_loss": event["loss"]}
+            )
+        case "validation":
+            data = {"step": event["step"], "valid_loss": event["loss"]}
+            add_event(job.pk, f"step {event['step']}: validation loss {event['loss']:.4f}", data=data)
+        case "checkpoint":
+            _record_checkpoint(job, fence, event)
+
+
+def _record_checkpoint(job: Job, fence: int, event: dict[str, Any]) -> None:
+    with transaction.atomic():
+        if not lease.held(job.pk, fence).select_for_update().exists():
+            raise LeaseLost(f"{job.pk}: a checkpoint of attempt {fence} came after its end")
+        Checkpoint.objects.get_or_create(
+            id=f"ftckpt-{job.pk.removeprefix('ftjob-')}-{event['step']}",
+            defaults={"job": job, "step": event["step"], "fence": fence, "path": event["path"]},
+        )
+
+
+def _take_in(job: Job, fence: int, finished: dict[str, Any], training: Dataset) -> Adapter:
+    """The adapter's row and the job's link to it, in one transaction that carries the fence."""
+    path = Path(finished["adapter"])
+    faults = manifest.verify(path)
+    if faults:
+        raise AttemptFailed("server_error", f"the trainer's adapter is not whole: {'; '.join(faults[:3])}")
+    config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+    with transaction.atomic():
+        if not lease.held(job.pk, fence).select_for_update().exists():
+            raise LeaseLost(f"{job.pk}: the adapter of attempt {fence} came after its end")
+        adapter = Adapter.objects.create(
+            name=public_name(job.base.name, job.tenant_id, job.suffix), tenant=job.tenant, base=job.base, path=str(path),
+            digest=manifest.read(path).digest, rank=config["r"], target_modules=sorted(config["target_modules"]),
+            lineage={
+                "job": job.pk, "dataset_digest": training.digest, "base_digest": job.base.digest, "seed": job.seed,
+                "code_version": version("coderack"), "train_loss": finished["train_loss"],
+                "validation_loss": finished["validation_loss"],
+            },
+        )  # fmt: skip
+        lease.held(job.pk, fence).update(adapter=adapter, trained_tokens=finished["trained_tokens"])
+        add_event(job.pk, f"training is over: {finished['trained_tokens']} tokens, adapter {adapter.digest[:12]}")
+    return adapter
