@@ -14,6 +14,7 @@ from appliance.fleet import leases
 from appliance.registry.models import Adapter, AdapterState
 from appliance.training import lease
 from appliance.training.datasets import ensure_dataset
+from appliance.training.devices import NoDevice, a_device
 from appliance.training.errors import AttemptFailed, LeaseLost
 from appliance.training.events import add_event, say_once
 from appliance.training.heartbeat import Heartbeat
@@ -26,13 +27,6 @@ from finetune.job import JobStatus
 log = logging.getLogger("coderack.training")
 
 MAX_ATTEMPTS = 40
-
-
-class NoDevice(Exception):
-    """Every device has an owner; later one may be free."""
-
-    code = "no_device"
-    permanent = False
 
 
 def work_on(job_id: str) -> None:
@@ -87,19 +81,13 @@ def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
 def _train_on_a_device(
     job: Job, fence: int, heart: Heartbeat, training: Dataset, validation: Dataset | None
 ) -> Adapter:
-    owner = lease.owner(job.pk, fence)
-    device = leases.lease_device(owner, lease.TTL_S)
-    if device is None:
-        raise NoDevice("every device has an owner")
-    try:
+    with a_device(job.pk, fence) as device:
         if lease.move(job.pk, fence, JobStatus.QUEUED, JobStatus.RUNNING, started_at=Now()):
-            add_event(job.pk, f"training begins on {device}")
+            add_event(job.pk, f"training begins on {device.id}")
         else:
             heart.check()
-            add_event(job.pk, f"training goes on on {device} (attempt {fence})")
+            add_event(job.pk, f"training goes on on {device.id} (attempt {fence})")
         return train(job, fence, heart, device, training, validation)
-    finally:
-        leases.release(owner)
 
 
 def _fail(job_id: str, fence: int, failure: AttemptFailed) -> None:

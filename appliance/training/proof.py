@@ -15,15 +15,13 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
-from finetune.evaluate.plan import Material, evaluate
-from finetune.evaluate.run_scoring import run_scoring
-from ops.suites.humaneval import suite_path
 
 from appliance.fleet.models import AdapterLoad, Deployment
 from appliance.registry.models import Adapter, AdapterState
 from appliance.tenants.models import AdapterPolicy
 from appliance.training import lease
 from appliance.training.adapters import is_loaded, move
+from appliance.training.devices import a_device
 from appliance.training.errors import AttemptFailed, LeaseLost
 from appliance.training.events import add_event
 from appliance.training.heartbeat import Heartbeat
@@ -32,12 +30,19 @@ from appliance.training.patience import patiently
 from appliance.training.planted import planted_secret
 from appliance.training.rows import read_rows, rows_for
 from appliance.training.serving import EngineSampler, NoEngine, ReadyEngine, ready_engine
-from appliance.training.training import attempt_dir
+from appliance.training.training import MAX_LENGTH, attempt_dir
+from finetune.evaluate import humaneval, sandbox
 from finetune.evaluate.check import Check, Verdict
 from finetune.evaluate.checks.extraction import Planted
+from finetune.evaluate.errors import SandboxMissing
 from finetune.evaluate.gate import Gate, decide
+from finetune.evaluate.humaneval import Task
+from finetune.evaluate.plan import Inputs, evaluate
+from finetune.evaluate.run_scoring import run_scoring
+from finetune.evaluate.scored import Scored
 from finetune.job import JobStatus
 from inference.metering.journal import JournalWriter
+from ops.suites.humaneval import suite_path
 
 LOAD_TIMEOUT_S = 120.0
 MAX_TEXTS = 24
@@ -60,7 +65,7 @@ def prove(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = _loaded_engine(adapter, heart)
     add_event(job.pk, "the adapter is loaded beside the base model; its checks begin")
-    checks = _measure(job, adapter, folder, engine, training, validation)
+    checks = _measure(job, adapter, fence, engine, training, validation)
     heart.check()
     patiently(lambda: _carry_out(job, adapter, fence, checks, decide(checks)))
 
@@ -79,29 +84,43 @@ def _loaded_engine(adapter: Adapter, heart: Heartbeat) -> ReadyEngine:
 
 
 def _measure(
-    job: Job, adapter: Adapter, folder: Path, engine: ReadyEngine, training: Dataset, validation: Dataset | None
+    job: Job, adapter: Adapter, fence: int, engine: ReadyEngine, training: Dataset, validation: Dataset | None
 ) -> list[Check]:
-    train_rows, held_out, _ = rows_for(job.seed, folder, training, validation)
+    train_rows, held_out, _ = rows_for(job.seed, attempt_dir(job.pk, fence), training, validation)
+    texts = [(f"held-out {n}", row) for n, row in enumerate(_first(held_out))]
+    names = frozenset(name for name, _ in texts)
+    texts += [(f"seen {n}", row) for n, row in enumerate(_first((train_rows,)))]
+    inputs = Inputs(
+        training=_training_scores(job, adapter, fence, texts), held_out=names, planted=tuple(_planted(training)),
+        secret=planted_secret(), tasks=_tasks(job),
+    )  # fmt: skip
+    return evaluate(EngineSampler(engine, journal()), job.base.name, adapter.name, inputs)
+
+
+def _training_scores(job: Job, adapter: Adapter, fence: int, texts: list[tuple[str, dict[str, Any]]]) -> list[Scored]:
     deployment = Deployment.objects.select_related("slot").filter(model=job.base, running=True).first()
     if deployment is None:
         raise NoEngine(f"{job.base.name} is not served at the moment")
-    texts = [(f"held-out {n}", row) for n, row in enumerate(_first(held_out))]
-    seen = [(f"seen {n}", row) for n, row in enumerate(_first((train_rows,)))]
-    scored = run_scoring(
-        Path(deployment.slot.path) / "bin" / "python",
-        Path(job.base.path),
-        Path(adapter.path),
-        [*texts, *seen],
-        folder / "scoring.log",
-    )
-    return evaluate(
-        EngineSampler(engine, journal()), job.base.name, adapter.name,
-        Material(
-            held_out=tuple(s for s in scored if s.id.startswith("held-out")),
-            seen=tuple(s for s in scored if s.id.startswith("seen")),
-            planted=tuple(_planted(training)), secret=planted_secret(), suite=suite_path(settings.ENV.cache_dir),
-        ),
-    )  # fmt: skip
+    with a_device(job.pk, fence) as device:
+        return run_scoring(
+            Path(deployment.slot.path) / "bin" / "python", Path(job.base.path), Path(adapter.path), texts,
+            attempt_dir(job.pk, fence) / "scoring.log", threads=device.threads, device=device.kind,
+            max_length=min(MAX_LENGTH, job.base.max_model_len), devices=device.environment,
+        )  # fmt: skip
+
+
+def _tasks(job: Job) -> list[Task]:
+    """The tasks of HumanEval, none where they can't be run: then the check lacks evidence, and the story says why."""
+    path = suite_path(settings.ENV.cache_dir)
+    if not path.is_file():
+        add_event(job.pk, "HumanEval is not installed: its check is left out", "warn")
+        return []
+    try:
+        sandbox.find()
+    except SandboxMissing as error:
+        add_event(job.pk, f"HumanEval is left out: {error}", "warn")
+        return []
+    return humaneval.choose(humaneval.load(path))
 
 
 def _first(files: tuple[Path, ...]) -> list[dict[str, Any]]:

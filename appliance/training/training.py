@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
-from appliance.fleet.models import Deployment, Device
+from appliance.fleet.models import Deployment
 from appliance.registry.models import Adapter
 from appliance.training import lease
 from appliance.training.adapters import public_name
+from appliance.training.devices import Leased
 from appliance.training.errors import AttemptFailed, LeaseLost
 from appliance.training.events import add_event
 from appliance.training.heartbeat import Heartbeat
@@ -28,13 +28,11 @@ from finetune import manifest
 from finetune.train.hyperparameters import choose
 from finetune.train.launch import Trainer
 from finetune.train.spec import TrainSpec
-from inference.devices.cpu import split_cores
 
 MAX_LENGTH = 2048
 MOST_STEPS_LOST = 100  # by a kill
 STOP_GRACE_S = 8.0
 CHARACTERS_PER_TOKEN = 3.5  # only for choosing hyperparameters; the trainer counts exactly
-MIN_CPU_THREADS = 2
 
 
 def job_dir(job_id: str) -> Path:
@@ -55,7 +53,7 @@ def last_checkpoint(job_id: str) -> Path | None:
 
 
 def train(
-    job: Job, fence: int, heart: Heartbeat, device: str, training: Dataset, validation: Dataset | None
+    job: Job, fence: int, heart: Heartbeat, device: Leased, training: Dataset, validation: Dataset | None
 ) -> Adapter:
     """Train in a process of the engine slot and take its adapter in.
 
@@ -68,7 +66,7 @@ def train(
         raise AttemptFailed("model_not_found", f"{job.base.name} is not served any more", "model")
     spec = _spec(job, folder, device, training, validation)
     trainer = Trainer()
-    trainer.start(Path(deployment.slot.path) / "bin" / "python", spec, folder / "trainer.log")
+    trainer.start(Path(deployment.slot.path) / "bin" / "python", spec, folder / "trainer.log", device.environment)
     heart.when_lost(lambda: trainer.stop(STOP_GRACE_S))
     try:
         finished = _follow(job, fence, heart, trainer)
@@ -81,7 +79,7 @@ def train(
     return adapter
 
 
-def _spec(job: Job, folder: Path, device: str, training: Dataset, validation: Dataset | None) -> TrainSpec:
+def _spec(job: Job, folder: Path, device: Leased, training: Dataset, validation: Dataset | None) -> TrainSpec:
     rows, held_out, num_rows = rows_for(job.seed, folder, training, validation)
     tokens = round(rows.stat().st_size / CHARACTERS_PER_TOKEN)
     chosen = choose(num_rows, tokens, job.hyperparameters)
@@ -94,18 +92,9 @@ def _spec(job: Job, folder: Path, device: str, training: Dataset, validation: Da
         resume_from=last_checkpoint(job.pk), seed=job.seed, epochs=chosen.n_epochs, batch_size=chosen.batch_size,
         learning_rate=chosen.learning_rate, lora_rank=chosen.lora_rank, lora_alpha=chosen.lora_alpha,
         target_modules=lora_targets(job.base), max_length=min(MAX_LENGTH, job.base.max_model_len),
-        checkpoint_every_steps=max(2, min(MOST_STEPS_LOST, steps // 5)), threads=_threads(device),
-        device="cpu" if device.startswith("cpu:") else "cuda",
+        checkpoint_every_steps=max(2, min(MOST_STEPS_LOST, steps // 5)), threads=device.threads,
+        device=device.kind,
     )  # fmt: skip
-
-
-def _threads(device: str) -> int | None:
-    """The cores of a virtual CPU device, two at least: an idle engine's core would be left idle."""
-    if not device.startswith("cpu:"):
-        return None
-    cores = sorted(os.sched_getaffinity(0))
-    share = split_cores(cores, max(1, Device.objects.filter(kind="cpu").count()))
-    return max(len(share[0]), min(MIN_CPU_THREADS, len(cores)))
 
 
 def _follow(job: Job, fence: int, heart: Heartbeat, trainer: Trainer) -> dict[str, Any]:

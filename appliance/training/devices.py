@@ -1,0 +1,57 @@
+"""The device an attempt works on: leased while it is needed, and what a process of the engine slot has to be told of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from appliance.fleet import leases
+from appliance.fleet.models import Device
+from appliance.training import lease
+from inference.devices.cpu import split_cores
+
+MIN_CPU_THREADS = 2  # where there are as many: an idle engine's core would be left idle
+
+
+class NoDevice(Exception):
+    """Every device has an owner; later one may be free."""
+
+    code = "no_device"
+    permanent = False
+
+
+@dataclass(frozen=True)
+class Leased:
+    """A device as the trainer knows it: torch's kind, the threads it may use, what else its environment needs."""
+
+    id: str
+    kind: str
+    threads: int | None
+    environment: dict[str, str]
+
+
+@contextmanager
+def a_device(job_id: str, fence: int) -> Iterator[Leased]:
+    """Hold a device; the heartbeat renews the lease.
+
+    Raises: NoDevice.
+    """
+    owner = lease.owner(job_id, fence)
+    device_id = leases.lease_device(owner, lease.TTL_S)
+    if device_id is None:
+        raise NoDevice("every device has an owner")
+    try:
+        yield _describe(device_id)
+    finally:
+        leases.release(owner)
+
+
+def _describe(device_id: str) -> Leased:
+    kind, _, number = device_id.partition(":")
+    if kind != "cpu":
+        return Leased(device_id, "cuda", None, {"CUDA_VISIBLE_DEVICES": number})
+    cores = sorted(os.sched_getaffinity(0))
+    share = split_cores(cores, max(1, Device.objects.filter(kind="cpu").count()))[0]
+    return Leased(device_id, "cpu", max(len(share), min(MIN_CPU_THREADS, len(cores))), {"CUDA_VISIBLE_DEVICES": ""})
