@@ -11,6 +11,7 @@ import time
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -74,7 +75,7 @@ def _loaded_engine(adapter: Adapter, heart: Heartbeat) -> ReadyEngine:
     deadline = time.monotonic() + LOAD_TIMEOUT_S
     while not is_loaded(adapter):
         engine = ready_engine(adapter.base)
-        refused = AdapterLoad.objects.filter(adapter=adapter, life_id=engine.life_id, loaded=False).first()
+        refused = AdapterLoad.objects.filter(adapter=adapter, life=UUID(engine.life_id), loaded=False).first()
         if time.monotonic() > deadline:
             if refused is not None:
                 raise AttemptFailed("adapter_rejected", f"the engine does not take the adapter: {refused.reason}")

@@ -14,10 +14,12 @@ from inference.catalog.load import preset
 from ops.cli.database import connect
 from ops.models import manifest
 from ops.models.demo import ensure_demo_model
+from ops.slots.errors import SlotError
 from ops.slots.flavour import choose, read_facts
 from ops.slots.install import Slot, ensure_slot
 from ops.slots.lock import read_lock
 from ops.slots.progress import Progress
+from ops.suites.humaneval import ensure_humaneval
 
 DEMO_MODEL = "smollm2-135m-instruct"
 DEMO_PROFILE = "cpu"
@@ -66,6 +68,10 @@ def set_up(env: Env, report: Callable[[str], None]) -> Installed:
     override = None if env.engine_flavour == "auto" else env.engine_flavour
     slot = ensure_slot(read_lock(choose(read_facts(), override)), env.cache_dir, tell)
     demo = ensure_demo_model(env.cache_dir, slot.python, tell) if env.demo_model else None
+    try:
+        ensure_humaneval(env.cache_dir)
+    except SlotError as error:  # adapters are then used without this check, and their evaluation says so
+        report(f"going on without HumanEval: {error}")
     return Installed(slot, demo)
 
 

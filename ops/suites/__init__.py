@@ -1,0 +1,1 @@
+"""Published test suites, fetched once by their digest. Running them is `finetune.evaluate`'s matter."""
