@@ -6,12 +6,20 @@ from django.urls import URLPattern, URLResolver, path
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.i18n import set_language
 
+from appliance.api.urls import urlpatterns as tenant_api
+from appliance.console.pages.adapter import adapter, withdraw_adapter
+from appliance.console.pages.approvals import approvals, approve_adapter, reject_adapter
+from appliance.console.pages.data import data, file
+from appliance.console.pages.data_acts import delete_file, report_html, report_json
+from appliance.console.pages.fine_tuning import fine_tuning
+from appliance.console.pages.job import job
+from appliance.console.pages.job_acts import cancel_job, pause_job, resume_job
 from appliance.console.pages.keys import keys, revoke_key
 from appliance.console.pages.login import Login, Logout, editor_login
 from appliance.console.pages.models import models
 from appliance.console.pages.overview import overview
 from appliance.console.pages.serving import serving
-from appliance.console.pages.tenant import tenant
+from appliance.console.pages.tenant import tenant, tenant_policy
 from appliance.console.pages.tenants import new, tenants
 from appliance.console.pages.usage import usage
 
@@ -24,14 +32,31 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("language/", login_not_required(require_POST(set_language)), name="set_language"),
     path("serving/", require_safe(serving), name="serving"),
     path("models/", require_safe(models), name="models"),
+    path("models/adapters/<uuid:adapter_id>/", require_safe(adapter), name="adapter"),
+    path("models/adapters/<uuid:adapter_id>/withdraw/", form(withdraw_adapter), name="adapter_withdraw"),
+    path("fine-tuning/", require_safe(fine_tuning), name="fine_tuning"),
+    path("fine-tuning/<slug:job_id>/", require_safe(job), name="job"),
+    path("fine-tuning/<slug:job_id>/cancel/", form(cancel_job), name="job_cancel"),
+    path("fine-tuning/<slug:job_id>/pause/", require_POST(pause_job), name="job_pause"),
+    path("fine-tuning/<slug:job_id>/resume/", require_POST(resume_job), name="job_resume"),
+    path("data/", require_safe(data), name="data"),
+    path("data/<slug:file_id>/", require_safe(file), name="file"),
+    path("data/<slug:file_id>/report.html", require_safe(report_html), name="file_report_html"),
+    path("data/<slug:file_id>/report.json", require_safe(report_json), name="file_report_json"),
+    path("data/<slug:file_id>/delete/", form(delete_file), name="file_delete"),
+    path("approvals/", require_safe(approvals), name="approvals"),
+    path("approvals/<uuid:adapter_id>/approve/", form(approve_adapter), name="approval_approve"),
+    path("approvals/<uuid:adapter_id>/reject/", form(reject_adapter), name="approval_reject"),
     path("tenants/", require_safe(tenants), name="tenants"),
     path("tenants/new/", form(new), name="tenant_new"),
     path("tenants/<slug:tenant_id>/", require_safe(tenant), name="tenant"),
+    path("tenants/<slug:tenant_id>/policy/", require_POST(tenant_policy), name="tenant_policy"),
     path("tenants/<slug:tenant_id>/keys/", form(keys), name="keys"),
     path("tenants/<slug:tenant_id>/keys/<uuid:key_id>/revoke/", form(revoke_key), name="key_revoke"),
     path("usage/", require_safe(usage), name="usage"),
     path("admin/login/", login_not_required(editor_login)),
     path("admin/", admin.site.urls),
+    *tenant_api,
 ]
 
 handler400 = "appliance.console.pages.errors.bad_request"

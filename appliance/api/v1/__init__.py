@@ -1,0 +1,1 @@
+"""The first version of the tenant API: one module for each resource."""

@@ -1,0 +1,94 @@
+"""Cleans texts in two passes over a data set: first learn all secrets, then replace them and personal data, text by text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from finetune.data.desensitize import credentials, personal, scanner, vendor_keys
+from finetune.data.desensitize.placeholders import CONTEXT_CHARACTERS, Placeholders
+from finetune.data.desensitize.spans import Span, masked, without_overlaps
+from finetune.data.desensitize.vocabulary import Vocabulary
+
+BATCH_CHARACTERS = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A text without what was found in it; `spans` are the places of the placeholders in it, for excerpts."""
+
+    text: str
+    spans: tuple[Span, ...]
+
+
+class Cleaner:
+    """Everything learned about one data set. `learn` every text, then `clean` each, in the same order."""
+
+    def __init__(self, placeholders: Placeholders) -> None:
+        self.placeholders = placeholders
+        self.unclean: set[int] = set()
+        self._vocabulary = Vocabulary()
+        # Betterleaks' findings by row: they stand even where a longer word surrounds them.
+        self._found: dict[int, dict[str, str]] = {}
+
+    def learn(self, rows: Iterable[tuple[int, Sequence[str]]]) -> Iterator[int]:
+        """Take in numbered rows of texts; yields the number of rows learned so far, batch by batch.
+
+        Rows with a secret that can't be located end up in `unclean` and must not be used.
+        """
+        batch: list[tuple[int, str]] = []
+        size = learned = 0
+        for number, texts in rows:
+            batch += [(number, text) for text in texts]
+            size += sum(map(len, texts))
+            learned += 1
+            if size >= BATCH_CHARACTERS:
+                self._learn_batch(batch)
+                batch, size = [], 0
+                yield learned
+        if batch:
+            self._learn_batch(batch)
+            yield learned
+
+    def _learn_batch(self, batch: list[tuple[int, str]]) -> None:
+        for found in scanner.scan([text for _, text in batch]):
+            number = batch[found.index][0]
+            if found.value is None:
+                self.unclean.add(number)
+            else:
+                self._found.setdefault(number, {})[found.value] = found.rule
+                self._vocabulary.add(found.value, found.rule, "SECRET")
+        for _, text in batch:
+            for span in (*vendor_keys.find(text), *credentials.find(text)):
+                self._vocabulary.add(span.key, span.rule, span.kind)
+
+    def clean(self, number: int, text: str) -> Cleaned:
+        """The text with placeholders for all secrets and personal data."""
+        secrets = without_overlaps(text, self._secrets(number, text))
+        people = personal.find(masked(text, secrets) if secrets else text)
+        return self._replaced(text, sorted((*secrets, *people), key=lambda span: span.start))
+
+    def _secrets(self, number: int, text: str) -> Iterator[Span]:
+        yield from vendor_keys.find(text)
+        yield from credentials.find(text)
+        yield from self._vocabulary.find(text)
+        for value, rule in self._found.get(number, {}).items():
+            start = text.find(value)
+            while start >= 0:
+                yield Span(start, start + len(value), rule, "SECRET", value)
+                start = text.find(value, start + len(value))
+
+    def _replaced(self, text: str, spans: Sequence[Span]) -> Cleaned:
+        cleaned, position = "", 0
+        places: list[Span] = []
+        pieces: list[str] = []
+        for span in spans:
+            pieces.append(text[position : span.start])
+            cleaned = (cleaned + pieces[-1])[-CONTEXT_CHARACTERS:]
+            name = self.placeholders.name(span, text[span.start : span.end], cleaned)
+            start = (places[-1].end if places else 0) + len(pieces[-1])
+            places.append(Span(start, start + len(name), span.rule, span.kind, name))
+            pieces.append(name)
+            cleaned = (cleaned + name)[-CONTEXT_CHARACTERS:]
+            position = span.end
+        return Cleaned("".join([*pieces, text[position:]]), tuple(places))

@@ -1,0 +1,27 @@
+"""How much an upload may hold. One frozen value, so that tests can reach every limit with a small file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one upload. A ratio counts only above `ratio_floor_bytes`: small files of blanks pack a thousandfold."""
+
+    source_bytes: int = 512 * MIB
+    row_bytes: int = 64 * KIB
+    rows: int = 1_000_000
+    members: int = 100_000
+    unpacked_bytes: int = 1024 * MIB
+    ratio: int = 100
+    ratio_floor_bytes: int = 16 * MIB
+    member_bytes: int = MIB
+    name_bytes: int = 1024
+    header_bytes: int = 64 * KIB
+
+
+DEFAULT = Limits()

@@ -1,0 +1,149 @@
+"""One uploaded file to training rows, in three readings: choose the rows, learn their secrets, write them cleaned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from finetune.data import report, sources
+from finetune.data.desensitize.cleaner import Cleaned, Cleaner
+from finetune.data.desensitize.placeholders import Placeholders
+from finetune.data.errors import DatasetRefused
+from finetune.data.files import sha256_of, whole, write_json
+from finetune.data.limits import DEFAULT, Limits
+from finetune.data.python_syntax import was_broken
+from finetune.data.rows import Row, TextRow, line_of
+from finetune.data.samples import Samples
+from finetune.data.survey import Survey, kept_rows, survey
+
+ROWS, REPORT, PAGE, PLANTED, MANIFEST = "rows.jsonl", "report.json", "report.html", "planted.json", "manifest.json"
+FORMAT = 1
+MAX_PLANTED = 200
+PROGRESS_ROWS = 1000
+
+Progress = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared data set. `digest` is the SHA-256 of rows.jsonl."""
+
+    kind: str
+    rows: int
+    digest: str
+    report: dict[str, Any]
+
+
+def prepare(
+    source: Path,
+    filename: str,
+    out: Path,
+    secret: bytes,
+    progress: Progress = lambda stage, rows: None,
+    limits: Limits = DEFAULT,
+) -> Prepared:
+    """Validate, clean and desensitize one uploaded file into `out`; manifest.json is written last.
+
+    `filename` decides the format. `secret` keys the digests in planted.json. `progress` gets a stage and a number of rows.
+    Raises: DatasetRefused; scanner.ScanFailed when the secret scanner itself failed.
+    """
+    if faults := sources.faults_of_file(source, filename, limits):
+        raise DatasetRefused(faults)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MANIFEST).unlink(missing_ok=True)
+    upload = _Upload(source, filename, limits)
+    before = sha256_of(source)
+    found = _choose(upload, progress)
+    cleaner = Cleaner(Placeholders(secret))
+    _learn(upload, found, cleaner, progress)
+    written = _write(upload, found, cleaner, out / ROWS, progress)
+    if sha256_of(source) != before:
+        (out / ROWS).unlink()
+        raise DatasetRefused(["the file was changed while it was read; upload it again"])
+    return _declare(upload, found, cleaner, written, out)
+
+
+@dataclass(frozen=True)
+class _Upload:
+    source: Path
+    filename: str
+    limits: Limits
+
+    def read(self) -> Iterator[Row | Any]:
+        return sources.read(self.source, self.filename, self.limits)
+
+
+@dataclass
+class _Written:
+    rows: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    samples: Samples = field(default_factory=Samples)
+
+
+def _choose(upload: _Upload, progress: Progress) -> Survey:
+    found = Survey()
+    for number, so_far in enumerate(survey(upload.read()), 1):
+        found = so_far
+        if number % PROGRESS_ROWS == 0:
+            progress("reading", number)
+    return found
+
+
+def _learn(upload: _Upload, found: Survey, cleaner: Cleaner, progress: Progress) -> None:
+    rows = enumerate(kept_rows(upload.read(), found))
+    for learned in cleaner.learn((number, row.texts()) for number, row in rows):
+        progress("scanning", learned)
+
+
+def _write(upload: _Upload, found: Survey, cleaner: Cleaner, path: Path, progress: Progress) -> _Written:
+    written = _Written()
+    with whole(path) as file:
+        for number, row in enumerate(kept_rows(upload.read(), found)):
+            if (line := _cleaned_line(number, row, cleaner, written)) is not None:
+                file.write(line)
+            if (number + 1) % PROGRESS_ROWS == 0:
+                progress("writing", number + 1)
+        if not written.rows:
+            raise DatasetRefused(["no row could be cleaned safely; take the secrets out of the files yourself"])
+    return written
+
+
+def _cleaned_line(number: int, row: Row, cleaner: Cleaner, written: _Written) -> str | None:
+    if number in cleaner.unclean:
+        written.left_out["it holds an encoded secret that could not be located"] += 1
+        return None
+    texts = [cleaner.clean(number, text) for text in row.texts()]
+    cleaned = row.with_texts([text.text for text in texts])
+    if isinstance(row, TextRow) and isinstance(cleaned, TextRow) and was_broken(row, cleaned):
+        written.left_out["it is Python that did not parse any more after cleaning"] += 1
+        return None
+    written.rows += 1
+    _sample(written, row, texts)
+    return line_of(cleaned)
+
+
+def _sample(written: _Written, row: Row, texts: list[Cleaned]) -> None:
+    for text in texts[:1] if isinstance(row, TextRow) else texts:
+        written.samples.see(written.rows, text)
+    if isinstance(row, TextRow):
+        written.samples.see_replaced(written.rows, texts[1])  # a path alone is no excerpt worth reading
+
+
+def _declare(upload: _Upload, found: Survey, cleaner: Cleaner, written: _Written, out: Path) -> Prepared:
+    kind, names = sources.kind_of(upload.filename), cleaner.placeholders
+    content = report.content(upload.filename, kind, found, written.rows, written.left_out, names, written.samples)
+    write_json(out / REPORT, content)
+    with whole(out / PAGE) as file:
+        file.write(report.page(content))
+    write_json(out / PLANTED, names.planted(MAX_PLANTED))
+    files = [_file(out / name) for name in (PLANTED, PAGE, REPORT, ROWS)]
+    digest = sha256_of(out / ROWS)
+    write_json(out / MANIFEST, {"format": FORMAT, "kind": kind, "rows": written.rows, "digest": digest, "files": files})
+    return Prepared(kind, written.rows, digest, content)
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"path": path.name, "size_bytes": path.stat().st_size, "sha256": sha256_of(path)}

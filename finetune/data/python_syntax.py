@@ -1,0 +1,25 @@
+"""Whether cleaned Python still is Python. A file that parsed before and doesn't after is left out rather than taught."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+
+from finetune.data.rows import TextRow
+
+
+def parses(text: str) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # other people's odd escapes are no concern here
+        try:
+            ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return False
+    return True
+
+
+def was_broken(before: TextRow, after: TextRow) -> bool:
+    """Whether cleaning made a Python file unreadable to Python."""
+    if before.text == after.text or not before.path.lower().endswith((".py", ".pyi")):
+        return False
+    return parses(before.text) and not parses(after.text)

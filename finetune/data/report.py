@@ -1,0 +1,63 @@
+"""What happened to an upload, in numbers and cleaned excerpts: the content of report.json and the page for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.metadata import version
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from pybetterleaks import betterleaks_version
+
+from finetune.data import filters
+from finetune.data.desensitize.censor import censor
+from finetune.data.desensitize.placeholders import Placeholders
+from finetune.data.duplicates import NEAR_THRESHOLD
+from finetune.data.report_page import PAGE
+from finetune.data.samples import Samples
+from finetune.data.survey import Survey
+
+FORMAT = 1
+TOOLS = ("pybetterleaks", "datasketch", "phonenumbers", "python-stdnum")
+LIMITS = (
+    "No tool finds everything: names of people, postal addresses and secrets without a known shape or a telling key beside "
+    "them stay. Read the residual samples before agreeing to train."
+)
+
+
+def content(
+    filename: str,
+    kind: str,
+    found: Survey,
+    num_rows: int,
+    left_out: Counter[str],
+    names: Placeholders,
+    samples: Samples,
+) -> dict[str, Any]:
+    """The report. It holds cleaned text only."""
+    return {
+        "format": FORMAT,
+        "filename": censor(filename[:200]),
+        "kind": kind,
+        "rows": {"read": len(found.kept), "kept": num_rows, "ignored_fields": found.num_ignored_fields},
+        "skipped": dict(sorted(found.skipped.items())),
+        "filters": filters.counts(len(found.kept), found.dropped) if kind == "text" else {},
+        "duplicates": {
+            "exact_dropped": found.num_exact,
+            "near": found.num_near,
+            "near_dropped": found.num_near if kind == "text" else 0,
+            "near_threshold": NEAR_THRESHOLD,
+        },
+        "left_out_by_cleaning": dict(sorted(left_out.items())),
+        "replacements": names.by_rule(),
+        "samples": samples.replaced,
+        "residual": samples.residual(),
+        "limits": LIMITS,
+        "versions": {**{tool: version(tool) for tool in TOOLS}, "betterleaks": betterleaks_version()},
+    }
+
+
+def page(report: dict[str, Any]) -> str:
+    """The report as one HTML page without scripts; everything in it is escaped."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(PAGE).render(report=report)

@@ -1,0 +1,68 @@
+"""The template of report.html. A constant, so that it is there however the package was installed."""
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Data report: {{ report.filename }}</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1b1f24; }
+table { border-collapse: collapse; margin: 0.5rem 0 1.5rem; }
+th, td { border-bottom: 1px solid #d0d7de; padding: 0.3rem 1rem 0.3rem 0; text-align: left; vertical-align: top; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+pre { background: #f6f8fa; padding: 0.7rem; white-space: pre-wrap; overflow-wrap: anywhere; }
+.note { border-left: 4px solid #bf8700; padding-left: 0.8rem; }
+</style>
+</head>
+<body>
+<h1>Data report: {{ report.filename }}</h1>
+<p>{{ report.rows.read }} rows read, {{ report.rows.kept }} kept ({{ report.kind }}).</p>
+<p class="note">{{ report.limits }}</p>
+<h2>Replaced</h2>
+{% if report.replacements %}
+<table>
+<tr><th>Rule</th><th>Places</th><th>Different values</th></tr>
+{% for rule, counts in report.replacements.items() %}
+<tr><td>{{ rule }}</td><td class="number">{{ counts.replacements }}</td><td class="number">{{ counts.distinct }}</td></tr>
+{% endfor %}
+</table>
+{% else %}
+<p>Nothing.</p>
+{% endif %}
+<h2>Left out</h2>
+<table>
+<tr><th>By</th><th>Reason</th><th>Rows</th></tr>
+{% for reason, count in report.skipped.items() %}
+<tr><td>reading</td><td>{{ reason }}</td><td class="number">{{ count }}</td></tr>
+{% endfor %}
+{% for name, filter in report.filters.items() %}
+{% for reason, count in filter.dropped.items() %}
+<tr><td>{{ name }}</td><td>{{ reason }}</td><td class="number">{{ count }}</td></tr>
+{% endfor %}
+{% endfor %}
+<tr><td>duplicates</td><td>exact</td><td class="number">{{ report.duplicates.exact_dropped }}</td></tr>
+<tr><td>duplicates</td><td>near (of {{ report.duplicates.near }} found)</td>
+<td class="number">{{ report.duplicates.near_dropped }}</td></tr>
+{% for reason, count in report.left_out_by_cleaning.items() %}
+<tr><td>cleaning</td><td>{{ reason }}</td><td class="number">{{ count }}</td></tr>
+{% endfor %}
+</table>
+<h2>Samples of what was replaced</h2>
+{% for sample in report.samples %}
+<h3>Row {{ sample.row }}: {{ sample.rule }}</h3>
+<pre>{{ sample.text }}</pre>
+{% endfor %}
+<h2>Residual samples: please read these</h2>
+{% for sample in report.residual %}
+<h3>Row {{ sample.row }}: {{ sample.why }}</h3>
+<pre>{{ sample.text }}</pre>
+{% endfor %}
+<h2>Tools</h2>
+<table>
+{% for tool, number in report.versions.items() %}
+<tr><td>{{ tool }}</td><td>{{ number }}</td></tr>
+{% endfor %}
+</table>
+</body>
+</html>
+"""

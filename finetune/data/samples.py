@@ -1,0 +1,67 @@
+"""Excerpts for a person to read: where something was replaced, and what was left although it looks odd."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from heapq import nlargest
+
+from finetune.data.desensitize.cleaner import Cleaned
+from finetune.data.desensitize.placeholders import PREFIX
+
+MAX_SAMPLES = 20
+MAX_PER_RULE = 3
+AROUND = 160
+MAX_RESIDUAL = 10
+EXCERPT_CHARACTERS = 400
+# A word of letters and digits that could be a key.
+SUSPICIOUS = re.compile(r"[A-Za-z0-9+/=_-]{20,}")
+
+
+@dataclass
+class Samples:
+    """Chosen while the rows go by: the first few of each rule, and the residue by a fixed pseudo-random order."""
+
+    replaced: list[dict[str, object]] = field(default_factory=list)
+    _by_rule: Counter[str] = field(default_factory=Counter)
+    _odd: list[tuple[float, int, str]] = field(default_factory=list)
+    _any: list[tuple[str, int, str]] = field(default_factory=list)
+
+    def see(self, row: int, cleaned: Cleaned) -> None:
+        """Consider one cleaned text of row number `row` (from 1, as in rows.jsonl) for both kinds of excerpts."""
+        self.see_replaced(row, cleaned)
+        self._see_residual(row, cleaned)
+
+    def see_replaced(self, row: int, cleaned: Cleaned) -> None:
+        for span in cleaned.spans:
+            if self._by_rule[span.rule] < MAX_PER_RULE and len(self.replaced) < MAX_SAMPLES:
+                self._by_rule[span.rule] += 1
+                excerpt = cleaned.text[max(0, span.start - AROUND) : span.end + AROUND]
+                self.replaced.append({"row": row, "rule": span.rule, "placeholder": span.key, "text": excerpt})
+
+    def _see_residual(self, row: int, cleaned: Cleaned) -> None:
+        order = hashlib.sha256(cleaned.text.encode()).hexdigest()
+        self._any = nlargest(MAX_RESIDUAL, [*self._any, (order, row, cleaned.text[:EXCERPT_CHARACTERS])])
+        odd = [(oddity(match[0]), row, _around(cleaned.text, match)) for match in SUSPICIOUS.finditer(cleaned.text)]
+        if odd:
+            self._odd = nlargest(MAX_RESIDUAL, [*self._odd, max(odd)])
+
+    def residual(self) -> list[dict[str, object]]:
+        """What a person should read before agreeing: the oddest words left, and rows picked without a reason."""
+        odd = [{"row": row, "why": "looks random", "text": text} for score, row, text in self._odd if score > 0]
+        return odd + [{"row": row, "why": "picked at random", "text": text} for _, row, text in self._any]
+
+
+def oddity(word: str) -> float:
+    """Bits of entropy per character above prose, 0 for placeholders and for words without digits."""
+    if PREFIX in word or not any(map(str.isdigit, word)) or not any(map(str.isalpha, word)):
+        return 0.0
+    counts = Counter(word).values()
+    return max(0.0, -sum(count / len(word) * math.log2(count / len(word)) for count in counts) - 3.5)
+
+
+def _around(text: str, match: re.Match[str]) -> str:
+    return text[max(0, match.start() - AROUND) : match.end() + AROUND][: EXCERPT_CHARACTERS + AROUND]

@@ -1,0 +1,85 @@
+"""OpenAI's own client against the control plane on a socket: a script written for it works unchanged."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import openai
+import pytest
+from openai import OpenAI
+
+from appliance.registry.models import AdapterState
+from appliance.training.models import Checkpoint, Job, JobEvent
+from finetune.job import JobStatus
+from tests.appliance.api.callers import MODEL, ROWS, Caller
+
+
+@pytest.fixture
+def client(server: str, acme: Caller) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{server}/v1", api_key=acme.secret, max_retries=0) as client:
+        yield client
+
+
+def test_files(client: OpenAI) -> None:
+    file = client.files.create(file=("rows.jsonl", io.BytesIO(ROWS)), purpose="fine-tune")
+    assert (file.object, file.bytes, file.filename, file.purpose) == ("file", len(ROWS), "rows.jsonl", "fine-tune")
+    assert client.files.retrieve(file.id) == file
+    assert client.files.content(file.id).content == ROWS
+    others = [client.files.create(file=(f"{n}.jsonl", ROWS), purpose="fine-tune").id for n in range(2)]
+    assert [row.id for row in client.files.list(limit=1)] == [*reversed(others), file.id]  # turns pages by itself
+    assert client.files.delete(file.id).deleted
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.files.retrieve(file.id)
+    assert caught.value.code == "not_found"
+
+
+def test_fine_tuning(client: OpenAI, acme: Caller) -> None:
+    file = client.files.create(file=("rows.jsonl", ROWS), purpose="fine-tune")
+    jobs = client.fine_tuning.jobs
+    job = jobs.create(
+        model=MODEL, training_file=file.id, suffix="ours", seed=3, metadata={"team": "blue"},
+        method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2}}},
+    )  # fmt: skip
+    assert (job.status, job.model, job.training_file, job.seed) == ("validating_files", MODEL, file.id, 3)
+    assert job.hyperparameters.n_epochs == 2
+    assert job.method
+    assert job.method.supervised
+    assert (job.error, job.finished_at, job.fine_tuned_model, job.trained_tokens, job.validation_file) == (None,) * 5
+    assert jobs.retrieve(job.id) == job
+    assert [row.id for row in jobs.list(metadata={"team": "blue"})] == [job.id]
+    assert [row.id for row in jobs.list(metadata={"team": "red"})] == []
+    assert jobs.pause(job.id).status == "paused"
+    assert jobs.resume(job.id).status == "queued"
+    for step in range(3):
+        JobEvent.objects.create(job_id=job.id, message=f"step {step}", type="metrics", data={"step": step})
+        Checkpoint.objects.create(id=f"ftckpt-{step}", job_id=job.id, step=step, fence=1, path="/c")
+    told = list(jobs.list_events(job.id, limit=2))
+    assert [event.message for event in told[:3]] == ["step 2", "step 1", "step 0"]
+    assert told[0].type == "metrics"
+    assert [row.step_number for row in jobs.checkpoints.list(job.id, limit=2)] == [2, 1, 0]
+    assert jobs.cancel(job.id).status == "cancelled"
+    with pytest.raises(openai.BadRequestError):
+        jobs.cancel(job.id)
+
+
+def test_models(client: OpenAI, acme: Caller) -> None:
+    job, adapter = acme.job(), acme.adapter(AdapterState.ACTIVE)
+    Job.objects.filter(pk=job.pk).update(adapter=adapter, status=JobStatus.SUCCEEDED.value)
+    named = client.fine_tuning.jobs.retrieve(job.pk).fine_tuned_model
+    assert named == adapter.name
+    assert client.models.delete(named).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.models.delete(named)
+
+
+def test_a_bad_key_is_an_authentication_error(client: OpenAI) -> None:
+    with pytest.raises(openai.AuthenticationError) as caught:
+        client.with_options(api_key="sk-cr-wrong").files.list()
+    assert caught.value.code == "invalid_api_key"
+
+
+def test_a_refusal_is_told_once_and_not_asked_again(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.with_options(max_retries=2).files.create(file=("rows.csv", b"x"), purpose="fine-tune")
+    assert caught.value.param == "file"
