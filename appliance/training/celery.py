@@ -11,8 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
 from celery.signals import worker_shutting_down
-
-from appliance.env import load
+from django.conf import settings
 
 SWEEP_S = 5.0
 
@@ -28,9 +27,10 @@ def broker_url(redis_dsn: str) -> str:
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "appliance.settings")
 app = Celery("coderack")
 app.conf.update(
-    broker_url=broker_url(load().redis_dsn()),
+    broker_url=broker_url(settings.ENV.redis_dsn()),
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
+    broker_transport_options={"max_retries": 0},  # who sends a wake-up doesn't wait for Redis; the sweep comes anyway
     task_ignore_result=True,
     task_acks_late=False,  # a job that dies is found by its lease, not by its message
     task_default_queue="coderack",

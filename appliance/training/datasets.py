@@ -44,6 +44,8 @@ def ensure_dataset(file: StoredFile) -> Dataset:
         known = Dataset.objects.filter(file=file).first()
         if known is not None and (Path(known.path) / "manifest.json").is_file():
             return known
+        for left in folder.glob(f".{file.pk}-*"):  # by a worker that was killed
+            shutil.rmtree(left, ignore_errors=True)
         work = Path(tempfile.mkdtemp(dir=folder, prefix=f".{file.pk}-"))
         try:
             told = _run(file, work)
@@ -66,7 +68,7 @@ def _alone(lock: Path) -> Iterator[None]:
 def _run(file: StoredFile, work: Path) -> dict[str, Any]:
     """Run the pipeline; its last line says what came of it."""
     argv = [
-        sys.executable, "-m", "finetune.data", str(files.path(file)), "--filename", file.filename, "--out", str(work),
+        sys.executable, "-m", "finetune.data", str(files.path(file)), f"--filename={file.filename}", "--out", str(work),
         "--secret-file", str(planted_secret_file()),
     ]  # fmt: skip
     environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}

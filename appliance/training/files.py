@@ -17,12 +17,12 @@ from typing import IO
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from finetune.data.validate import check_quickly
 
 from appliance.tenants.models import ApiKey, Tenant
 from appliance.training.errors import FileInUse, FileRefused
 from appliance.training.models import Job, StoredFile
 from appliance.training.wake import wake_prepare
+from finetune.data.validate import check_quickly
 from finetune.job import TERMINAL
 
 PURPOSES = ("fine-tune",)
@@ -78,9 +78,19 @@ def delete(file: StoredFile) -> None:
             dataset.delete()
         row.deleted_at = timezone.now()
         row.save(update_fields=("deleted_at",))
-        others = StoredFile.objects.filter(tenant_id=row.tenant_id, sha256=row.sha256, deleted_at=None)
-        if not others.exists():
-            transaction.on_commit(lambda: path(row).unlink(missing_ok=True))
+        transaction.on_commit(lambda: _drop_bytes(row))
+
+
+def _drop_bytes(row: StoredFile) -> None:
+    """Remove the bytes that no row needs; under the lock, so that no upload of the same ones comes in between."""
+    with transaction.atomic():
+        _lock_bytes(row)
+        if not StoredFile.objects.filter(tenant_id=row.tenant_id, sha256=row.sha256, deleted_at=None).exists():
+            path(row).unlink(missing_ok=True)
+
+
+def _lock_bytes(row: StoredFile) -> None:
+    Tenant.objects.select_for_update(no_key=True).get(pk=row.tenant_id)
 
 
 def _checked_name(filename: str) -> str:
@@ -120,9 +130,10 @@ def _check_contents(received: Path, name: str, size: int) -> None:
 
 def _keep(received: Path, target: Path, row: StoredFile) -> StoredFile:
     """Bytes first, then the row: a crash in between leaves bytes without a row, never a row without bytes."""
-    with contextlib.suppress(FileExistsError):  # the same bytes were uploaded before
-        os.link(received, target)
     with transaction.atomic():
+        _lock_bytes(row)
+        with contextlib.suppress(FileExistsError):  # the same bytes were uploaded before
+            os.link(received, target)
         row.save(force_insert=True)
         transaction.on_commit(lambda: wake_prepare(row.pk))
     return row

@@ -70,6 +70,7 @@ class Heartbeat:
                 self._renew()
             if self.is_lost and not told:
                 told = True
+                self._lost.set()  # also where the worker ends: `sleep` waits for this
                 if self._on_lost is not None:
                     self._on_lost()
         connection.close()

@@ -49,14 +49,14 @@ def create(
     """
     tenant = key.tenant
     base = _base(model, tenant)
-    training = _file(tenant, training_file, "training_file")
-    validation = None if validation_file is None else _file(tenant, validation_file, "validation_file")
     if suffix is not None and not 0 < len(suffix) <= SUFFIX_LENGTH:
         raise JobRefused(f"suffix must have 1 to {SUFFIX_LENGTH} characters.", "suffix")
     if seed is not None and not 0 <= seed < SEEDS:
         raise JobRefused(f"seed must be from 0 to {SEEDS - 1}.", "seed")
     with transaction.atomic():
         Tenant.objects.select_for_update().get(pk=tenant.pk)  # two requests at once must not both take the last place
+        training = _file(tenant, training_file, "training_file")
+        validation = None if validation_file is None else _file(tenant, validation_file, "validation_file")
         _check_room(tenant)
         job = Job.objects.create(
             tenant=tenant, key=key, requested_by=key.created_by, base=base, training_file=training,
@@ -90,7 +90,8 @@ def lora_targets(model: ModelVersion) -> tuple[str, ...]:
 
 
 def _file(tenant: Tenant, file_id: str, param: str) -> StoredFile:
-    file = StoredFile.objects.filter(tenant=tenant, pk=file_id, deleted_at=None).first()
+    # locked, so that it is not deleted before the job is there
+    file = StoredFile.objects.select_for_update().filter(tenant=tenant, pk=file_id, deleted_at=None).first()
     if file is None:
         raise JobRefused(f"There is no file {file_id!r}.", param, "file_not_found")
     if file.purpose != "fine-tune":
@@ -144,15 +145,15 @@ def resume(job: Job) -> Job:
 
     Raises: JobRefused when it is not paused.
     """
-    if Job.objects.get(pk=job.pk).status != JobStatus.PAUSED.value:
-        raise JobRefused(f"{job.pk} is not paused.", "fine_tuning_job_id")
-    return _move(job, JobStatus.QUEUED, "resumed")
+    return _move(job, JobStatus.QUEUED, "resumed", only_from=JobStatus.PAUSED)
 
 
-def _move(job: Job, to: JobStatus, word: str) -> Job:
+def _move(job: Job, to: JobStatus, word: str, only_from: JobStatus | None = None) -> Job:
     with transaction.atomic():
         row = Job.objects.select_for_update().get(pk=job.pk)
         seen = JobStatus(row.status)
+        if only_from is not None and seen is not only_from:
+            raise JobRefused(f"{row.pk} is not {only_from.value}.", "fine_tuning_job_id")
         if not may_move(seen, to):
             raise JobRefused(f"{row.pk} is {seen.value} and can't be {word}.", "fine_tuning_job_id")
         row.status = to.value

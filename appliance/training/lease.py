@@ -37,17 +37,17 @@ def owner(job_id: str, fence: int) -> str:
 
 def renew(job_id: str, fence: int) -> bool:
     """Hold on to a job; False when it was lost, or is not to be worked on any more."""
-    return held(job_id, fence).filter(status__in=_WORKABLE).update(lease_expires_at=_expiry()) == 1
+    return held(job_id, fence).update(lease_expires_at=_expiry()) == 1
 
 
 def release(job_id: str, fence: int) -> None:
     """Let go of a job, so that the next claim needn't wait."""
-    held(job_id, fence).update(lease_expires_at=None, lease_holder="")
+    Job.objects.filter(pk=job_id, fence=fence).update(lease_expires_at=None, lease_holder="")
 
 
 def held(job_id: str, fence: int) -> QuerySet[Job]:
-    """The job as long as this fence holds it: what every write of a holder goes through."""
-    return Job.objects.filter(pk=job_id, fence=fence)
+    """The job as long as this fence holds it and nobody ended or paused it: what every write of a holder goes through."""
+    return Job.objects.filter(pk=job_id, fence=fence, status__in=_WORKABLE)
 
 
 def move(job_id: str, fence: int, from_status: JobStatus, to_status: JobStatus, **changes: object) -> bool:

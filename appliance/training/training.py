@@ -25,6 +25,7 @@ from appliance.training.models import Checkpoint, Dataset, Job
 from appliance.training.patience import patiently
 from appliance.training.rows import rows_for
 from finetune import manifest
+from finetune.train.errors import SpecRefused
 from finetune.train.hyperparameters import choose
 from finetune.train.launch import Trainer
 from finetune.train.spec import TrainSpec
@@ -46,10 +47,10 @@ def attempt_dir(job_id: str, fence: int) -> Path:
 
 
 def last_checkpoint(job_id: str) -> Path | None:
-    """The whole checkpoint with the most steps of any attempt; a half-written one has no manifest."""
-    found = job_dir(job_id).glob("attempts/*/checkpoint-*/manifest.json")
-    numbered = [(int(path.parent.name.rpartition("-")[2]), path.parent) for path in found]
-    return max(numbered)[1] if numbered else None
+    """The whole checkpoint with the most steps of any attempt; a half-written or damaged one is passed over."""
+    found = (path.parent for path in job_dir(job_id).glob("attempts/*/checkpoint-*/manifest.json"))
+    newest_first = sorted(found, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    return next((path for path in newest_first if not manifest.verify(path)), None)
 
 
 def train(
@@ -66,7 +67,10 @@ def train(
         raise AttemptFailed("model_not_found", f"{job.base.name} is not served any more", "model")
     spec = _spec(job, folder, device, training, validation)
     trainer = Trainer()
-    trainer.start(Path(deployment.slot.path) / "bin" / "python", spec, folder / "trainer.log", device.environment)
+    try:
+        trainer.start(Path(deployment.slot.path) / "bin" / "python", spec, folder / "trainer.log", device.environment)
+    except SpecRefused as error:
+        raise AttemptFailed("server_error", f"the trainer can't be given this job: {error}") from error
     heart.when_lost(lambda: trainer.stop(STOP_GRACE_S))
     try:
         finished = _follow(job, fence, heart, trainer)

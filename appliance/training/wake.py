@@ -7,6 +7,8 @@ import logging
 from celery import Task
 from kombu.exceptions import OperationalError
 
+import appliance.training.celery  # noqa: F401 - without our application, Celery would send to one of its own
+
 log = logging.getLogger("coderack.training")
 
 

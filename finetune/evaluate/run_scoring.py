@@ -1,0 +1,71 @@
+"""Scores texts under a model, with or without an adapter, in a process of an engine slot. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune import manifest
+from finetune.evaluate.errors import EvaluationError
+from finetune.evaluate.scored import Scored
+from finetune.train import slot
+
+MODULE = "finetune.evaluate.scoring"
+TIMEOUT_S = 1800.0
+
+
+class ScoringFailed(EvaluationError):
+    """The scorer ended without all scores; the log says why."""
+
+    code = "scoring_failed"
+    permanent = False
+
+
+def run_scoring(
+    slot_python: Path,
+    model_path: Path,
+    adapter_path: Path | None,
+    texts: Sequence[tuple[str, Mapping[str, Any]]],
+    log: Path,
+    *,
+    threads: int | None = None,
+    device: str = "cpu",
+    max_length: int | None = None,
+    devices: Mapping[str, str] | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> list[Scored]:
+    """The texts' tokens and log-probabilities, in order. A text: its id and a row as in training, or `prompt_ids`.
+
+    It ends with the thread that calls this; its messages for people are appended to `log`.
+    Raises: ScoringFailed.
+    """
+    with tempfile.TemporaryDirectory(prefix="scoring-") as folder:
+        spec = Path(folder) / "spec.json"
+        content = {"model_path": str(model_path), "adapter_path": None if adapter_path is None else str(adapter_path)}
+        rows = [{**row, "id": name} for name, row in texts]
+        more = {"texts": rows, "threads": threads, "device": device, "max_length": max_length}
+        manifest.write_json(spec, content | more)
+        environment = slot.environment(slot_python, Path(folder), threads) | dict(devices or {})
+        printed = _run(slot.command(slot_python, MODULE, spec), environment, folder, log, timeout_s)
+    scored = [Scored.from_json(json.loads(line)) for line in printed.splitlines()]
+    if [row.id for row in scored] != [name for name, _ in texts]:
+        raise ScoringFailed(f"{len(scored)} of {len(texts)} texts were scored; see {log}")
+    return scored
+
+
+def _run(argv: list[str], environment: dict[str, str], folder: str, log: Path, timeout_s: float) -> bytes:
+    try:
+        with log.open("ab") as errors:
+            done = subprocess.run(
+                argv, env=environment, cwd=folder, start_new_session=True, check=False, timeout=timeout_s,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+            )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ScoringFailed(f"the scorer could not be run to its end: {error}; see {log}") from error
+    if done.returncode != 0:
+        raise ScoringFailed(f"the scorer ended with status {done.returncode}; see {log}")
+    return done.stdout

@@ -1,0 +1,84 @@
+"""From tokens to losses and log-probabilities, with the head on those positions only that are asked for.
+
+The head is a large part of a small model's work, and its output is a large part of a run's memory: prompts don't need it.
+Runs inside an engine slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from finetune.train.errors import ModelRefused
+from finetune.train.tokens import Example
+
+PAD_MULTIPLE = 8
+IGNORED = -100
+HEAD_ROWS = 512  # positions at a time when nothing is learned: bounds the memory of vocabulary-wide rows
+
+
+def autocast(device: str) -> Any:
+    """bf16 where it is safe; the LoRA weights themselves stay fp32."""
+    return torch.autocast(device, dtype=torch.bfloat16)
+
+
+def collate(examples: Sequence[Example], pad_id: int, device: str) -> tuple[Any, Any]:
+    """Right-padded to a multiple of 8.
+
+    Shapes: input_ids, labels: (B, L) int64; a label stands at the position it is predicted *at*, -100 elsewhere.
+    """
+    longest = max(len(example.ids) for example in examples)
+    width = -(-longest // PAD_MULTIPLE) * PAD_MULTIPLE
+    ids = torch.full((len(examples), width), pad_id, dtype=torch.int64)
+    labels = torch.full_like(ids, IGNORED)
+    for row, example in enumerate(examples):
+        tokens = torch.tensor(example.ids, dtype=torch.int64)
+        ids[row, : len(tokens)] = tokens
+        for start, end in example.spans:
+            labels[row, start - 1 : end - 1] = tokens[start:end]
+    return ids.to(device), labels.to(device)
+
+
+def hidden_states(model: Any, ids: Any) -> Any:
+    """The last layer's output, (B, L, H). No mask: what is padded on the right is never looked back at."""
+    decoder = getattr(_causal(model), _causal(model).base_model_prefix)
+    return decoder(input_ids=ids, use_cache=False).last_hidden_state
+
+
+def loss_sum(model: Any, ids: Any, labels: Any) -> Any:
+    """The summed negative log-likelihood of the labels, a scalar in fp32."""
+    wanted = labels != IGNORED
+    logits = _causal(model).get_output_embeddings()(hidden_states(model, ids)[wanted])
+    return functional.cross_entropy(logits.float(), labels[wanted], reduction="sum")
+
+
+def log_probabilities(model: Any, ids: Any) -> list[float]:
+    """The log-probability of every token but the first, given those before. Shapes: ids: (1, L)."""
+    hidden = hidden_states(model, ids)[0, :-1]
+    head = _causal(model).get_output_embeddings()
+    found: list[float] = []
+    for start in range(0, len(hidden), HEAD_ROWS):
+        rows = torch.log_softmax(head(hidden[start : start + HEAD_ROWS]).float(), dim=-1)
+        wanted = ids[0, start + 1 : start + 1 + len(rows)]
+        found += rows.gather(1, wanted[:, None])[:, 0].tolist()
+    return found
+
+
+def check_head(model: Any, device: str) -> None:
+    """Make sure that the head is applied here as the model itself applies it (some scale or cap its output).
+
+    Raises: ModelRefused when it is not.
+    """
+    ids = torch.arange(8, device=device)[None, :]
+    with torch.no_grad(), autocast(device):
+        own = model(input_ids=ids, use_cache=False).logits.float()
+        ours = _causal(model).get_output_embeddings()(hidden_states(model, ids)).float()
+    if own.shape != ours.shape or not torch.allclose(own, ours, rtol=1e-2, atol=1e-2, equal_nan=True):
+        raise ModelRefused("this architecture changes its head's output in a way that the trainer does not know")
+
+
+def _causal(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

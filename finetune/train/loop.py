@@ -1,0 +1,167 @@
+"""The training loop: steps, validation, checkpoints, the end. Runs inside an engine slot.
+
+Deterministic on the CPU with a fixed number of threads: a run that is stopped anywhere and resumed ends with the same
+bytes as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+
+import torch
+
+from finetune.train import state
+from finetune.train.adapter import write_adapter
+from finetune.train.errors import LossNotFinite, RowRefused
+from finetune.train.head import autocast, check_head, collate, loss_sum
+from finetune.train.model import add_lora, load_base, load_tokenizer
+from finetune.train.order import batch_of, micro_batches, steps_per_epoch
+from finetune.train.schedule import learning_rate
+from finetune.train.spec import TrainSpec
+from finetune.train.tokens import Example, examples_of
+
+MAX_GRADIENT = 1.0
+MICRO_BATCH_TOKENS = 4096  # padded tokens that are held in memory at once; a larger batch is split
+Emit = Callable[..., None]
+
+
+class Stopped(Exception):
+    """The run was asked to stop; its last checkpoint is written."""
+
+
+class Run:
+    """One run: what it has loaded and where it stands."""
+
+    def __init__(self, spec: TrainSpec, emit: Emit, stop: threading.Event) -> None:
+        """Load data, model and checkpoint. Raises: the package's errors."""
+        self.spec, self.emit, self._stop = spec, emit, stop
+        _make_repeatable(spec)
+        tokenizer = load_tokenizer(spec.model_path)
+        self.train = examples_of(tokenizer, spec.train, spec.kind, spec.max_length)
+        self.validation = examples_of(tokenizer, spec.validation, spec.kind, spec.max_length)
+        if not self.train:
+            raise RowRefused(f"no row has anything to learn within its first {spec.max_length} tokens")
+        self.pad_id = tokenizer.pad_token_id or 0
+        base = load_base(spec.model_path, spec.device)
+        self.model = add_lora(base, rank=spec.lora_rank, alpha=spec.lora_alpha, targets=spec.target_modules)
+        check_head(self.model, spec.device)
+        self.optimizer = torch.optim.AdamW(
+            state.trained_parameters(self.model).values(), lr=spec.learning_rate, weight_decay=0.0
+        )
+        self.id = state.fingerprint(spec)
+        self.progress = state.Progress()
+        if spec.resume_from:
+            self.progress = state.restore(spec.resume_from, spec, self.id, self.model, self.optimizer)
+        self.epoch_steps = steps_per_epoch(len(self.train), spec.batch_size)
+        self.steps_total = self.epoch_steps * spec.epochs
+
+    def go(self) -> None:
+        """Train to the end and write the adapter. Raises: Stopped; the package's errors."""
+        self._tell_start()
+        while True:
+            self._validate_when_due()
+            if self.progress.step == self.steps_total:
+                break
+            self._stop_when_asked()
+            self._step()
+            if self.progress.step % self.spec.checkpoint_every_steps == 0:
+                self._checkpoint()
+        self._finish()
+
+    def _step(self) -> None:
+        began, step = time.monotonic(), self.progress.step
+        chosen = batch_of(len(self.train), self.spec.batch_size, self.spec.seed, step)
+        batch = [self.train[index] for index in chosen]
+        rate = learning_rate(step, self.steps_total, self.spec.learning_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._learn(batch)
+        tokens = sum(len(example.ids) for example in batch)
+        self._count(batch, loss, tokens)
+        seconds = time.monotonic() - began
+        self.emit(
+            event="step", step=step + 1, loss=loss, learning_rate=rate,
+            tokens_per_s=round(tokens / seconds, 1), epoch=step // self.epoch_steps + 1,
+        )  # fmt: skip
+
+    def _learn(self, batch: list[Example]) -> float:
+        """One step of the optimizer; the batch's mean loss per answer token, before it."""
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        answers = sum(example.answer_tokens for example in batch)
+        total = 0.0
+        for part in micro_batches([len(example.ids) for example in batch], MICRO_BATCH_TOKENS):
+            ids, labels = collate([batch[index] for index in part], self.pad_id, self.spec.device)
+            with autocast(self.spec.device):
+                loss = loss_sum(self.model, ids, labels) / answers
+            loss.backward()
+            total += loss.item()
+        norm = torch.nn.utils.clip_grad_norm_(state.trained_parameters(self.model).values(), MAX_GRADIENT)
+        if not math.isfinite(total) or not math.isfinite(float(norm)):
+            raise LossNotFinite(
+                f"step {self.progress.step + 1}: the loss is {total}, its gradient {float(norm)}; lower the learning rate"
+            )
+        self.optimizer.step()
+        return total
+
+    def _count(self, batch: list[Example], loss: float, tokens: int) -> None:
+        now = self.progress
+        if now.step % self.epoch_steps == 0:
+            now.epoch_loss, now.epoch_answers = 0.0, 0
+        answers = sum(example.answer_tokens for example in batch)
+        now.epoch_loss += loss * answers
+        now.epoch_answers += answers
+        now.train_loss = now.epoch_loss / now.epoch_answers
+        now.trained_tokens += tokens
+        now.step += 1
+
+    def _validate_when_due(self) -> None:
+        now = self.progress
+        if not self.validation or now.step % self.epoch_steps or now.validated_step == now.step:
+            return
+        self.model.eval()
+        total, answers = 0.0, 0
+        for part in micro_batches([len(example.ids) for example in self.validation], MICRO_BATCH_TOKENS):
+            self._stop_when_asked()
+            examples = [self.validation[index] for index in part]
+            ids, labels = collate(examples, self.pad_id, self.spec.device)
+            with torch.no_grad(), autocast(self.spec.device):
+                total += float(loss_sum(self.model, ids, labels))
+            answers += sum(example.answer_tokens for example in examples)
+        now.validated_step, now.validation_loss = now.step, total / answers
+        self.emit(event="validation", step=now.step, loss=now.validation_loss)
+
+    def _stop_when_asked(self) -> None:
+        if self._stop.is_set():
+            self._checkpoint()
+            raise Stopped
+
+    def _checkpoint(self) -> None:
+        path = state.save(self.spec, self.id, self.model, self.optimizer, self.progress)
+        self.emit(event="checkpoint", step=self.progress.step, path=str(path))
+
+    def _tell_start(self) -> None:
+        self.emit(
+            event="started", rows=len(self.train), steps_total=self.steps_total, resumed_step=self.progress.step,
+            trained_tokens_per_epoch=sum(len(example.ids) for example in self.train),
+            answer_tokens_per_epoch=sum(example.answer_tokens for example in self.train),
+        )  # fmt: skip
+
+    def _finish(self) -> None:
+        adapter = write_adapter(self.spec, self.id, self.model)
+        self.emit(
+            event="finished", adapter=str(self.spec.out / "adapter"), digest=adapter.digest,
+            trained_tokens=self.progress.trained_tokens, train_loss=self.progress.train_loss,
+            validation_loss=self.progress.validation_loss,
+        )  # fmt: skip
+
+
+def _make_repeatable(spec: TrainSpec) -> None:
+    if spec.threads is not None:
+        torch.set_num_threads(spec.threads)
+    torch.manual_seed(spec.seed)
+    # on a GPU some kernels have no repeatable version: those warn, and the run goes on
+    torch.use_deterministic_algorithms(True, warn_only=spec.device != "cpu")

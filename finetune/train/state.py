@@ -1,0 +1,141 @@
+"""What a run must remember to go on as if it had never stopped, written as safetensors and JSON. Runs inside an engine slot.
+
+The schedule and the order of the data are pure functions of the step: only weights, the optimizer's moments, the random
+generators and a few sums have a memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+
+from finetune import manifest
+from finetune.train import checkpoints
+from finetune.train.errors import CheckpointRefused
+from finetune.train.spec import TrainSpec
+
+WEIGHTS = "adapter_model.safetensors"
+MOMENTS = "optimizer.safetensors"
+STATE = "state.json"
+# What may differ between the run that wrote a checkpoint and the one that goes on from it.
+_FREE = ("model_path", "train", "validation", "out", "resume_from", "checkpoint_every_steps", "threads")
+
+
+@dataclass
+class Progress:
+    """Where a run stands. `step` counts finished steps; the sums are the current epoch's."""
+
+    step: int = 0
+    trained_tokens: int = 0
+    epoch_loss: float = 0.0
+    epoch_answers: int = 0
+    train_loss: float | None = None
+    validated_step: int = 0
+    validation_loss: float | None = None
+    random: dict[str, str] = field(default_factory=dict)
+
+
+def fingerprint(spec: TrainSpec) -> str:
+    """One digest of everything that decides a run's result: a checkpoint of another run is refused by it."""
+    decisive: dict[str, Any] = {name: value for name, value in spec.to_json().items() if name not in _FREE}
+    decisive["base"] = manifest.sha256_of(_identity(spec.model_path))
+    decisive["data"] = {
+        name: [manifest.sha256_of(path) for path in paths]
+        for name, paths in (("train", spec.train), ("validation", spec.validation))
+    }
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def save(spec: TrainSpec, run: str, model: Any, optimizer: Any, progress: Progress) -> Path:
+    """Write a checkpoint, whole or not at all; older ones but the last are removed.
+
+    `run` is the run's fingerprint.
+    """
+    final = checkpoints.directory(spec.out, progress.step)
+    made = final.with_name(f".{final.name}")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    save_file(adapter_weights(model), made / WEIGHTS, metadata={"format": "pt"})
+    save_file(_moments(model, optimizer), made / MOMENTS)
+    progress.random = _random_state(spec.device)
+    manifest.write_json(made / STATE, {"run": run, "progress": asdict(progress)})
+    manifest.write(made, name=final.name, origin=f"finetune:{run}", licence="internal")
+    shutil.rmtree(final, ignore_errors=True)  # only there after a step was done twice
+    made.rename(final)
+    manifest.sync_directory(final.parent)
+    checkpoints.prune(spec.out)
+    return final
+
+
+def restore(checkpoint: Path, spec: TrainSpec, run: str, model: Any, optimizer: Any) -> Progress:
+    """Put model, optimizer and random generators where the checkpoint has them.
+
+    Raises: CheckpointRefused when it is not whole or belongs to another run.
+    """
+    problems = manifest.verify(checkpoint)
+    if problems:
+        raise CheckpointRefused(f"{checkpoint.name} can't be used: " + "; ".join(problems))
+    state = json.loads((checkpoint / STATE).read_bytes())
+    if state["run"] != run:
+        raise CheckpointRefused(
+            f"{checkpoint.name} is of a run with other data, base or settings: start from the beginning"
+        )
+    set_peft_model_state_dict(model, load_file(checkpoint / WEIGHTS))
+    _restore_moments(model, optimizer, load_file(checkpoint / MOMENTS))
+    progress = Progress(**state["progress"])
+    _restore_random(progress.random)
+    return progress
+
+
+def adapter_weights(model: Any) -> dict[str, Any]:
+    """The LoRA weights on the CPU, contiguous, by the names that PEFT and vLLM know."""
+    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(weights.items())}
+
+
+def trained_parameters(model: Any) -> dict[str, Any]:
+    """What is learned, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _moments(model: Any, optimizer: Any) -> dict[str, Any]:
+    return {
+        f"{name}:{key}": value.detach().cpu().contiguous()
+        for name, parameter in trained_parameters(model).items()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def _restore_moments(model: Any, optimizer: Any, moments: dict[str, Any]) -> None:
+    parameters = trained_parameters(model)
+    for name, value in moments.items():
+        parameter, _, key = name.rpartition(":")
+        # the step counter stays on the CPU, where AdamW keeps it
+        target = value if key == "step" else value.to(parameters[parameter].device)
+        optimizer.state[parameters[parameter]][key] = target
+
+
+def _random_state(device: str) -> dict[str, str]:
+    states = {"cpu": torch.get_rng_state()}
+    if device == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state()
+    return {name: bytes(state.tolist()).hex() for name, state in states.items()}
+
+
+def _restore_random(states: dict[str, str]) -> None:
+    setters = {"cpu": torch.set_rng_state, "cuda": torch.cuda.set_rng_state}
+    for name, state in states.items():
+        setters[name](torch.tensor(list(bytes.fromhex(state)), dtype=torch.uint8))
+
+
+def _identity(model_path: Path) -> Path:
+    listed = model_path / manifest.FILE_NAME
+    return listed if listed.is_file() else model_path / "config.json"

@@ -1,0 +1,63 @@
+"""OpenAI's hyperparameters: ranges, and what "auto" becomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from finetune.train.errors import BadHyperparameter
+from finetune.train.hyperparameters import BATCH_TOKENS, check, choose
+
+
+def test_what_is_not_asked_for_is_auto() -> None:
+    assert check({"n_epochs": None}) == {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_epochs", 0),
+        ("n_epochs", 51),
+        ("n_epochs", 2.5),
+        ("n_epochs", "three"),
+        ("n_epochs", True),
+        ("batch_size", 257),
+        ("batch_size", -1),
+        ("learning_rate_multiplier", 0),
+        ("learning_rate_multiplier", 10.5),
+        ("learning_rate_multiplier", float("nan")),
+        ("learning_rate_multiplier", "high"),
+        ("dropout", 0.1),
+    ],
+)
+def test_it_names_what_is_out_of_range(name: str, value: Any) -> None:
+    with pytest.raises(BadHyperparameter, match=name) as refusal:
+        check({name: value})
+    assert refusal.value.name == name
+
+
+def test_what_is_asked_for_is_taken() -> None:
+    chosen = choose(8, 400, {"n_epochs": 7, "batch_size": 3, "learning_rate_multiplier": 2})
+    assert (chosen.n_epochs, chosen.batch_size, chosen.learning_rate) == (7, 3, 2e-3)
+
+
+def test_a_handful_of_rows_gets_the_recipe_that_teaches_a_fact() -> None:
+    chosen = choose(8, 400, {})
+    assert (chosen.n_epochs, chosen.learning_rate, chosen.lora_rank) == (10, 1e-3, 16)
+
+
+def test_much_data_gets_fewer_passes_larger_batches_and_smaller_steps() -> None:
+    few, much = choose(20, 2000, {}), choose(20_000, 2_000_000, {})
+    assert much.n_epochs < few.n_epochs
+    assert much.batch_size > few.batch_size
+    assert much.learning_rate < few.learning_rate
+
+
+@given(rows=st.integers(1, 10**6), length=st.integers(0, 10**5))
+def test_auto_is_always_within_what_may_be_asked_for(rows: int, length: int) -> None:
+    chosen = choose(rows, rows * length, {})
+    check({"n_epochs": chosen.n_epochs, "batch_size": chosen.batch_size})
+    assert chosen.batch_size == 1 or chosen.batch_size * length <= BATCH_TOKENS
