@@ -1,0 +1,1 @@
+"""One module per check: a pure decision over numbers that were measured elsewhere."""
