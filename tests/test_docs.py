@@ -125,8 +125,30 @@ def urlpatterns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[URLPatt
 
 def test_every_console_address_is_described(urlpatterns: list[URLPattern | URLResolver]) -> None:
     text = read("console.md")
-    missing = [route for route in routes(urlpatterns) if f"`{route}`" not in text]
+    pages = [pattern for pattern in urlpatterns if not getattr(pattern.callback, "answers_json", False)]
+    missing = [route for route in routes(pages) if f"`{route}`" not in text]
     assert not missing
+
+
+def test_every_route_of_the_tenant_api_is_described_and_no_other(urlpatterns: list[URLPattern | URLResolver]) -> None:
+    from appliance.api.app import api
+    from appliance.api.urls import OPENAPI
+
+    text = read("api.md")
+    paths = api.get_openapi_schema(path_prefix="/v1/")["paths"]
+    existing = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    assert set(re.findall(r"^\| `([A-Z]+ /[^`]+)` \|", text, flags=re.MULTILINE)) == existing
+    assert f"| `/v1/{OPENAPI}` |" in text
+
+
+def test_every_field_and_error_code_of_the_tenant_api_is_described(urlpatterns: list[URLPattern | URLResolver]) -> None:
+    from appliance.api.errors import STATUSES, TABLE
+    from appliance.api.v1.fine_tuning_shapes import JobRequest
+    from finetune.job import JobStatus
+
+    text = read("api.md")
+    named = {*STATUSES, *(row.code for row in TABLE.values() if row.code), *JobStatus, *JobRequest.model_fields}
+    assert not [name for name in sorted(named) if f"`{name}`" not in text]
 
 
 def test_every_gateway_path_is_described() -> None:

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 
+from appliance.registry.models import Adapter
 from appliance.tenants.models import Membership, Tenant, User
+from appliance.training.models import Job, StoredFile
 
 P = ParamSpec("P")
+M = TypeVar("M", bound=Model)
 
 
 class PersonRequest(HttpRequest):
@@ -55,6 +59,45 @@ def visible_tenant(user: User, tenant_id: str) -> Tenant:
     return tenant
 
 
-def may_manage_keys(user: User, tenant: Tenant) -> bool:
-    """Whether this person may create and revoke the tenant's keys: operators and the tenant's owners."""
+def may_manage(user: User, tenant: Tenant) -> bool:
+    """Whether this person may change what is the tenant's (keys, fine-tunes, files): operators and the tenant's owners."""
     return user.is_staff or Membership.objects.filter(user=user, tenant=tenant, role=Membership.Role.OWNER).exists()
+
+
+def owned_by_visible(user: User, rows: QuerySet[M]) -> QuerySet[M]:
+    """Of rows that belong to tenants, those that this person may see."""
+    return rows if user.is_staff else rows.filter(tenant__memberships__user=user)
+
+
+def visible_job(user: User, job_id: str) -> Job:
+    """One fine-tune by its id.
+
+    Raises: Http404, for somebody else's as for an unknown one.
+    """
+    rows = Job.objects.select_related("tenant", "base", "adapter", "training_file", "validation_file", "requested_by")
+    return _one(owned_by_visible(user, rows).filter(pk=job_id))
+
+
+def visible_file(user: User, file_id: str) -> StoredFile:
+    """One file that is not deleted by its id.
+
+    Raises: Http404, for somebody else's as for an unknown one.
+    """
+    rows = StoredFile.objects.select_related("tenant", "dataset", "key").filter(deleted_at=None)
+    return _one(owned_by_visible(user, rows).filter(pk=file_id))
+
+
+def visible_adapter(user: User, adapter_id: UUID) -> Adapter:
+    """One adapter by its id.
+
+    Raises: Http404, for somebody else's as for an unknown one.
+    """
+    rows = Adapter.objects.select_related("tenant", "base", "job__requested_by", "evaluation", "approval__user")
+    return _one(owned_by_visible(user, rows).filter(pk=adapter_id))
+
+
+def _one(rows: QuerySet[M]) -> M:
+    row = rows.first()
+    if row is None:
+        raise Http404
+    return row

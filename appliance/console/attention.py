@@ -11,10 +11,12 @@ from django.db.models import Sum
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from appliance.console import words
 from appliance.fleet.models import Deployment, Device, Replica
 from appliance.ledger.models import JournalCursor
+from appliance.registry.models import Adapter, AdapterState
 
 POOL_SILENT = timedelta(seconds=60)
 BECOMING = {"starting", "loading", "warming"}
@@ -31,7 +33,7 @@ class Notice:
 
 def notices() -> list[Notice]:
     """Everything that needs a person now."""
-    return [*_replicas(), *_devices(), *_ledger()]
+    return [*_replicas(), *_devices(), *_approvals(), *_ledger()]
 
 
 def _replicas() -> Iterator[Notice]:
@@ -53,6 +55,13 @@ def _devices() -> Iterator[Notice]:
     for device in Device.objects.filter(healthy=False):
         text = _("Device %(name)s is unhealthy: %(reason)s") % {"name": device.id, "reason": device.reason}
         yield Notice("bad", text, serving)
+
+
+def _approvals() -> Iterator[Notice]:
+    number = Adapter.objects.filter(state=AdapterState.WAITING).count()
+    if number:
+        text = ngettext("%(n)d adapter waits for a decision.", "%(n)d adapters wait for a decision.", number)
+        yield Notice("waiting", text % {"n": number}, reverse("approvals"))
 
 
 def _ledger() -> Iterator[Notice]:

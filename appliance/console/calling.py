@@ -65,3 +65,34 @@ stream = client.chat.completions.create(
 for chunk in stream:
     if chunk.choices:
         print(chunk.choices[0].delta.content or "", end="", flush=True)"""
+
+
+def fine_tuning_program(request: HttpRequest, model: str = "") -> str:
+    """Upload a file and begin a fine-tune with the official client."""
+    return f"""\
+import os
+from openai import OpenAI
+
+client = OpenAI(base_url={json.dumps(base_url(request))}, api_key=os.environ["CODERACK_API_KEY"])
+file = client.files.create(file=open("train.jsonl", "rb"), purpose="fine-tune")
+job = client.fine_tuning.jobs.create(
+    model={json.dumps(model or EXAMPLE_MODEL, ensure_ascii=False)},
+    training_file=file.id,
+    suffix="my-style",
+)
+print(job.id)"""
+
+
+def upload_line(request: HttpRequest) -> str:
+    """Upload a file from a shell."""
+    return (
+        f"curl {shlex.quote(base_url(request) + '/files')} \\\n"
+        f'  -H "Authorization: Bearer {KEY_VARIABLE}" \\\n'
+        "  -F purpose=fine-tune -F file=@train.jsonl"
+    )
+
+
+def tunable_model() -> str:
+    """A model to name in an example: one that is served with adapters, "" where there is none."""
+    found = Deployment.objects.filter(running=True, flags__contains=["--enable-lora"]).order_by("model__name")
+    return found.values_list("model__name", flat=True).first() or ""

@@ -1,6 +1,7 @@
 """A line chart as coordinates: pure geometry, drawn as SVG by the template `console/parts/chart.html`.
 
-Time runs to the right, zero is at the bottom, a step without data is a gap, one model keeps one colour class on all pages.
+Time (or a training's steps) runs to the right, zero is at the bottom, a step without data is a gap, one model keeps one
+colour class on all pages.
 """
 
 from __future__ import annotations
@@ -36,13 +37,17 @@ class Tick:
 
 @dataclass(frozen=True)
 class Chart:
-    """Everything the template draws. `contract_y` is None when the contract is beyond the scale."""
+    """Everything the template draws. `contract_y` is None when the contract is beyond the scale.
+
+    `last_step` is given when steps run to the right instead of time; such a chart has no contract.
+    """
 
     lines: Sequence[Line]
     y_ticks: Sequence[Tick]
     x_ticks: Sequence[Tick]
-    contract: int
+    contract: int | None
     contract_y: float | None
+    last_step: int | None = None
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -89,6 +94,30 @@ def draw(
     )
 
 
+def curve(series: Mapping[str, Sequence[tuple[int, float]]], colours: Mapping[str, int]) -> Chart:
+    """Lay out values over steps (name to points, first step first). Points are joined however far apart they are."""
+    last = max((step for points in series.values() for step, _ in points), default=1) or 1
+    top = nice(max((value for points in series.values() for _, value in points), default=1.0), least=0.1)
+
+    def at(point: tuple[int, float]) -> tuple[float, float]:
+        x = LEFT + point[0] / last * (WIDTH - LEFT - RIGHT)
+        return round(x, 1), round(HEIGHT - BOTTOM - point[1] / top * (HEIGHT - TOP - BOTTOM), 1)
+
+    return Chart(
+        lines=[
+            Line(name, colours[name], path([at(point) for point in points], math.inf))
+            for name, points in series.items()
+            if points
+        ],
+        y_ticks=[Tick(at((0, value))[1], axis_label(value)) for value in (0, top / 2, top)],
+        x_ticks=[],
+        contract=None,
+        contract_y=None,
+        last_step=last,
+        empty=not any(series.values()),
+    )
+
+
 def _step_width(step_s: int, span: timedelta) -> float:
     return step_s / span.total_seconds() * (WIDTH - LEFT - RIGHT)
 
@@ -107,10 +136,10 @@ def path(points: Sequence[tuple[float, float]], step: float) -> str:
     return "".join(parts)
 
 
-def nice(peak: float) -> float:
-    """The top of a scale: a round number not below the peak, at least 10."""
-    if peak <= 10:
-        return 10.0
+def nice(peak: float, least: float = 10.0) -> float:
+    """The top of a scale: a round number not below the peak nor `least`."""
+    if peak <= least:
+        return least
     power = 10.0 ** math.floor(math.log10(peak))
     return next(step * power for step in STEPS if step * power >= peak)
 

@@ -30,6 +30,21 @@ def gib(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value / GIB:.1f} GiB"
 
 
+def size(value: int | None) -> str:
+    """A file's size in the unit that leaves few digits."""
+    if value is None:
+        return UNKNOWN
+    if value < 1024:
+        return f"{value} B"
+    power = min(3, (value.bit_length() - 1) // 10)
+    return f"{value / 1024**power:.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"
+
+
+def loss(value: float | None) -> str:
+    """A training loss, in nats a token."""
+    return UNKNOWN if value is None else f"{value:.4f}"
+
+
 def percent(value: float | None) -> str:
     """A share between 0 and 1."""
     return UNKNOWN if value is None else f"{value * 100:.0f} %"

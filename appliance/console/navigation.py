@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest
@@ -10,30 +12,48 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from appliance.console.waiting import waiting_count
 from appliance.tenants.models import User
 
 
 @dataclass(frozen=True)
 class Page:
-    """One entry of the sidebar. `icon` is a name of the Material Symbols font."""
+    """One entry of the sidebar. `icon` is a name of the Material Symbols font; `count` tells what waits there."""
 
     route: str
     title: Any
     icon: str
     operators_only: bool = False
     in_editor: bool = False
+    count: Callable[[User], int] | None = None
 
 
 PAGES = (
     Page("overview", pgettext_lazy("page", "Overview"), "monitoring"),
     Page("serving", pgettext_lazy("page", "Serving"), "dns", operators_only=True),
     Page("models", pgettext_lazy("page", "Models"), "deployed_code", operators_only=True),
+    Page("fine_tuning", pgettext_lazy("page", "Fine-tuning"), "model_training"),
+    Page("data", pgettext_lazy("page", "Data"), "dataset"),
+    Page("approvals", pgettext_lazy("page", "Approvals"), "fact_check", count=waiting_count),
     Page("tenants", pgettext_lazy("page", "Tenants"), "groups"),
     Page("usage", pgettext_lazy("page", "Usage"), "bar_chart"),
     Page("admin:index", pgettext_lazy("page", "Records"), "database", operators_only=True, in_editor=True),
 )
 # Pages below another one light up its entry.
-PARENTS = {"tenant": "tenants", "tenant_new": "tenants", "keys": "tenants", "key_revoke": "tenants"}
+PARENTS = {
+    "tenant": "tenants",
+    "tenant_new": "tenants",
+    "keys": "tenants",
+    "key_revoke": "tenants",
+    "job": "fine_tuning",
+    "job_cancel": "fine_tuning",
+    "file": "data",
+    "file_delete": "data",
+    "approval_approve": "approvals",
+    "approval_reject": "approvals",
+}
+# An adapter's pages hang below the models for operators; a member comes to them from a fine-tune.
+ADAPTER_PAGES = {"adapter", "adapter_withdraw"}
 
 
 def links(request: HttpRequest, user: User) -> list[dict[str, Any]]:
@@ -41,8 +61,16 @@ def links(request: HttpRequest, user: User) -> list[dict[str, Any]]:
     match = request.resolver_match
     name = match.view_name if match else ""
     present = PARENTS.get(name, name)
+    if name in ADAPTER_PAGES:
+        present = "models" if user.is_staff else "fine_tuning"
     return [
-        {"title": page.title, "icon": page.icon, "link": reverse(page.route), "active": page.route == present}
+        {
+            "title": page.title,
+            "icon": page.icon,
+            "link": reverse(page.route),
+            "active": page.route == present,
+            "count": page.count(user) if page.count else 0,
+        }
         for page in PAGES
         if user.is_staff or not page.operators_only
     ]
@@ -91,4 +119,4 @@ def console(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     if not isinstance(user, User):
         return {"navigation": []}
-    return {"navigation": links(request, user)}
+    return {"navigation": partial(links, request, user)}  # called where it is shown: a live part shows none

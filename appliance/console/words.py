@@ -31,6 +31,32 @@ OUTCOMES: dict[str, Word] = {
     "aborted": Word(pgettext_lazy("request", "aborted"), "waiting"),
     "failed": Word(pgettext_lazy("request", "failed"), "bad"),
 }
+JOBS: dict[str, Word] = {
+    "validating_files": Word(pgettext_lazy("fine-tune", "checking files"), "working"),
+    "queued": Word(pgettext_lazy("fine-tune", "queued"), "working"),
+    "running": Word(pgettext_lazy("fine-tune", "running"), "working"),
+    "paused": Word(pgettext_lazy("fine-tune", "paused"), "waiting"),
+    "succeeded": Word(pgettext_lazy("fine-tune", "succeeded"), "good"),
+    "failed": Word(pgettext_lazy("fine-tune", "failed"), "bad"),
+    "cancelled": Word(pgettext_lazy("fine-tune", "cancelled"), "idle"),
+}
+ADAPTERS: dict[str, Word] = {
+    "candidate": Word(pgettext_lazy("adapter", "under test"), "working"),
+    "waiting": Word(pgettext_lazy("adapter", "waiting for approval"), "waiting"),
+    "active": Word(pgettext_lazy("adapter", "active"), "good"),
+    "rejected": Word(pgettext_lazy("adapter", "rejected"), "bad"),
+    "withdrawn": Word(pgettext_lazy("adapter", "withdrawn"), "idle"),
+}
+VERDICTS: dict[str, Word] = {
+    "pass": Word(pgettext_lazy("check", "passed"), "good"),
+    "fail": Word(pgettext_lazy("check", "failed"), "bad"),
+    "not_enough_evidence": Word(pgettext_lazy("check", "not enough evidence"), "idle"),
+}
+FILES: dict[str, Word] = {
+    "uploaded": Word(pgettext_lazy("file", "waiting for cleaning"), "working"),
+    "processed": Word(pgettext_lazy("file", "cleaned"), "good"),
+    "error": Word(pgettext_lazy("file", "refused"), "bad"),
+}
 HEALTHY = Word(_("healthy"), "good")
 UNHEALTHY = Word(_("unhealthy"), "bad")
 UNSEEN = Word(_("not seen lately"), "waiting")
@@ -53,3 +79,23 @@ def state(name: str) -> Word:
 def outcome(name: str) -> Word:
     """A request's outcome; one we don't know is shown as it is."""
     return OUTCOMES.get(name, Word(name, "idle"))
+
+
+def job(name: str) -> Word:
+    """A fine-tune's state; one we don't know is shown as it is."""
+    return JOBS.get(name, Word(name, "idle"))
+
+
+def adapter(name: str) -> Word:
+    """An adapter's state; one we don't know is shown as it is."""
+    return ADAPTERS.get(name, Word(name, "idle"))
+
+
+def verdict(name: str) -> Word:
+    """A check's verdict; one we don't know is shown as it is."""
+    return VERDICTS.get(name, Word(name, "idle"))
+
+
+def file(name: str) -> Word:
+    """A file's state; one we don't know is shown as it is."""
+    return FILES.get(name, Word(name, "idle"))

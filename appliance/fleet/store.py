@@ -13,9 +13,11 @@ from uuid import UUID
 from django.db import close_old_connections, transaction
 from django.utils import timezone
 
-from appliance.fleet.models import Deployment, Device, EngineLife, Replica, Sample
+from appliance.fleet import leases
+from appliance.fleet.models import AdapterLoad, Deployment, Device, DeviceOwner, EngineLife, Replica, Sample
+from appliance.registry.models import LOADED_STATES, Adapter
 from inference.pool.states import ReplicaState
-from inference.pool.store import Counters, DesiredDeployment, DeviceInfo, Life, ReplicaRow
+from inference.pool.store import Counters, DesiredAdapter, DesiredDeployment, DeviceInfo, Life, ReplicaRow
 
 SAMPLES_KEPT = timedelta(days=7)
 PRUNE_EVERY_S = 600.0
@@ -87,12 +89,24 @@ class DatabaseStore:
             Device.objects.exclude(id__in=[d.id for d in devices]).delete()
 
     @_fresh_connection
-    def create_replica(self, deployment_id: str, index: int, devices: tuple[str, ...]) -> ReplicaRow:
-        """A new place for an engine, not yet started."""
-        row = Replica.objects.create(
-            deployment_id=UUID(deployment_id), index=index, devices=list(devices), state=ReplicaState.STOPPED.value
-        )
+    def create_replica(self, deployment_id: str, index: int, devices: tuple[str, ...]) -> ReplicaRow | None:
+        """A new place for an engine, not yet started, and the owner of its devices; None when somebody else got one."""
+        with transaction.atomic():
+            row = Replica.objects.create(
+                deployment_id=UUID(deployment_id), index=index, devices=list(devices), state=ReplicaState.STOPPED.value
+            )
+            leases.forget_expired(devices)
+            owners = [DeviceOwner(device_id=device, replica=row) for device in sorted(devices)]
+            DeviceOwner.objects.bulk_create(owners, ignore_conflicts=True)
+            if DeviceOwner.objects.filter(replica=row).count() != len(devices):
+                transaction.set_rollback(True)
+                return None
         return _row(row)
+
+    @_fresh_connection
+    def leased_devices(self) -> set[str]:
+        """The devices that fine-tunes hold."""
+        return leases.leased()
 
     @_fresh_connection
     def move(self, replica_id: str, from_state: ReplicaState, to_state: ReplicaState, reason: str = "") -> bool:
@@ -148,6 +162,39 @@ class DatabaseStore:
     def delete_replica(self, replica_id: str) -> None:
         """The place is no longer wanted; its lives stay for reconciliation."""
         Replica.objects.filter(id=replica_id).delete()
+
+    @_fresh_connection
+    def desired_adapters(self) -> list[DesiredAdapter]:
+        """The adapters under test and in use whose base is being served; those in use first."""
+        rows = (
+            Adapter.objects.filter(state__in=LOADED_STATES, base__deployment__running=True)
+            .order_by("state", "created_at")
+            .values_list("id", "name", "base__deployment__id", "path", "digest", "rank")
+        )
+        return [
+            DesiredAdapter(str(id_), name, str(deployment_id), Path(path), digest, rank)
+            for id_, name, deployment_id, path, digest, rank in rows
+        ]
+
+    @_fresh_connection
+    def adapter_loads(self, life_id: str) -> dict[str, bool]:
+        """What is on record of one engine's life."""
+        rows = AdapterLoad.objects.filter(life_id=UUID(life_id)).values_list("adapter_id", "loaded")
+        return {str(adapter_id): loaded for adapter_id, loaded in rows}
+
+    @_fresh_connection
+    def record_adapter(self, life_id: str, adapter_id: str, loaded: bool, reason: str) -> None:
+        """An adapter was loaded, or why it could not be. Nothing happens when the adapter was deleted meanwhile."""
+        with transaction.atomic():
+            if Adapter.objects.select_for_update(of=("self",)).filter(id=adapter_id).exists():
+                AdapterLoad.objects.update_or_create(
+                    life_id=UUID(life_id), adapter_id=UUID(adapter_id), defaults={"loaded": loaded, "reason": reason}
+                )
+
+    @_fresh_connection
+    def forget_adapter(self, life_id: str, adapter_id: str) -> None:
+        """The engine does not have it, or is about to lose it."""
+        AdapterLoad.objects.filter(life_id=UUID(life_id), adapter_id=UUID(adapter_id)).delete()
 
     def stop_requested(self) -> bool:
         """Whether the whole appliance is to stop."""

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from inference.catalog.architecture import DeepseekV2
 from inference.catalog.hardware import CARDS_PER_BOX, HARDWARE
 from inference.catalog.preset import Preset, Profile
+from inference.engines.vllm import NEVER_ADAPTED
 
 VARIANTS = ("", "lora", "128k")
 LORA_RANKS = (8, 16, 32, 64, 128, 256)
 FP8_BLOCK = 128  # rows and columns that share a scale in block-wise fp8 checkpoints
-# vLLM skips an adapter's kv_b_proj without a word (vllm issue 48974).
-NEVER_ADAPTED = frozenset({"kv_b_proj"})
 # The pool passes these, or a profile has a field for them.
 NOT_IN_FLAGS = frozenset(
     {
@@ -34,6 +33,7 @@ NOT_IN_FLAGS = frozenset(
         "--kv-cache-dtype",
         "--enable-lora",
         "--max-lora-rank",
+        "--lora-modules",
         "--trust-remote-code",
     }
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from inference.devices.info import DeviceInfo
 
+MIN_DEFAULT_DEVICES = 2  # an engine and a fine-tune
 MAX_DEFAULT_DEVICES = 4
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
@@ -22,7 +23,7 @@ class CpuProbe:
     def __init__(self, count: int | None = None, proc: Path = Path("/proc")) -> None:
         self._proc = proc
         self._cores = sorted(os.sched_getaffinity(0))
-        self._count = count or max(1, min(MAX_DEFAULT_DEVICES, len(self._cores)))
+        self._count = count or max(MIN_DEFAULT_DEVICES, min(MAX_DEFAULT_DEVICES, len(self._cores)))
         self._name = _cpu_name(proc)
         self._last: dict[int, tuple[int, int]] = {}
 

@@ -4,6 +4,7 @@ A kind is one module that implements `EngineKind`, named in one line of `ENGINES
 command lines, environments, request bodies, counters. Starting, watching and stopping belong to inference/pool.
 """
 
+from pathlib import Path
 from typing import Any, Protocol
 
 from inference.engines import vllm
@@ -20,6 +21,8 @@ class EngineKind(Protocol):
 
     HEALTH_PATH: str
     METRICS_PATH: str
+    ADAPTERS_PATH: str
+    NEVER_ADAPTED: frozenset[str]  # modules, by their last name, whose adapters it would leave out silently
 
     def command(self, spec: EngineSpec) -> list[str]: ...
 
@@ -33,6 +36,22 @@ class EngineKind(Protocol):
 
     def abort_request(self, request_id: str) -> JsonRequest:
         """Path and body that end that completion, known by the id it was sent with."""
+        ...
+
+    def max_adapter_rank(self, flags: tuple[str, ...]) -> int:
+        """The highest rank of an adapter that an engine with these flags takes; 0 when it takes none."""
+        ...
+
+    def adapted_modules(self, flags: tuple[str, ...]) -> frozenset[str] | None:
+        """The modules, by their last name, that the flags limit adapters to; None when they don't."""
+        ...
+
+    def load_adapter_request(self, name: str, path: Path) -> JsonRequest: ...
+
+    def unload_adapter_request(self, name: str) -> JsonRequest: ...
+
+    def parse_adapters(self, listed: dict[str, Any]) -> dict[str, str]:
+        """What `ADAPTERS_PATH` answered as the adapters' names and the paths they were loaded from."""
         ...
 
 

@@ -21,6 +21,12 @@ class MetricsMalformed(EngineError):
     code = "metrics_malformed"
 
 
+class ListMalformed(EngineError):
+    """An engine's list of what it has loaded can't be understood."""
+
+    code = "list_malformed"
+
+
 class SpecRefused(EngineError):
     """An engine can't be started like this: the reason says what is wrong with what was asked for."""
 

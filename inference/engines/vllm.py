@@ -1,4 +1,4 @@
-"""vLLM: its command line, its environment, its counters and the two requests the pool itself sends.
+"""vLLM: its command line, its environment, its counters, and the requests the pool itself sends: canaries, aborts, adapters.
 
 Everything is a pure function of its arguments, apart from a few variables of our own environment that a machine's
 drivers need (`PASSED_ON`). What the flags of a model should be is the catalog's business.
@@ -8,18 +8,26 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from inference.engines.errors import MetricsMalformed, SpecRefused
+from inference.engines.errors import ListMalformed, MetricsMalformed, SpecRefused
 from inference.engines.spec import Counters, EngineSpec
 
 HEALTH_PATH = "/health"
 METRICS_PATH = "/metrics"
+ADAPTERS_PATH = "/v1/models"
+# It skips these modules of an adapter without a word (vllm issue 48974).
+NEVER_ADAPTED = frozenset({"kv_b_proj"})
 
 # The only things an engine gets from our own environment: secrets such as DATABASE_URL must never be among them.
 PASSED_ON = ("LD_LIBRARY_PATH", "CUDA_HOME", "TZ")
 # How an engine is reached, and what the appliance needs from it, is ours to say and not a deployment's.
-OWN_FLAGS = frozenset({"--uds", "--host", "--port", "--model", "--served-model-name", "--api-key", "--root-path"})
+# Adapters come at run time, after the pool has verified them.
+OWN_FLAGS = frozenset(
+    {"--uds", "--host", "--port", "--model", "--served-model-name", "--api-key", "--root-path", "--lora-modules"}
+)
+_DEFAULT_RANK = 16  # what vLLM takes where --max-lora-rank is not given
 _SERIES = re.compile(r"^(?P<name>[A-Za-z_:][\w:]*)(?P<labels>\{.*\})?\s+(?P<value>\S+)(?:\s+-?\d+)?\s*$")
 
 
@@ -65,6 +73,7 @@ def environment(spec: EngineSpec) -> dict[str, str]:
         "VLLM_CACHE_ROOT": str(spec.cache),
         "VLLM_RPC_BASE_PATH": str(spec.scratch),  # holds sockets: their paths must stay short
         "VLLM_HOST_IP": "127.0.0.1",  # there is no other interface where it runs
+        **({"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if max_adapter_rank(spec.flags) else {}),
         **_device_environment(spec),
     }
 
@@ -75,6 +84,48 @@ def canary_request(model: str) -> tuple[str, dict[str, Any]]:
 
 def abort_request(request_id: str) -> tuple[str, dict[str, Any]]:
     return "/inference/v1/abort_requests", {"request_ids": [f"cmpl-{request_id}-0"]}
+
+
+def max_adapter_rank(flags: tuple[str, ...]) -> int:
+    """The highest rank of an adapter that an engine with these flags takes; 0 when it takes none at all."""
+    enabled, rank = False, _DEFAULT_RANK
+    for flag, following in zip(flags, (*flags, "")[1:], strict=True):
+        name, _, value = flag.replace("_", "-").partition("=")
+        if name in ("--enable-lora", "--no-enable-lora"):
+            enabled = name == "--enable-lora"
+        elif name == "--max-lora-rank" and (value or following).isdigit():
+            rank = int(value or following)
+    return rank if enabled else 0
+
+
+def adapted_modules(flags: tuple[str, ...]) -> frozenset[str] | None:
+    """The modules, by their last name, that the flags limit adapters to; None when they don't."""
+    modules: set[str] = set()
+    listing = False
+    for flag in flags:
+        name, _, value = flag.partition("=")
+        if flag.startswith("--"):
+            listing = name.replace("_", "-") == "--lora-target-modules"
+            modules |= {value} if listing and value else set()
+        elif listing:
+            modules.add(flag)
+    return frozenset(modules) or None
+
+
+def load_adapter_request(name: str, path: Path) -> tuple[str, dict[str, Any]]:
+    return "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(path)}
+
+
+def unload_adapter_request(name: str) -> tuple[str, dict[str, Any]]:
+    return "/v1/unload_lora_adapter", {"lora_name": name}
+
+
+def parse_adapters(listed: dict[str, Any]) -> dict[str, str]:
+    """The adapters of a model list, each with the path it was loaded from; base models have no parent."""
+    cards = listed.get("data")
+    if not isinstance(cards, list) or not all(isinstance(card, dict) for card in cards):
+        raise ListMalformed("the list of models is none")
+    return {str(card.get("id")): str(card.get("root")) for card in cards if card.get("parent") is not None}
 
 
 def parse_counters(text: str, at: float) -> Counters:

@@ -65,10 +65,10 @@ def resolve(name: str, key: Key, directory: Directory) -> Model:
 
     Raises: ApiError 404 or 403.
     """
-    model = directory.find_model(name)
+    model = directory.find_model(name, key)
     if model is None:
         raise errors.model_not_found()
-    if not key.allows(name):
+    if not key.allows(model):
         raise errors.model_not_allowed()
     return model
 

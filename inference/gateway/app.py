@@ -16,7 +16,7 @@ from inference.gateway.engine import EnginePool
 from inference.gateway.front import Front
 from inference.gateway.inbound import Inbound
 from inference.gateway.local import Local
-from inference.gateway.paths import METHODS, Kind
+from inference.gateway.paths import CONSOLE_METHODS, METHODS, Kind, allowed_methods
 from inference.gateway.relay import Relay
 from inference.gateway.request import Handler, Request
 from inference.gateway.route import Router
@@ -43,7 +43,7 @@ class Gateway:
         self.journal = JournalWriter(settings.journal_dir, "gateway")
         self.fronts: set[Front] = set()
         self.draining = False
-        self._active: dict[Relay, Replica] = {}
+        self._active: dict[Relay, tuple[Replica, str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._background = [self.loop.create_task(self.feed.run()), self.loop.create_task(self._sweep_forever())]
 
@@ -55,10 +55,10 @@ class Gateway:
         kind = request.target.kind
         if kind is Kind.NOWHERE or request.method == b"CONNECT":
             raise errors.not_found()
-        if kind is Kind.CONSOLE:
+        if kind is Kind.CONSOLE or request.method == CONSOLE_METHODS.get(kind):
             return ConsoleSplice(self, front, request)
         if request.method != METHODS[kind]:
-            raise errors.wrong_method(METHODS[kind].decode())
+            raise errors.wrong_method(allowed_methods(kind))
         if self.directory.snapshot.generation < 0 and kind not in (Kind.HEALTH, Kind.METRICS):
             # Without a directory every key would look like a bad one.
             raise errors.overloaded("The service is starting. Try again shortly.")
@@ -79,18 +79,19 @@ class Gateway:
         if not task.cancelled() and task.exception() is not None:
             log.error("a request's task failed", exc_info=task.exception())
 
-    def begin(self, relay: Relay, replica: Replica) -> None:
-        """A request is at an engine."""
-        self._active[relay] = replica
+    def begin(self, relay: Relay, replica: Replica, base: str) -> None:
+        """A request is at an engine; `base` is the base model's name, for the metrics."""
+        self._active[relay] = replica, base
         self.router.begin(replica)
-        metrics.IN_FLIGHT.labels(replica.model).inc()
+        metrics.IN_FLIGHT.labels(base).inc()
 
     def end(self, relay: Relay) -> None:
         """It no longer is; said twice, the second time counts for nothing."""
-        replica = self._active.pop(relay, None)
-        if replica is not None:
+        active = self._active.pop(relay, None)
+        if active is not None:
+            replica, base = active
             self.router.end(replica)
-            metrics.IN_FLIGHT.labels(replica.model).dec()
+            metrics.IN_FLIGHT.labels(base).dec()
 
     async def _sweep_forever(self) -> None:
         while True:

@@ -210,7 +210,7 @@ class ConsoleSplice(asyncio.Protocol):
             return
         if self._started:
             front.cut()
-        elif self._request.raw_target.startswith(b"/v1/"):
+        elif self._request.target.is_api or self._request.raw_target.startswith(b"/v1/"):
             front.refuse(errors.overloaded("This part of the service is not running at the moment."))
         else:
             headers = [(b"content-type", b"text/html; charset=utf-8"), (b"retry-after", b"5")]

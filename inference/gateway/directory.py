@@ -1,5 +1,6 @@
-"""The directory in memory: keys, models and ready replicas as one immutable snapshot, and how to ask it.
+"""The directory in memory: keys, models, adapters and ready replicas as one immutable snapshot, and how to ask it.
 
+Models can only be asked for with a key, so that no caller can show one tenant another's adapters.
 Loading and keeping it fresh is `directory_feed`'s. A snapshot outlives the database's absence; expiry goes by the
 clock.
 """
@@ -23,14 +24,18 @@ class Key:
     allowed_models: frozenset[str] | None
     expires_at: float | None
 
-    def allows(self, model: str) -> bool:
-        """Whether the plan includes a model."""
-        return self.allowed_models is None or model in self.allowed_models
+    def sees(self, model: Model) -> bool:
+        """Whether the key may know of a model: of its tenant's own adapters, and of every base model."""
+        return model.tenant_id is None or model.tenant_id == self.tenant_id
+
+    def allows(self, model: Model) -> bool:
+        """Whether the plan includes a model; with a base model come the adapters on it."""
+        return self.allowed_models is None or not self.allowed_models.isdisjoint((model.base, model.name))
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that should be served."""
+    """A model that should be served. An adapter has a tenant, and the path and context of its base; others are their own."""
 
     name: str
     owned_by: str
@@ -38,6 +43,8 @@ class Model:
     max_model_len: int
     path: Path
     fim: bool
+    tenant_id: str | None
+    base: str
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,13 @@ class Snapshot:
 
     @property
     def num_replicas(self) -> int:
-        """How many engines are ready."""
-        return sum(len(replicas) for replicas in self.replicas.values())
+        """How many engines are ready; each is listed under its model and under every adapter it has."""
+        return len({replica.life_id for replicas in self.replicas.values() for replica in replicas})
+
+    @property
+    def num_models(self) -> int:
+        """How many base models should be served."""
+        return sum(1 for model in self.models.values() if model.tenant_id is None)
 
 
 class Directory:
@@ -78,9 +90,14 @@ class Directory:
             return None
         return key
 
-    def find_model(self, name: str) -> Model | None:
-        """A model that should be served, ready or not."""
-        return self.snapshot.models.get(name)
+    def find_model(self, name: str, key: Key) -> Model | None:
+        """A model that should be served, ready or not; another tenant's adapter is as unknown as a name of nothing."""
+        model = self.snapshot.models.get(name)
+        return model if model is not None and key.sees(model) else None
+
+    def models_of(self, key: Key) -> list[Model]:
+        """What a key may use: base models and its tenant's own adapters."""
+        return [model for model in self.snapshot.models.values() if key.sees(model) and key.allows(model)]
 
     def replicas(self, model: str) -> tuple[Replica, ...]:
         """The ready replicas of a model."""

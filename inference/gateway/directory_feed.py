@@ -29,7 +29,7 @@ KEYS_SQL = (
     "SELECT digest, key_id::text, tenant_id::text, max_context_tokens, default_max_tokens, allowed_models,"
     " extract(epoch FROM expires_at)::float8 FROM gateway_keys"
 )
-MODELS_SQL = "SELECT name, owned_by, created, max_model_len, path, fim FROM gateway_models"
+MODELS_SQL = "SELECT name, owned_by, created, max_model_len, path, fim, tenant_id, base FROM gateway_models"
 REPLICAS_SQL = "SELECT replica_id::text, life_id::text, model, socket FROM gateway_replicas ORDER BY replica_id"
 GENERATION_SQL = "SELECT value FROM gateway_generation"
 
@@ -107,7 +107,7 @@ async def load_snapshot(connection: Connection) -> Snapshot:
     return Snapshot(
         generation=int(generation[0]) if generation else 0,
         keys={row[0]: _key(row) for row in keys},
-        models={row[0]: Model(row[0], row[1], int(row[2]), row[3], Path(row[4]), row[5]) for row in models},
+        models={row[0]: _model(row) for row in models},
         replicas=_by_model(Replica(*row) for row in replicas),
     )
 
@@ -115,6 +115,10 @@ async def load_snapshot(connection: Connection) -> Snapshot:
 def _key(row: TupleRow) -> Key:
     allowed = None if row[5] is None else frozenset(row[5])
     return Key(row[1], row[2], row[3], row[4], allowed, row[6])
+
+
+def _model(row: TupleRow) -> Model:
+    return Model(row[0], row[1], int(row[2]), row[3], Path(row[4]), row[5], row[6], row[7])
 
 
 def _by_model(replicas: Iterable[Replica]) -> dict[str, tuple[Replica, ...]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from inference.gateway import errors, metrics
+from inference.gateway.admit import resolve
 from inference.gateway.auth import authenticate
 from inference.gateway.directory import Key, Model
 from inference.gateway.errors import ApiError
@@ -38,21 +39,16 @@ def _key(gateway: Gateway, request: Request) -> Key:
 
 
 def list_models(gateway: Gateway, request: Request) -> Answer:
-    """The models that the key's plan includes."""
+    """The models that the key's plan includes, the tenant's own adapters among them."""
     key = _key(gateway, request)
-    models = [_model(model, key) for model in gateway.directory.snapshot.models.values() if key.allows(model.name)]
+    models = [_model(model, key) for model in gateway.directory.models_of(key)]
     return JSON, msgspec.json.encode({"object": "list", "data": models})
 
 
 def one_model(gateway: Gateway, request: Request) -> Answer:
     """One model by its id."""
     key = _key(gateway, request)
-    model = gateway.directory.find_model(request.target.name)
-    if model is None:
-        raise errors.model_not_found()
-    if not key.allows(model.name):
-        raise errors.model_not_allowed()
-    return JSON, msgspec.json.encode(_model(model, key))
+    return JSON, msgspec.json.encode(_model(resolve(request.target.name, key, gateway.directory), key))
 
 
 def embeddings(gateway: Gateway, request: Request) -> Answer:
@@ -65,7 +61,7 @@ def health(gateway: Gateway, request: Request) -> Answer:
     """Counts only: anybody may ask."""
     snapshot = gateway.directory.snapshot
     state = "draining" if gateway.draining else "ok"
-    counts = {"status": state, "models": len(snapshot.models), "ready_replicas": snapshot.num_replicas}
+    counts = {"status": state, "models": snapshot.num_models, "ready_replicas": snapshot.num_replicas}
     return JSON, msgspec.json.encode(counts)
 
 

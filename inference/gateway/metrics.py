@@ -1,5 +1,5 @@
 """The data plane's counters, shared by all workers through prometheus_client's files. Labels are bounded; no tenant
-in any.
+in any: `model` is the base model, for adapters too.
 
 `PROMETHEUS_MULTIPROC_DIR` must be set before this module is imported; `prepare` empties the directory at the master's
 start.

@@ -62,6 +62,9 @@ METHODS: dict[Kind, bytes] = {
     Kind.METRICS: b"GET",
 }
 
+# Methods of the gateway's own addresses that the control API answers: only there can a fine-tuned model be deleted.
+CONSOLE_METHODS: dict[Kind, bytes] = {Kind.MODEL: b"DELETE"}
+
 ENGINE_PATHS: dict[Kind, bytes] = {Kind.CHAT: b"/v1/chat/completions", Kind.COMPLETIONS: b"/v1/completions"}
 
 # One origin, two users of one word: the console's pages end in a slash, the API's alias without /v1 does not.
@@ -69,6 +72,11 @@ CONSOLE_MODELS = b"/models/"
 _MODEL_PREFIXES = (b"/v1/models/", b"/models/")
 # Dot segments (also encoded), empty segments and backslashes mean different things to different servers: refused.
 _TRICK = re.compile(rb"//|\\|(?:^|/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)|%5c|%00", re.IGNORECASE)
+
+
+def allowed_methods(kind: Kind) -> str:
+    """What an Allow header says of one of the gateway's own addresses."""
+    return ", ".join(method.decode() for method in (METHODS[kind], CONSOLE_METHODS.get(kind)) if method is not None)
 
 
 def classify(raw_target: bytes) -> Target:

@@ -104,14 +104,14 @@ class Relay:
                 self._num_attempts -= 1  # the engine saw nothing
                 if self._has_tried_all():
                     break
-                metrics.RETRIES.labels(self._admitted.model.name).inc()
+                metrics.RETRIES.labels(self._admitted.model.base).inc()
                 continue
             if self._front is None:  # the client left meanwhile; the engine has seen nothing
                 connection.close()
                 self._ended.set()
                 return
             self._attempt = Attempt(self._request_id, self._admitted, replica)
-            self._gateway.begin(self, replica)
+            self._gateway.begin(self, replica, self._admitted.model.base)
             self._connection = connection
             connection.send(self._data, self)
             return
@@ -195,7 +195,7 @@ class Relay:
         self._connection = None
         nothing_came = self._status == 0 or (self._admitted.stream and not self._events.num_events)
         if self._front is not None and nothing_came and self._num_attempts < 2:
-            metrics.RETRIES.labels(self._admitted.model.name).inc()
+            metrics.RETRIES.labels(self._admitted.model.base).inc()
             self._status = 0
             self._events = self._new_events()
             self._gateway.end(self)

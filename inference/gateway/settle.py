@@ -56,14 +56,15 @@ def settle(journal: JournalWriter, attempt: Attempt, usage: Usage, outcome: str,
         journal.append(record)
     except JournalFull:
         log.critical("usage of request %s is lost: the journal's disk takes nothing", record.request_id)
-    _count(record)
+    _count(record, admitted.model.base)
 
 
-def _count(record: UsageRecord) -> None:
-    metrics.REQUESTS.labels(record.endpoint, record.model, str(record.http_status)).inc()
-    metrics.TOKENS.labels(record.model, "input").inc(record.prompt_tokens)
-    metrics.TOKENS.labels(record.model, "output").inc(record.completion_tokens)
+def _count(record: UsageRecord, base: str) -> None:
+    # an adapter's own name would make as many labels as there are adapters, and each names a tenant
+    metrics.REQUESTS.labels(record.endpoint, base, str(record.http_status)).inc()
+    metrics.TOKENS.labels(base, "input").inc(record.prompt_tokens)
+    metrics.TOKENS.labels(base, "output").inc(record.completion_tokens)
     if not record.exact:
-        metrics.INEXACT.labels(record.model).inc()
+        metrics.INEXACT.labels(base).inc()
     if record.ttft_ms is not None:
-        metrics.TTFT.labels(record.model).observe(record.ttft_ms / 1000)
+        metrics.TTFT.labels(base).observe(record.ttft_ms / 1000)

@@ -31,3 +31,9 @@ class AnotherPoolRuns(PoolError):
     """A second supervisor on the same data directory: only one may act."""
 
     code = "another_pool_runs"
+
+
+class AdapterRefused(PoolError):
+    """An adapter's files are not what was registered, or the engine would not apply all of them."""
+
+    code = "adapter_refused"

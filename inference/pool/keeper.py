@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from inference.engines import EngineKind
+from inference.pool.adapter_loader import AdapterLoader
+from inference.pool.adapters import Wish
 from inference.pool.backoff import delay_s
 from inference.pool.canary import Journal
 from inference.pool.checkup import Checkup, Patient
@@ -69,6 +71,7 @@ class Keeper:
         self._watch = ExitWatch(life.pid, life.pid_started)
         patient = Patient(row.id, life, model)
         self._checkup = Checkup(patient, around.kind, around.store, around.journal, around.settings)
+        self._adapters = AdapterLoader(life, around.kind, around.store, self._watch.wake)
         self._warming_since: float | None = None
         self._ending: Ending | None = None
         self._last_quiet: tuple[int, int] | None = None
@@ -94,6 +97,10 @@ class Keeper:
         if now is None or drained_by < now.drained_by or grace_s < now.grace_s:
             self._ending = Ending(reason, drained_by, grace_s, failed=now is not None and now.failed)
             self._watch.wake()
+
+    def want_adapters(self, wish: Wish) -> None:
+        """The adapters that the engine is to have, from warming on; asked for the same again, nothing happens."""
+        self._adapters.want(wish)
 
     def leave(self) -> None:
         """Stop watching; the engine goes on."""
@@ -148,6 +155,7 @@ class Keeper:
         if self._warming_since is None:
             self._warming_since = now
             self._checkup.send_canary(self._settings.warm_timeout_s)
+        self._adapters.look()
         if self._checkup.canary_is_out():
             return _LOOK_S
         failure = self._checkup.canary_result()
@@ -171,7 +179,7 @@ class Keeper:
         if self._checkup.is_hung():
             self._fail(f"hung: no token for {self._settings.canary_timeout_s:.0f} s while its counters stood still")
             return 0.0
-        return pause_s
+        return min(pause_s, self._adapters.look())
 
     def _fail(self, reason: str) -> None:
         """End an engine that does not work: what it has accepted can't be waited for."""

@@ -1,12 +1,12 @@
 """What has to happen next so that the replicas become what is desired: values in, actions out.
 
-A replica owns its devices from its creation until it is deleted, and no device gets a second owner. A replica for which
-devices are missing is kept as a failed row without devices, whose reason shows the arithmetic. Applying the actions and
-planning again ends with no actions: nothing here depends on anything but the arguments. Which engine runs, how it is
-started and when it has drained is for the supervisor.
+A replica owns its devices from its creation until it is deleted, and no device gets a second owner; one that is lent to
+a fine-tune is left alone. A replica for which devices are missing is kept as a failed row without devices, whose reason
+shows the arithmetic. Applying the actions and planning again ends with no actions: nothing here depends on anything but
+the arguments. Which engine runs, how it is started and when it has drained is for the supervisor.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from inference.devices.info import DeviceInfo, device_order
@@ -63,14 +63,21 @@ _S = ReplicaState
 
 
 def plan(
-    desired: Iterable[DesiredDeployment], devices: Iterable[DeviceInfo], replicas: Iterable[ReplicaRow], now: float
+    desired: Iterable[DesiredDeployment],
+    devices: Iterable[DeviceInfo],
+    replicas: Iterable[ReplicaRow],
+    now: float,
+    lent: Collection[str] = (),
 ) -> list[Action]:
-    """The next actions, for each replica at most one. `now` is in unix seconds, as is `next_start_at`."""
+    """The next actions, for each replica at most one. `now` is in unix seconds, as is `next_start_at`.
+
+    `lent`: the devices that fine-tunes hold at the moment.
+    """
     wanted = {(d.id, index): d for d in desired if d.running for index in range(d.replicas)}
     inventory = {device.id: device for device in sorted(devices, key=lambda device: device_order(device.id))}
     rows = sorted(replicas, key=lambda row: (row.life is None, row.deployment_id, row.index, row.id))
-    placed, surplus = _sort_out(rows, wanted, inventory)
-    shares = _share_out(wanted, inventory, placed, surplus)
+    placed, surplus = _sort_out(rows, wanted, inventory, set(lent))
+    shares = _share_out(wanted, inventory, placed, surplus, set(lent))
     actions: list[Action] = []
     for row, reason in surplus:
         actions += _retire(row, reason)
@@ -84,7 +91,10 @@ def plan(
 
 
 def _sort_out(
-    rows: list[ReplicaRow], wanted: dict[Slot, DesiredDeployment], inventory: dict[str, DeviceInfo]
+    rows: list[ReplicaRow],
+    wanted: dict[Slot, DesiredDeployment],
+    inventory: dict[str, DeviceInfo],
+    lent: set[str],
 ) -> tuple[dict[Slot, ReplicaRow], list[tuple[ReplicaRow, str]]]:
     """The rows that fill a wanted slot, and the others with the reason why they have to go."""
     placed: dict[Slot, ReplicaRow] = {}
@@ -92,7 +102,7 @@ def _sort_out(
     owned: set[str] = set()
     for row in rows:
         slot = (row.deployment_id, row.index)
-        reason = next(_misfits(row, wanted.get(slot), inventory, owned), None)
+        reason = next(_misfits(row, wanted.get(slot), inventory, owned, lent), None)
         if reason is None and slot in placed:
             reason = "a second row for the same replica"
         if reason is None:
@@ -104,7 +114,11 @@ def _sort_out(
 
 
 def _misfits(
-    row: ReplicaRow, deployment: DesiredDeployment | None, inventory: dict[str, DeviceInfo], owned: set[str]
+    row: ReplicaRow,
+    deployment: DesiredDeployment | None,
+    inventory: dict[str, DeviceInfo],
+    owned: set[str],
+    lent: set[str],
 ) -> Iterator[str]:
     """The reasons why a row can't stay as it is. `owned`: the devices of rows that come before it."""
     if deployment is None:
@@ -120,6 +134,8 @@ def _misfits(
             yield f"device {device_id} is not healthy: {device.reason}"
         elif device_id in owned:
             yield f"device {device_id} belongs to another replica"
+        elif device_id in lent:
+            yield f"device {device_id} belongs to a fine-tune"
 
 
 def _share_out(
@@ -127,10 +143,11 @@ def _share_out(
     inventory: dict[str, DeviceInfo],
     placed: dict[Slot, ReplicaRow],
     surplus: list[tuple[ReplicaRow, str]],
+    lent: set[str],
 ) -> dict[Slot, Share]:
     """Give free devices to the slots that have none, in the order of the deployments, lowest numbers first."""
     held = {device for row in [*placed.values(), *(row for row, _ in surplus)] for device in row.devices}
-    free = [d.id for d in inventory.values() if d.healthy and d.id not in held]
+    free = [d.id for d in inventory.values() if d.healthy and d.id not in held | lent]
     shares: dict[Slot, Share] = {}
     for slot, deployment in wanted.items():
         if slot in placed and placed[slot].devices:
@@ -139,14 +156,15 @@ def _share_out(
             shares[slot] = tuple(free[: deployment.devices_each])
             free = free[deployment.devices_each :]
         else:
-            shares[slot] = _shortage(deployment.devices_each, inventory, len(free))
+            shares[slot] = _shortage(deployment.devices_each, inventory, len(free), len(lent & inventory.keys()))
     return shares
 
 
-def _shortage(needed: int, inventory: dict[str, DeviceInfo], free: int) -> str:
+def _shortage(needed: int, inventory: dict[str, DeviceInfo], free: int, lent: int) -> str:
     unhealthy = sum(not device.healthy for device in inventory.values())
     taken = len(inventory) - unhealthy - free
-    have = f"{len(inventory)} here, {taken} taken, {unhealthy} not healthy, {free} free"
+    by_fine_tunes = f" ({lent} by fine-tunes)" if lent else ""
+    have = f"{len(inventory)} here, {taken} taken{by_fine_tunes}, {unhealthy} not healthy, {free} free"
     return f"not enough devices: it needs {needed}; {have}"
 
 

@@ -12,7 +12,7 @@ from inference.devices.info import DeviceInfo
 from inference.engines.spec import Counters
 from inference.pool.states import ReplicaState
 
-__all__ = ["Counters", "DesiredDeployment", "DeviceInfo", "Life", "ReplicaRow", "Store"]
+__all__ = ["Counters", "DesiredAdapter", "DesiredDeployment", "DeviceInfo", "Life", "ReplicaRow", "Store"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,18 @@ class DesiredDeployment:
     flags: tuple[str, ...]
     max_model_len: int
     running: bool
+
+
+@dataclass(frozen=True)
+class DesiredAdapter:
+    """An adapter that every engine of its deployment is to have under `name`; `digest` is its manifest's SHA-256."""
+
+    id: str
+    name: str
+    deployment_id: str
+    path: Path
+    digest: str
+    rank: int
 
 
 @dataclass(frozen=True)
@@ -67,8 +79,12 @@ class Store(Protocol):
 
     def save_devices(self, devices: list[DeviceInfo]) -> None: ...
 
-    def create_replica(self, deployment_id: str, index: int, devices: tuple[str, ...]) -> ReplicaRow:
-        """A new replica, stopped."""
+    def create_replica(self, deployment_id: str, index: int, devices: tuple[str, ...]) -> ReplicaRow | None:
+        """A new replica, stopped, that owns its devices; None when one of them has got another owner meanwhile."""
+        ...
+
+    def leased_devices(self) -> set[str]:
+        """The devices that fine-tunes hold at the moment."""
         ...
 
     def move(self, replica_id: str, from_state: ReplicaState, to_state: ReplicaState, reason: str = "") -> bool:
@@ -86,6 +102,20 @@ class Store(Protocol):
     def set_backoff(self, replica_id: str, restarts: int, next_start_at: float | None) -> None: ...
 
     def delete_replica(self, replica_id: str) -> None: ...
+
+    def desired_adapters(self) -> list[DesiredAdapter]:
+        """The adapters that the running deployments' engines are to have."""
+        ...
+
+    def adapter_loads(self, life_id: str) -> dict[str, bool]:
+        """What is on record of a life: by adapter id, whether it is loaded or could not be."""
+        ...
+
+    def record_adapter(self, life_id: str, adapter_id: str, loaded: bool, reason: str) -> None:
+        """Replaces what was on record; changes nothing when the adapter is gone."""
+        ...
+
+    def forget_adapter(self, life_id: str, adapter_id: str) -> None: ...
 
     def stop_requested(self) -> bool:
         """Whether the whole appliance is to stop."""

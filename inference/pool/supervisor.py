@@ -14,6 +14,7 @@ from dataclasses import replace
 from inference.devices import DeviceInfo, Probe
 from inference.devices.errors import DeviceError
 from inference.engines.errors import EngineError
+from inference.pool.adapters import Wish
 from inference.pool.backoff import delay_s
 from inference.pool.errors import LaunchFailed
 from inference.pool.gauge import Load
@@ -71,8 +72,9 @@ class Supervisor:
         deployments = {deployment.id: deployment for deployment in desired}
         self._match_keepers(rows, deployments)
         by_id = {row.id: row for row in rows}
-        for action in plan(desired, self._devices, rows, time.time()):
+        for action in plan(desired, self._devices, rows, time.time(), self._store.leased_devices()):
             self._try(action, by_id, deployments)
+        self._hand_out_adapters(deployments)
         self._sample(desired)
         return self._is_stopping and not rows and not self._keepers
 
@@ -100,6 +102,24 @@ class Supervisor:
                 deployment = deployments.get(row.deployment_id)
                 self._keep(row, row.life, deployment.model if deployment else None)
 
+    def _hand_out_adapters(self, deployments: dict[str, DesiredDeployment]) -> None:
+        """Tell every keeper what its engine is to have; keepers of engines that are to go keep what they have."""
+        kind = self._around.kind
+        adapters = self._store.desired_adapters() if deployments else []
+        wishes = {
+            deployment.id: Wish(
+                deployment.model_path.resolve(),
+                kind.max_adapter_rank(deployment.flags),
+                kind.adapted_modules(deployment.flags),
+                tuple(adapter for adapter in adapters if adapter.deployment_id == deployment.id),
+            )
+            for deployment in deployments.values()
+            if deployment.running
+        }
+        for keeper in self._keepers.values():
+            if keeper.deployment_id in wishes:
+                keeper.want_adapters(wishes[keeper.deployment_id])
+
     def _keep(self, row: ReplicaRow, life: Life, model: str | None) -> None:
         keeper = Keeper(row, life, model, self._around)
         self._keepers[row.id] = keeper
@@ -115,7 +135,8 @@ class Supervisor:
     def _act(self, action: Action, rows: dict[str, ReplicaRow], deployments: dict[str, DesiredDeployment]) -> None:
         match action:
             case Create(deployment_id, index, devices):
-                self._store.create_replica(deployment_id, index, devices)
+                if self._store.create_replica(deployment_id, index, devices) is None:
+                    log.info("%s got another owner meanwhile, planning again", ", ".join(devices))
             case Start(replica_id, deployment_id):
                 self._start(rows[replica_id], deployments[deployment_id])
             case Drain(replica_id, reason) | Stop(replica_id, reason):

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from ops.cli.database import rows
-from ops.cli.printing import Exit, fail, show_json, show_rows
-from ops.cli.tenants import AsJson
+from ops.cli.printing import AsJson, Exit, fail, show_json, show_rows
 
 app = typer.Typer(help="API keys of the tenants.", no_args_is_help=True)
 
@@ -17,17 +16,21 @@ app = typer.Typer(help="API keys of the tenants.", no_args_is_help=True)
 def create(
     tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
     name: Annotated[str, typer.Option(help="What the key is for.")] = "command line",
+    user: Annotated[str, typer.Option(help="The person it is made for: who asks for its fine-tunes.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Create a key; it is shown once and never again."""
     with rows():
         from appliance.tenants.keys import mint  # noqa: PLC0415 - after Django's setup
-        from appliance.tenants.models import Tenant  # noqa: PLC0415
+        from appliance.tenants.models import Tenant, User  # noqa: PLC0415
 
         owner = Tenant.objects.filter(id=tenant).first()
         if owner is None:
             raise fail(f"there is no tenant {tenant!r}; `coderack tenant list` shows them", Exit.NOT_FOUND)
-        row, key = mint(owner, name)
+        person = User.objects.filter(username=user).first()
+        if user and person is None:
+            raise fail(f"there is no person {user!r}; `coderack user list` shows them", Exit.NOT_FOUND)
+        row, key = mint(owner, name, created_by=person)
     show_json({"id": row.id, "tenant": tenant, "prefix": row.prefix, "key": key}) if as_json else typer.echo(key)
 
 

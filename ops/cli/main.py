@@ -7,7 +7,9 @@ import sys
 import typer
 
 from appliance.env import EnvError
-from ops.cli import demo, keys, models, start_stop, status, tenants, up
+from ops.cli import adapters, jobs, keys, models, plans, start_stop, status, tenants, up, users
+from ops.cli.demo.command import demo
+from ops.cli.demo_check.command import demo_check
 from ops.cli.printing import Exit, err
 
 app = typer.Typer(
@@ -21,10 +23,15 @@ app.command()(up.up)
 app.command()(start_stop.start)
 app.command()(start_stop.stop)
 app.command()(status.status)
-app.command()(demo.demo)
+app.command()(demo)
+app.command("demo-check")(demo_check)
+app.add_typer(plans.app, name="plan")
 app.add_typer(tenants.app, name="tenant")
+app.add_typer(users.app, name="user")
 app.add_typer(keys.app, name="key")
 app.add_typer(models.app, name="model")
+app.add_typer(jobs.app, name="job")
+app.add_typer(adapters.app, name="adapter")
 
 
 def run() -> None:

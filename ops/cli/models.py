@@ -11,8 +11,7 @@ from inference.catalog.errors import CatalogError
 from inference.catalog.flags import flags_for
 from inference.catalog.load import preset
 from ops.cli.database import rows
-from ops.cli.printing import Exit, fail, show_rows
-from ops.cli.tenants import AsJson
+from ops.cli.printing import AsJson, Exit, fail, show_rows
 
 app = typer.Typer(help="Model versions and their deployments.", no_args_is_help=True)
 

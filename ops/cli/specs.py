@@ -15,6 +15,8 @@ from ops.runner.processes import ProcessSpec
 
 GATEWAY_STOP_S = 7.0  # gunicorn's graceful time and a second
 POOL_STOP_S = 10.5
+WORKER_STOP_S = 10.0  # a trainer writes a checkpoint before it ends
+WORKER_THREADS = 8
 
 
 def child_environment(env: Env) -> dict[str, str]:
@@ -70,7 +72,7 @@ def redis_spec(env: Env) -> ProcessSpec:
 
 
 def control_plane_specs(env: Env) -> list[ProcessSpec]:
-    """Console, pool, meter and gateway, in start order: the gateway takes requests last and stops first."""
+    """Meter, beat, worker, pool, console, gateway, in start order: the gateway takes requests last and stops first."""
     python = sys.executable
     environment = child_environment(env)
 
@@ -87,8 +89,18 @@ def control_plane_specs(env: Env) -> list[ProcessSpec]:
         "--workers", str(env.console_workers), "--worker-class", "gthread", "--threads", "4",
         "--graceful-timeout", "3", "--umask", "7", "--forwarded-allow-ips", "*", "--no-control-socket",
     )  # fmt: skip
+    celery = ("-m", "celery", "--app", "appliance.training.celery")
+    worker = (
+        *celery, "worker", "--pool", "threads", "--concurrency", str(WORKER_THREADS), "--hostname", "worker@coderack",
+        "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", env.log_level,
+    )  # fmt: skip
+    beat = (
+        *celery, "beat", "--schedule", str(env.data_dir / "celery-beat"), "--pidfile", "", "--loglevel", env.log_level,
+    )  # fmt: skip
     return [
         spec("meter", "manage.py", "run_meter"),
+        spec("beat", *beat),
+        spec("worker", *worker, stop_timeout_s=WORKER_STOP_S),
         spec("pool", "manage.py", "run_pool", stop_timeout_s=POOL_STOP_S),
         spec("console", *console, ready=socket_answers(env.console_socket), stop_timeout_s=4.0),
         spec(

@@ -6,8 +6,7 @@ import typer
 
 from appliance.env import load
 from ops.cli.database import rows
-from ops.cli.printing import Exit, out, show_json, show_rows
-from ops.cli.tenants import AsJson
+from ops.cli.printing import AsJson, Exit, out, show_json, show_rows
 from ops.runner.runner import runner_pid
 
 

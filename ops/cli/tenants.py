@@ -1,16 +1,23 @@
-"""`coderack tenant`: create and list tenants."""
+"""`coderack tenant`: create and list tenants, and choose when their adapters are used."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from ops.cli.database import rows
-from ops.cli.printing import Exit, fail, show_json, show_rows
+from ops.cli.printing import AsJson, Exit, fail, show_json, show_rows
 
 app = typer.Typer(help="Tenants: the teams that share the appliance.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class Policy(StrEnum):
+    """When an adapter that passed its checks is used: at once, or after a second person approved it."""
+
+    AUTO = "auto"
+    APPROVE = "approve"
 
 
 @app.command()
@@ -18,6 +25,7 @@ def create(
     tenant: Annotated[str, typer.Argument(help="Id: lower-case letters, digits, hyphens.")],
     name: Annotated[str, typer.Option(help="Name for people. Default: the id.")] = "",
     plan: Annotated[str, typer.Option(help="The plan's name.")] = "standard",
+    policy: Annotated[Policy, typer.Option(help="When adapters that passed their checks are used.")] = Policy.AUTO,
     as_json: AsJson = False,
 ) -> None:
     """Create a tenant."""
@@ -30,13 +38,14 @@ def create(
         if chosen is None:
             known = ", ".join(Plan.objects.values_list("name", flat=True))
             raise fail(f"there is no plan {plan!r}; there are: {known}", Exit.NOT_FOUND)
-        row = Tenant(id=tenant, name=name or tenant, plan=chosen)
+        row = Tenant(id=tenant, name=name or tenant, plan=chosen, adapter_policy=policy.value)
         try:
             row.full_clean()
         except ValidationError as error:
             raise fail("; ".join(error.messages), Exit.USAGE) from None
         row.save(force_insert=True)
-    show_json({"id": row.id, "name": row.name, "plan": plan}) if as_json else typer.echo(f"tenant {row.id} created")
+    made = {"id": row.id, "name": row.name, "plan": plan, "policy": policy.value}
+    show_json(made) if as_json else typer.echo(f"tenant {row.id} created")
 
 
 @app.command("list")
@@ -46,7 +55,21 @@ def list_tenants(as_json: AsJson = False) -> None:
         from appliance.tenants.models import Tenant  # noqa: PLC0415
 
         found = [
-            {"id": t.id, "name": t.name, "plan": t.plan.name, "active": t.is_active}
+            {"id": t.id, "name": t.name, "plan": t.plan.name, "policy": t.adapter_policy, "active": t.is_active}
             for t in Tenant.objects.select_related("plan")
         ]
     show_rows(found, as_json, "No tenants yet: `coderack tenant create NAME` makes one.")
+
+
+@app.command("set-policy")
+def set_policy(
+    tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
+    policy: Annotated[Policy, typer.Argument(help="When adapters that passed their checks are used.")],
+) -> None:
+    """Choose when a tenant's adapters are used; fine-tunes that exist keep the policy they began with."""
+    with rows():
+        from appliance.tenants.models import Tenant  # noqa: PLC0415
+
+        if not Tenant.objects.filter(id=tenant).update(adapter_policy=policy.value):
+            raise fail(f"there is no tenant {tenant!r}; `coderack tenant list` shows them", Exit.NOT_FOUND)
+    typer.echo(f"{tenant}: {policy.value}")

@@ -25,7 +25,7 @@ from tests.bench.loop import Engine, Loop
 from tests.bench.machine import Others
 from tests.bench.report import Pair
 from tests.bench.windows import Figures, Window, paced, small, unary, unpaced
-from tests.inference.gateway.database import SCHEMA, Postgres, add_key
+from tests.inference.gateway.database import SCHEMA, Postgres, add_key, add_model
 from tests.inference.gateway.parts import KEY, Rig, healthy, start_gunicorn, write_tokenizer
 from tests.waiting import wait_until
 
@@ -124,7 +124,7 @@ def gateway(root: Path, engine_socket: Path) -> Iterator[tuple[Rig, int]]:
         write_tokenizer(root / "tokenizer.json")
         postgres.execute(SCHEMA)
         add_key(postgres, KEY, "owner")
-        postgres.execute("INSERT INTO gateway_models VALUES (%s, 'coderack', 1, 4096, %s, false)", MODEL, str(root))
+        add_model(postgres, MODEL, str(root))
         postgres.execute("INSERT INTO gateway_replicas VALUES ('r', 'life', %s, %s)", MODEL, str(engine_socket))
         rig = Rig(root, postgres)
         cores = sorted(os.sched_getaffinity(0))

@@ -4,6 +4,9 @@ The last prompt text orders the behaviour as `name=value` words: `tokens=5`, `de
 (seconds before the first), `die=3` (connections drop after so many tokens), `hang=3`, `error=3` (an error event),
 `status=500`, `split=1` (bytes written in small pieces), `merge=1` (all in one write), `deaf=1` (aborts are not heard),
 `pad=1000` (bytes of text per token). It counts tokens as vLLM does. What tokens mean is left to the real engine.
+
+Given its base model's name it knows no other model but the adapters it was told to load, and begins an adapter's answers
+with `<adapter's name>`; without one it answers to every name.
 """
 
 from __future__ import annotations
@@ -24,8 +27,10 @@ PROMPT_TOKENS = 7
 class FakeEngine:
     """Runs in a thread of its own; counters are read from outside."""
 
-    def __init__(self, socket: Path) -> None:
+    def __init__(self, socket: Path, base: str | None = None) -> None:
         self.socket = socket
+        self.base = base
+        self.adapters: dict[str, str] = {}
         self.prompt_tokens = 0
         self.generation_tokens = 0
         self.bodies: list[dict[str, Any]] = []
@@ -120,12 +125,38 @@ class _Connection(asyncio.Protocol):
         path, body = self.url.decode(), json.loads(self.body or b"{}")
         if path == "/inference/v1/abort_requests":
             self.abort(body["request_ids"])
+        elif path == "/v1/models":
+            self.respond(200, {"object": "list", "data": self.models()})
+        elif path in ("/v1/load_lora_adapter", "/v1/unload_lora_adapter"):
+            self.change_adapters(path == "/v1/load_lora_adapter", body)
         elif path in ("/v1/chat/completions", "/v1/completions"):
             self.engine.bodies.append(body)
+            if self.engine.base is not None and body["model"] not in {self.engine.base, *self.engine.adapters}:
+                self.refuse(404, f"The model `{body['model']}` does not exist.")
+                return
             self.engine.heads.append(self.headers)
             await _Generation(self, path, body).run()
         else:
             self.respond(404, {"detail": "Not Found"})
+
+    def models(self) -> list[dict[str, Any]]:
+        base = {"id": self.engine.base or "base", "object": "model", "root": "/models/base", "parent": None}
+        adapters = self.engine.adapters.items()
+        return [base, *({"id": name, "object": "model", "root": path, "parent": base["id"]} for name, path in adapters)]
+
+    def change_adapters(self, load: bool, body: dict[str, Any]) -> None:
+        name = body["lora_name"]
+        if load == (name in self.engine.adapters):
+            self.refuse(400 if load else 404, f"The lora adapter '{name}' has already been loaded, or cannot be found.")
+        elif load:
+            self.engine.adapters[name] = body["lora_path"]
+            self.respond(200, None)
+        else:
+            del self.engine.adapters[name]
+            self.respond(200, None)
+
+    def refuse(self, status: int, message: str) -> None:
+        self.respond(status, {"error": {"message": message, "type": "NotFoundError", "param": None, "code": status}})
 
     def abort(self, ids: list[str]) -> None:
         self.engine.aborted.extend(ids)
@@ -193,7 +224,8 @@ class _Generation:
                     self.engine.prompt_tokens += PROMPT_TOKENS
                 self.engine.generation_tokens += 1
                 self.num_tokens += 1
-                text = f" {number}" + "x" * int(self.order("pad"))
+                mark = f"<{self.body['model']}>" if number == 0 and self.body["model"] in self.engine.adapters else ""
+                text = f"{mark} {number}" + "x" * int(self.order("pad"))
                 self.texts[sequence] += text
                 yield sequence, text, "length" if number == wanted - 1 else None
             await self.sleep(self.order("delay"))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ops.models.tiny_deepseek.model import NAME as TINY_DEEPSEEK
+from ops.models.tiny_deepseek.model import ensure_tiny_deepseek
 from tests.system.appliance import CACHE_DIR, Appliance, free_port
-from tests.tiny_deepseek.model import NAME as TINY_DEEPSEEK
-from tests.tiny_deepseek.model import ensure_tiny_deepseek
 
 START_TIMEOUT_S = 900
 

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from appliance.console import words
-from appliance.console.access import PersonRequest, may_manage_keys, visible_tenant
+from appliance.console.access import PersonRequest, may_manage, visible_tenant
 from appliance.console.calling import snippets
 from appliance.ledger.models import LedgerEntry
 from appliance.tenants.keys import mint, revoke
@@ -75,10 +75,10 @@ def _word(key: ApiKey) -> words.Word:
 def keys(request: PersonRequest, tenant_id: str) -> HttpResponse:
     """The list; a POST makes a key and shows it once."""
     tenant = visible_tenant(request.user, tenant_id)
-    may_manage = may_manage_keys(request.user, tenant)
+    allowed = may_manage(request.user, tenant)
     new_key, form = None, _blank_form()
     if request.method == "POST":
-        if not may_manage:
+        if not allowed:
             raise PermissionDenied
         form = KeyForm(request.POST)
         if form.is_valid():
@@ -88,7 +88,7 @@ def keys(request: PersonRequest, tenant_id: str) -> HttpResponse:
                 return redirect("keys", tenant.id)
             form = _blank_form()
     context = {
-        "tenant": tenant, "rows": key_rows(tenant), "may_manage": may_manage, "form": form, "new_key": new_key,
+        "tenant": tenant, "rows": key_rows(tenant), "may_manage": allowed, "form": form, "new_key": new_key,
         "call": snippets(request, tenant, new_key or ""),
     }  # fmt: skip
     return render(request, "console/keys.html", context, status=400 if form.errors else 200)
@@ -109,7 +109,7 @@ def _create(request: PersonRequest, tenant: Tenant, form: KeyForm) -> str | None
 def revoke_key(request: PersonRequest, tenant_id: str, key_id: UUID) -> HttpResponse:
     """Say what will happen, then do it."""
     tenant = visible_tenant(request.user, tenant_id)
-    if not may_manage_keys(request.user, tenant):
+    if not may_manage(request.user, tenant):
         raise PermissionDenied
     key = tenant.keys.filter(pk=key_id).first()
     if key is None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from appliance.console import attention, words
 from appliance.console.access import PersonRequest, operator_only
-from appliance.fleet.models import Device, EngineLife, Replica
+from appliance.fleet.models import Device, DeviceOwner, EngineLife, Replica
 
 LOG_BYTES = 8192
 LOG_LINES = 20
@@ -29,6 +29,8 @@ def facts() -> dict[str, Any]:
     """Replicas and devices as rows."""
     replicas = list(Replica.objects.select_related("deployment__model", "life"))
     owners = {device: str(replica) for replica in replicas for device in replica.devices}
+    lent = DeviceOwner.objects.exclude(job_id=None).values_list("device_id", "job_id")
+    owners |= {device: str(holder).partition("/")[0] for device, holder in lent}
     return {
         "verdict": attention.verdict(),
         "replicas": [{"row": replica, "log": _log_tail(replica)} for replica in replicas],

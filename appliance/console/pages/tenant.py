@@ -1,20 +1,23 @@
-"""One tenant: how its people call the service, what it cost this month, its keys, its people, its plan."""
+"""One tenant: how its people call the service, what it cost this month, its keys, adapters and people, its plan."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from appliance.console import consumption, words
-from appliance.console.access import PersonRequest, may_manage_keys, visible_tenant
+from appliance.console.access import PersonRequest, may_manage, operator_only, visible_tenant
 from appliance.console.calling import snippets
 from appliance.console.pages.keys import key_rows
 from appliance.ledger.models import LedgerEntry
-from appliance.tenants.models import Membership, Tenant
+from appliance.registry.models import Adapter
+from appliance.tenants.models import AdapterPolicy, Membership, Tenant
 
 RECENT = 5
 
@@ -27,12 +30,28 @@ def tenant(request: PersonRequest, tenant_id: str) -> HttpResponse:
         "word": words.ACTIVE if row.is_active else words.INACTIVE,
         "call": snippets(request, row),
         "month": _month(row),
+        "policies": AdapterPolicy.choices,
+        "adapters": Adapter.objects.filter(tenant=row).select_related("base")[:RECENT],
         "keys": key_rows(row, active_only=True)[:RECENT],
-        "may_manage": may_manage_keys(request.user, row),
+        "may_manage": may_manage(request.user, row),
         "people": Membership.objects.filter(tenant=row).select_related("user").order_by("user__username"),
         "recent": LedgerEntry.objects.filter(tenant_id=row.id)[:RECENT],
     }
     return render(request, "console/tenant.html", context)
+
+
+@operator_only
+def tenant_policy(request: PersonRequest, tenant_id: str) -> HttpResponse:
+    """Change when the tenant's adapters are used; fine-tunes that were begun keep the rule they were begun under."""
+    row = visible_tenant(request.user, tenant_id)
+    policy = request.POST.get("adapter_policy", "")
+    if policy in AdapterPolicy.values:
+        Tenant.objects.filter(pk=row.pk).update(adapter_policy=policy)
+        messages.success(request, _("From now on, adapters of %(name)s are used %(when)s.") % {
+            "name": row.name, "when": AdapterPolicy(policy).label})  # fmt: skip
+    else:
+        messages.error(request, _("That is no rule for adapters; nothing was changed."))
+    return redirect("tenant", row.pk)
 
 
 def _month(tenant: Tenant) -> consumption.Total:

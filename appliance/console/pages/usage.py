@@ -5,24 +5,22 @@ Members see their own tenants. The list pages by position (`before`), so that it
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from django.utils.http import urlencode
 
 from appliance.console import consumption, words
 from appliance.console.access import PersonRequest, visible_tenant, visible_tenants
+from appliance.console.paging import newest_first
 from appliance.console.queries import text
 from appliance.console.windows import WINDOWS, chosen
 from appliance.ledger.models import CANARY, LedgerEntry
 from appliance.tenants.models import ApiKey
 
-PAGE_SIZE = 50
 FILTERS = ("tenant", "model", "key", "outcome")
 MOST_NAMED = 20
 
@@ -35,8 +33,8 @@ def usage(request: PersonRequest) -> HttpResponse:
     groups = consumption.groups(entries)
     # a canary every few seconds would bury the requests of people; the sums above hold them all the same
     listed = entries if "tenant" in filters else entries.exclude(endpoint=CANARY)
-    rows, older = _page(listed, text(request.GET, "before"))
-    key_names = _key_names({group.key for group in groups} | {row.key_id or "" for row in rows})
+    part = newest_first(listed, text(request.GET, "before"), at="finished_at", key="request_id")
+    key_names = _key_names({group.key for group in groups} | {row.key_id or "" for row in part.rows})
     context = {
         "window": window,
         "windows": WINDOWS.values(),
@@ -44,9 +42,9 @@ def usage(request: PersonRequest) -> HttpResponse:
         "kept": urlencode(filters),
         "total": consumption.total(groups),
         "tables": _tables(groups, key_names),
-        "rows": [{"entry": row, "key": key_names.get(row.key_id or "", "")} for row in rows],
-        "older": urlencode({"window": window.name, **filters, "before": older}) if older else "",
-        "paged": bool(request.GET.get("before")),
+        "rows": [{"entry": row, "key": key_names.get(row.key_id or "", "")} for row in part.rows],
+        "older": urlencode({"window": window.name, **filters, "before": part.older}) if part.older else "",
+        "paged": part.paged,
         "outcomes": words.OUTCOMES,
         "tenant_ids": visible_tenants(request.user).values_list("id", flat=True)[:200],
         "models": sorted({group.model for group in groups}),
@@ -65,26 +63,6 @@ def _visible(request: PersonRequest, filters: dict[str, str]) -> QuerySet[Ledger
 def _filtered(entries: QuerySet[LedgerEntry], filters: dict[str, str]) -> QuerySet[LedgerEntry]:
     columns = {"tenant": "tenant_id", "model": "model", "key": "key_id", "outcome": "outcome"}
     return entries.filter(**{columns[name]: value for name, value in filters.items()})
-
-
-def _page(entries: QuerySet[LedgerEntry], before: str) -> tuple[list[LedgerEntry], str]:
-    """The rows older than `before` ("time~request id"), and the position of the next page, "" at the end."""
-    at, request_id = _position(before)
-    if at is not None:
-        entries = entries.filter(Q(finished_at__lt=at) | Q(finished_at=at, request_id__lt=request_id))
-    rows = list(entries.order_by("-finished_at", "-request_id")[: PAGE_SIZE + 1])
-    more = len(rows) > PAGE_SIZE
-    rows = rows[:PAGE_SIZE]
-    return rows, f"{rows[-1].finished_at.isoformat()}~{rows[-1].request_id}" if more else ""
-
-
-def _position(before: str) -> tuple[datetime | None, str]:
-    moment, _, request_id = before.partition("~")
-    try:
-        at = parse_datetime(moment)
-    except ValueError:  # well formed, but no such day
-        return None, ""
-    return (at if at is None or timezone.is_aware(at) else None), request_id
 
 
 def _tables(groups: list[consumption.Group], key_names: dict[str, str]) -> list[dict[str, Any]]:

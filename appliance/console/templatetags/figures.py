@@ -16,6 +16,8 @@ register = template.Library()
 register.filter("count", figures.count)
 register.filter("milliseconds", figures.milliseconds)
 register.filter("gib", figures.gib)
+register.filter("size", figures.size)
+register.filter("loss", figures.loss)
 register.filter("percent", figures.percent)
 register.filter("money", figures.money)
 
@@ -50,6 +52,30 @@ def state(name: str) -> SafeString:
 def outcome(name: str) -> SafeString:
     """A request's outcome as a label."""
     return word(words.outcome(name))
+
+
+@register.filter
+def job_state(name: str) -> SafeString:
+    """A fine-tune's state as a label."""
+    return word(words.job(name))
+
+
+@register.filter
+def adapter_state(name: str) -> SafeString:
+    """An adapter's state as a label."""
+    return word(words.adapter(name))
+
+
+@register.filter
+def file_state(name: str) -> SafeString:
+    """A file's state as a label."""
+    return word(words.file(name))
+
+
+@register.filter
+def verdict(name: str) -> SafeString:
+    """A check's verdict as a label."""
+    return word(words.verdict(name))
 
 
 @register.filter

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from django.urls import URLPattern
 
 from appliance.tenants.keys import mint
 from appliance.urls import urlpatterns
+from tests.appliance.console import tuning
 from tests.appliance.console.cast import Cast
 
-OK, GONE, NO, LOGIN = 200, 404, 403, 302
+OK, GONE, NO, LOGIN, POST_ONLY = 200, 404, 403, 302, 405
 PEOPLE = ("operator", "owner", "developer", "rival", "stranger", None)
 # route -> the status for each of PEOPLE; addresses are Acme's
 MATRIX = {
@@ -21,6 +24,22 @@ MATRIX = {
     "tenant": ("/tenants/acme/", (OK, OK, OK, GONE, GONE, LOGIN)),
     "keys": ("/tenants/acme/keys/", (OK, OK, OK, GONE, GONE, LOGIN)),
     "key_revoke": ("/tenants/acme/keys/{key}/revoke/", (OK, OK, NO, GONE, GONE, LOGIN)),
+    "tenant_policy": ("/tenants/acme/policy/", (*[POST_ONLY] * 5, LOGIN)),
+    "fine_tuning": ("/fine-tuning/?tenant=acme", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "job": ("/fine-tuning/{job}/", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "job_cancel": ("/fine-tuning/{job}/cancel/", (OK, OK, NO, GONE, GONE, LOGIN)),
+    "job_pause": ("/fine-tuning/{job}/pause/", (*[POST_ONLY] * 5, LOGIN)),
+    "job_resume": ("/fine-tuning/{job}/resume/", (*[POST_ONLY] * 5, LOGIN)),
+    "data": ("/data/?tenant=acme", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "file": ("/data/{file}/", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "file_report_html": ("/data/{file}/report.html", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "file_report_json": ("/data/{file}/report.json", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "file_delete": ("/data/{file}/delete/", (OK, OK, NO, GONE, GONE, LOGIN)),
+    "approvals": ("/approvals/", (OK, OK, OK, OK, OK, LOGIN)),
+    "approval_approve": ("/approvals/{adapter}/approve/", (OK, OK, NO, GONE, GONE, LOGIN)),
+    "approval_reject": ("/approvals/{adapter}/reject/", (OK, OK, NO, GONE, GONE, LOGIN)),
+    "adapter": ("/models/adapters/{adapter}/", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "adapter_withdraw": ("/models/adapters/{adapter}/withdraw/", (OK, OK, NO, GONE, GONE, LOGIN)),
     "usage": ("/usage/?tenant=acme", (OK, OK, OK, GONE, GONE, LOGIN)),
 }
 OPEN = {"login", "logout", "set_language"}
@@ -33,10 +52,14 @@ CASES = [
 
 @pytest.mark.parametrize(("route", "person", "address", "status"), CASES)
 def test_it_answers_each_person_as_the_matrix_says(
-    cast: Cast, route: str, person: str, address: str, status: int
+    cast: Cast, tmp_path: Path, route: str, person: str, address: str, status: int
 ) -> None:
     key, _ = mint(cast.acme, "first")
-    response = cast.client(person).get(address.format(key=key.pk))
+    file = tuning.upload(cast.acme)
+    tuning.clean(file, tmp_path)
+    adapter = tuning.finish(tuning.start(cast.acme, by=cast.developer))
+    ids = {"key": key.pk, "file": file.pk, "job": tuning.start(cast.acme).pk, "adapter": adapter.pk}
+    response = cast.client(person).get(address.format(**ids))
     assert response.status_code == status
     if person is None:
         assert response["Location"].startswith("/login/?next=")
@@ -74,3 +97,16 @@ def test_it_shows_members_no_link_to_operators_pages(cast: Cast, person: str) ->
     page = cast.client(person).get("/tenants/acme/").content.decode()
     assert "/serving/" not in page
     assert "/admin/" not in page
+
+
+@pytest.mark.parametrize("address", ["/fine-tuning/ftjob-{}/", "/data/file-{}/", "/models/adapters/{}/"])
+def test_it_answers_a_rival_as_if_the_thing_did_not_exist(cast: Cast, address: str) -> None:
+    job = tuning.start(cast.acme)
+    adapter = tuning.finish(job)
+    ids = {"/f": job.pk.removeprefix("ftjob-"), "/d": job.training_file_id.removeprefix("file-"), "/m": str(adapter.pk)}
+    client = cast.client("rival")
+    theirs = client.get(address.format(ids[address[:2]]))
+    nobodys = client.get(address.format("00000000-0000-4000-8000-000000000000"))
+    assert theirs.status_code == 404
+    assert theirs.content == nobodys.content
+    assert cast.client("developer").get(address.format(ids[address[:2]])).status_code == 200

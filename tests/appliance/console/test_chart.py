@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.console.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, draw, nice, path
+from appliance.console.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, curve, draw, nice, path
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -51,3 +51,15 @@ def test_it_stays_inside_the_frame(values: list[float]) -> None:
     numbers = [float(n) for n in chart.lines[0].path.replace("M", " ").replace("L", " ").replace("h2", "").split()]
     assert all(LEFT <= x <= WIDTH - RIGHT + 0.1 for x in numbers[::2])
     assert all(TOP - 0.1 <= y <= HEIGHT - BOTTOM for y in numbers[1::2])
+
+
+def test_it_joins_a_curves_points_however_far_apart_and_scales_small_values() -> None:
+    chart = curve({"train": [(1, 0.04), (100, 0.02)], "valid": []}, {"train": 0, "valid": 1})
+    assert chart.last_step == 100
+    assert [line.name for line in chart.lines] == ["train"]
+    assert chart.lines[0].path.count("L") == 1
+    assert [tick.label for tick in chart.y_ticks] == ["0", "0.05", "0.1"]
+
+
+def test_it_says_when_a_curve_has_no_point() -> None:
+    assert curve({"train": []}, {"train": 0}).empty

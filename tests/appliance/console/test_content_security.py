@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
@@ -10,6 +11,9 @@ from django.utils import timezone
 from appliance.fleet.models import Deployment, Device, Replica
 from appliance.tenants.keys import mint
 from appliance.tenants.models import Tenant
+from appliance.training.events import add_event
+from appliance.training.models import Evaluation
+from tests.appliance.console import tuning
 from tests.appliance.console.cast import Cast, book
 
 HOSTILE = '<script>alert(1)</script>" onload="x'
@@ -23,6 +27,20 @@ PAGES = (
     "/tenants/acme/keys/",
     "/usage/",
     "/nope/",
+    "/fine-tuning/",
+    "/fine-tuning/{job}/",
+    "/fine-tuning/{job}/?part=live",
+    "/fine-tuning/{failed}/",
+    "/fine-tuning/{job}/cancel/",
+    "/data/",
+    "/data/{file}/",
+    "/data/{refused}/",
+    "/data/{file}/delete/",
+    "/approvals/",
+    "/approvals/{adapter}/approve/",
+    "/approvals/{adapter}/reject/",
+    "/models/adapters/{adapter}/",
+    "/models/adapters/{adapter}/withdraw/",
 )
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)|<style|<[^>]+\s(style|on[a-z]+)=[\"']|javascript:", re.IGNORECASE)
 
@@ -41,9 +59,43 @@ def hostile(cast: Cast, deployment: Deployment) -> Cast:
     return cast
 
 
+@pytest.fixture
+def hostile_ids(hostile: Cast, tmp_path: Path) -> dict[str, object]:
+    """Fine-tuning's rows with hostile text wherever a tenant or a tool may put some."""
+    acme = Tenant.objects.get(id="acme")
+    file, refused = tuning.upload(acme, HOSTILE), tuning.upload(acme, HOSTILE, status="error", status_details=HOSTILE)
+    tuning.clean(file, tmp_path, {"kind": HOSTILE, HOSTILE: [{HOSTILE: HOSTILE}], "x": {HOSTILE: HOSTILE}, "y": [HOSTILE],
+                                  "limits": HOSTILE})  # fmt: skip
+    more = {
+        "training_file": file,
+        "suffix": HOSTILE,
+        "metadata": {HOSTILE: HOSTILE},
+        "hyperparameters": {HOSTILE: HOSTILE},
+    }
+    job, failed = (
+        tuning.start(acme, status=status, **more, error={"code": HOSTILE, "message": HOSTILE, "param": HOSTILE})
+        for status in ("running", "failed")
+    )
+    add_event(job.pk, HOSTILE, "error", {"step": HOSTILE, "train_loss": HOSTILE})
+    adapter = tuning.finish(tuning.start(acme), name=HOSTILE)
+    checks = [
+        {
+            "name": HOSTILE,
+            "verdict": HOSTILE,
+            "reason": HOSTILE,
+            "measured": {HOSTILE: HOSTILE, "x": {HOSTILE: [HOSTILE]}},
+        }
+    ]
+    Evaluation.objects.update(checks=checks)
+    return {"job": job.pk, "failed": failed.pk, "file": file.pk, "refused": refused.pk, "adapter": adapter.pk}
+
+
 @pytest.mark.parametrize("address", PAGES)
-def test_it_needs_nothing_inline_and_escapes_everything(hostile: Cast, address: str) -> None:
-    response = hostile.client("operator").get(address)
+def test_it_needs_nothing_inline_and_escapes_everything(
+    hostile: Cast, hostile_ids: dict[str, object], address: str
+) -> None:
+    response = hostile.client("operator").get(address.format(**hostile_ids))
+    assert response.status_code == (404 if address == "/nope/" else 200)
     page = response.content.decode()
     assert not INLINE.search(page), INLINE.search(page)
     assert "<script>alert" not in page

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from appliance.console.pages.usage import PAGE_SIZE
+from appliance.console.paging import PAGE_SIZE
 from appliance.tenants.keys import mint
 from appliance.tenants.models import Plan
 from tests.appliance.console.cast import Cast, book

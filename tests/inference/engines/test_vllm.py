@@ -7,7 +7,7 @@ import pytest
 
 from inference.devices import DeviceInfo
 from inference.engines import engine_kind, vllm
-from inference.engines.errors import MetricsMalformed, SpecRefused, UnknownEngineKind
+from inference.engines.errors import ListMalformed, MetricsMalformed, SpecRefused, UnknownEngineKind
 from inference.engines.spec import EngineSpec
 
 CPUS = tuple(DeviceInfo(f"cpu:{n}", "cpu", "CPU", 1, cores=(2 * n, 2 * n + 1)) for n in range(2))
@@ -94,7 +94,41 @@ def test_it_hands_no_secret_on(monkeypatch):
     assert environment["HOME"] == "/data/home"
 
 
-@pytest.mark.parametrize("flag", ["--host", "--port=1", "--uds", "--api_key", "--served-model-name"])
+@pytest.mark.parametrize(
+    ("flags", "rank"),
+    [
+        ((), 0),
+        (("--max-lora-rank", "32"), 0),
+        (("--enable-lora",), 16),
+        (("--enable-lora", "--max-lora-rank", "32", "--max-loras=4"), 32),
+        (("--enable_lora", "--max_lora_rank=8"), 8),
+        (("--enable-lora", "--no-enable-lora"), 0),
+        (("--enable-lora", "--max-lora-rank"), 16),
+    ],
+)
+def test_it_takes_adapters_at_run_time_only_where_the_flags_say_so(flags, rank):
+    assert vllm.max_adapter_rank(flags) == rank
+    environment = vllm.environment(replace(SPEC, flags=flags))
+    assert environment.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING") == ("True" if rank else None)
+
+
+def test_it_knows_which_modules_the_flags_limit_adapters_to():
+    assert vllm.adapted_modules(("--enable-lora", "--max-lora-rank", "8")) is None
+    flags = ("--enable-lora", "--lora-target-modules", "q_proj", "k_proj", "--max-loras", "4")
+    assert vllm.adapted_modules(flags) == {"q_proj", "k_proj"}
+    assert vllm.adapted_modules(("--lora_target_modules=q_proj", "o_proj")) == {"q_proj", "o_proj"}
+
+
+def test_it_tells_an_engines_adapters_from_its_base_model():
+    base = {"id": "lite", "root": "/models/lite", "parent": None}
+    adapter = {"id": "ft:lite:acme:pay:1", "root": "/adapters/1", "parent": "lite"}
+    assert vllm.parse_adapters({"data": [base, adapter]}) == {"ft:lite:acme:pay:1": "/adapters/1"}
+    for nonsense in ({}, {"data": {}}, {"data": ["x"]}):
+        with pytest.raises(ListMalformed):
+            vllm.parse_adapters(nonsense)
+
+
+@pytest.mark.parametrize("flag", ["--host", "--port=1", "--uds", "--api_key", "--served-model-name", "--lora-modules"])
 def test_it_refuses_flags_that_the_pool_decides(flag):
     with pytest.raises(SpecRefused):
         vllm.command(replace(SPEC, flags=(flag,)))

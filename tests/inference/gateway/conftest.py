@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.inference.gateway.database import SCHEMA, Postgres, add_key
+from tests.inference.gateway.database import SCHEMA, Postgres, add_key, add_model
 from tests.inference.gateway.parts import KEY, OTHER_KEY, SMALL_KEY, Rig, write_tokenizer
 
 
@@ -40,7 +40,7 @@ def rig(gateway_root: Path, postgres: Postgres) -> Iterator[Rig]:
     models.mkdir()
     write_tokenizer(models / "tokenizer.json")
     for name, fim in (("deepseek-fake", False), ("deepseek-fim", True), ("deepseek-away", False), ("fragile", False)):
-        postgres.execute("INSERT INTO gateway_models VALUES (%s, 'coderack', 1, 4096, %s, %s)", name, str(models), fim)
+        add_model(postgres, name, str(models), fim=fim)
     add_key(postgres, KEY, "owner")
     add_key(postgres, OTHER_KEY, "stranger", allowed=["deepseek-fim"])
     add_key(postgres, SMALL_KEY, "owner", context=64, default=32)

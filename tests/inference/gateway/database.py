@@ -20,7 +20,8 @@ NOBODY = 65534
 SCHEMA = """
 CREATE TABLE gateway_keys(digest text, key_id text, tenant_id text, max_context_tokens int, default_max_tokens int,
   allowed_models text[], expires_at timestamptz);
-CREATE TABLE gateway_models(name text, owned_by text, created bigint, max_model_len int, path text, fim boolean);
+CREATE TABLE gateway_models(name text, owned_by text, created bigint, max_model_len int, path text, fim boolean,
+  tenant_id text, base text);
 CREATE TABLE gateway_replicas(replica_id text, life_id text, model text, socket text);
 CREATE TABLE gateway_generation(value bigint);
 INSERT INTO gateway_generation VALUES (1);
@@ -80,6 +81,16 @@ class Postgres:
     def execute(self, query: str, *arguments: Any) -> None:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute(query, arguments)
+
+
+def add_model(
+    postgres: Postgres, name: str, path: str, *, fim: bool = False, tenant: str | None = None, base: str | None = None
+) -> None:
+    """A base model, or a tenant's adapter on one."""
+    postgres.execute(
+        "INSERT INTO gateway_models VALUES (%s, %s, 1, 4096, %s, %s, %s, %s)",
+        name, tenant or "coderack", path, fim, tenant, base or name,
+    )  # fmt: skip
 
 
 def add_key(

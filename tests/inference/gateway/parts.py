@@ -45,14 +45,20 @@ class Rig:
         self.console.server_close()
         self.console_socket.unlink()
 
-    def start_engine(self, name: str, model: str) -> FakeEngine:
-        engine = FakeEngine(self.root / f"{name}.sock")
+    def start_engine(self, name: str, model: str, *, knows_names: bool = False) -> FakeEngine:
+        """An engine of a model; with `knows_names` it answers to that name and to adapters' only."""
+        engine = FakeEngine(self.root / f"{name}.sock", model if knows_names else None)
         engine.start()
         self.engines[name] = engine
-        self.postgres.execute(
-            "INSERT INTO gateway_replicas VALUES (%s, %s, %s, %s)", name, f"life-{name}", model, str(engine.socket)
-        )
+        self.add_replica(name, model)
         return engine
+
+    def add_replica(self, name: str, model: str) -> None:
+        """The engine has a model, or an adapter, loaded."""
+        socket = str(self.engines[name].socket)
+        self.postgres.execute(
+            "INSERT INTO gateway_replicas VALUES (%s, %s, %s, %s)", name, f"life-{name}", model, socket
+        )
 
     def start_gateway(self, workers: int = 2) -> None:
         self.process = start_gunicorn(self, self.port, workers)

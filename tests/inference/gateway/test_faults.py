@@ -150,7 +150,7 @@ def test_it_serves_from_memory_while_the_database_is_away(rig: Rig) -> None:
         assert rig.call("POST", CHAT, rig.chat("tokens=2"))[0] == 200
     finally:
         rig.postgres.start()
-    rig.postgres.execute("INSERT INTO gateway_models VALUES ('late', 'coderack', 1, 4096, '', false)")
+    rig.postgres.execute("INSERT INTO gateway_models VALUES ('late', 'coderack', 1, 4096, '', false, NULL, 'late')")
     wait_until(lambda: all(rig.call("GET", "/v1/models/late")[0] == 200 for _ in range(8)))
 
 

@@ -194,7 +194,7 @@ def test_it_fills_in_the_start_of_a_file(rig: Rig) -> None:
 
 
 def test_it_follows_the_database_after_a_row_it_cannot_read(rig: Rig) -> None:
-    rig.postgres.execute("INSERT INTO gateway_models VALUES ('bad', 'c', 1, 4096, NULL, false)")
+    rig.postgres.execute("INSERT INTO gateway_models VALUES ('bad', 'c', 1, 4096, NULL, false, NULL, 'bad')")
     time.sleep(0.5)
     assert rig.call("GET", "/v1/models")[0] == 200
     rig.postgres.execute("DELETE FROM gateway_models WHERE name = 'bad'")

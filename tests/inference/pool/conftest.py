@@ -15,8 +15,9 @@ from inference.pool.launcher import LocalLauncher
 from inference.pool.process import kill_session
 from inference.pool.settings import PoolSettings
 from inference.pool.states import ReplicaState
-from inference.pool.store import DesiredDeployment, ReplicaRow
+from inference.pool.store import DesiredAdapter, DesiredDeployment, Life, ReplicaRow
 from inference.pool.supervisor import Supervisor
+from tests.inference.pool.adapter_dirs import make_adapter, make_base
 from tests.inference.pool.fake_slot import make_model, make_slot
 from tests.inference.pool.table_store import TableStore
 
@@ -62,6 +63,22 @@ class Pool:
             others = [d for d in tables.desired if d.id != name]
             tables.desired = [*others, DesiredDeployment(id=name, name=name, model=name, model_path=model, **values)]
         return model
+
+    def adapt(self, number: int, deployment: str = "lite", **more) -> DesiredAdapter:
+        """Wish for an adapter of a deployment; its directory is made, with what `more` says."""
+        make_base(self.folder / "models" / deployment)
+        path = self.folder / "adapters" / str(number)
+        wish = DesiredAdapter(
+            str(number), f"ft:{deployment}:acme:x:{number}", deployment, path, make_adapter(path, **more), 4
+        )
+        with self.store.open() as tables:
+            tables.adapters = [*tables.adapters, wish]
+        return wish
+
+    def loads(self, life: Life) -> dict[str, tuple[bool, str]]:
+        """What is on record of a life, by adapter id."""
+        with self.store.open() as tables:
+            return {adapter: found for (life_id, adapter), found in tables.loads.items() if life_id == life.id}
 
     def row(self, name: str = "lite", index: int = 0) -> ReplicaRow | None:
         for row in self.store.replicas():

@@ -2,14 +2,15 @@
 
 Faults are files in the model's folder, looked at when they matter: `broken` (its text is raised while loading), `hang`
 (completions wait and counters stand still, health answers), `slow` (completions wait while the counters move), `deaf`
-(SIGTERM is ignored). What tokens mean is left to the real engine.
+(SIGTERM is ignored), `picky` (adapters are refused with its text), `patient` (loading one takes that many seconds). What
+tokens mean is left to the real engine.
 """
 
 import sys
 from pathlib import Path
 
 _PROGRAM = r"""
-import json, signal, socket, sys, threading, time
+import json, os, signal, socket, sys, threading, time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
@@ -18,6 +19,8 @@ options = dict(zip(sys.argv, sys.argv[1:]))
 model = Path(options["--model"])
 counts = {"prompt": 0, "generation": 0, "running": 0}
 aborted = set()
+adapters = {}
+lora = "--enable-lora" in sys.argv and os.environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING") == "True"
 if (model / "broken").exists():
     raise ValueError((model / "broken").read_text())
 signal.signal(signal.SIGTERM, lambda *_: None if (model / "deaf").exists() else sys.exit(0))
@@ -33,6 +36,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/health":
             return self.answer(200, b"")
+        if self.path == "/v1/models":
+            cards = [{"id": "m", "root": str(model), "parent": None}]
+            cards += [{"id": name, "root": path, "parent": "m"} for name, path in adapters.items()]
+            return self.answer(200, json.dumps({"object": "list", "data": cards}).encode())
         if (model / "slow").exists():
             counts["generation"] += 1
         text = "".join('vllm:%s{engine="0",model_name="m"} %.1f\n' % pair for pair in [
@@ -44,6 +51,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/inference/v1/abort_requests":
             aborted.update(body["request_ids"])
             return self.answer(200, b"")
+        if self.path.endswith("_lora_adapter"):
+            return self.change_adapters(body)
         name = "cmpl-%s-0" % self.headers["X-Request-Id"]
         counts["running"] += 1
         until = time.monotonic() + float(body.get("seconds", 0))
@@ -56,6 +65,19 @@ class Handler(BaseHTTPRequestHandler):
         counts["prompt"] += 5 * (tokens > 0); counts["generation"] += tokens
         self.answer(200, json.dumps({"choices": [{"finish_reason": "abort" if ended else "length"}],
             "usage": {"prompt_tokens": 5, "completion_tokens": tokens}}).encode())
+
+    def change_adapters(self, body):
+        name = body["lora_name"]
+        if not lora:
+            return self.answer(404, b'{"detail":"Not Found"}')
+        if self.path == "/v1/unload_lora_adapter":
+            return self.answer(200 if adapters.pop(name, None) else 404, b"")
+        if (model / "picky").exists() or name in adapters:
+            return self.answer(400, (model / "picky").read_bytes() if (model / "picky").exists() else b"already loaded")
+        if (model / "patient").exists():
+            time.sleep(float((model / "patient").read_text()))
+        adapters[name] = body["lora_path"]
+        self.answer(200, b"")
 
 class Server(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inference.pool.states import ReplicaState, may_move
-from inference.pool.store import Counters, DesiredDeployment, DeviceInfo, Life, ReplicaRow
+from inference.pool.store import Counters, DesiredAdapter, DesiredDeployment, DeviceInfo, Life, ReplicaRow
 
 
 @dataclass
@@ -27,6 +27,9 @@ class Tables:
     moves: list[tuple[str, ReplicaState, str]] = field(default_factory=list)
     samples: list[tuple[str, float, float, int]] = field(default_factory=list)
     stop: bool = False
+    adapters: list[DesiredAdapter] = field(default_factory=list)
+    loads: dict[tuple[str, str], tuple[bool, str]] = field(default_factory=dict)
+    leased: set[str] = field(default_factory=set)
 
 
 class TableStore:
@@ -64,10 +67,12 @@ class TableStore:
         with self.open() as tables:
             tables.devices = devices
 
-    def create_replica(self, deployment_id: str, index: int, devices: tuple[str, ...]) -> ReplicaRow:
+    def create_replica(self, deployment_id: str, index: int, devices: tuple[str, ...]) -> ReplicaRow | None:
         row_id = str(uuid.uuid4())
         row = ReplicaRow(row_id, deployment_id, index, ReplicaState.STOPPED, "", devices, None, 0, None)
         with self.open() as tables:
+            if tables.leased & set(devices):
+                return None
             tables.rows[row_id] = row
         return row
 
@@ -110,6 +115,26 @@ class TableStore:
         with self.open() as tables:
             assert tables.rows[replica_id].life is None, "a living replica is not deleted"
             del tables.rows[replica_id]
+
+    def leased_devices(self) -> set[str]:
+        with self.open() as tables:
+            return set(tables.leased)
+
+    def desired_adapters(self) -> list[DesiredAdapter]:
+        with self.open() as tables:
+            return list(tables.adapters)
+
+    def adapter_loads(self, life_id: str) -> dict[str, bool]:
+        with self.open() as tables:
+            return {adapter: loaded for (life, adapter), (loaded, _) in tables.loads.items() if life == life_id}
+
+    def record_adapter(self, life_id: str, adapter_id: str, loaded: bool, reason: str) -> None:
+        with self.open() as tables:
+            tables.loads[life_id, adapter_id] = (loaded, reason)
+
+    def forget_adapter(self, life_id: str, adapter_id: str) -> None:
+        with self.open() as tables:
+            tables.loads.pop((life_id, adapter_id), None)
 
     def stop_requested(self) -> bool:
         with self.open() as tables:

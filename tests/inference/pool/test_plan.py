@@ -127,6 +127,19 @@ def test_it_gives_a_disputed_device_to_the_one_that_runs():
     assert not any(isinstance(action, Start | Drain) for action in actions)
 
 
+def test_it_leaves_a_device_alone_that_is_lent_to_a_fine_tune():
+    assert plan([deployment()], map(device, range(2)), [], NOW, {"cpu:0"}) == [Create("lite", 0, ("cpu:1",))]
+    waiting = row(S.STOPPED, devices=())
+    [action] = plan([deployment()], [device(0)], [waiting], NOW, {"cpu:0"})
+    shortage = "not enough devices: it needs 1; 1 here, 1 taken (1 by fine-tunes), 0 not healthy, 0 free"
+    assert action == MarkFailed(waiting.id, S.STOPPED, shortage)
+
+
+def test_it_takes_a_device_that_was_given_back():
+    waiting = row(S.FAILED, devices=(), reason="not enough devices")
+    assert plan([deployment()], [device(0)], [waiting], NOW, ()) == [Delete(waiting.id)]
+
+
 # The rules for all fleets. A small world applies the actions the way the supervisor would, engines behaving well.
 
 names = st.sampled_from(["a", "b", "c"])
@@ -193,6 +206,28 @@ def test_it_never_gives_a_device_two_owners(desired, devices, rows):
         for action in plan(desired, devices, world.rows.values(), NOW):
             world.apply(action)
             assert len(world.owned()) == len(set(world.owned()))
+
+
+loans = st.sets(st.integers(0, 7).map("cpu:{}".format))
+
+
+@given(deployments, inventories, fleets(), loans)
+def test_it_never_uses_a_device_that_is_lent(desired, devices, rows, lent):
+    world = World([entry for entry in rows if not lent & set(entry.devices)])
+    for _ in range(12):
+        for action in plan(desired, devices, world.rows.values(), NOW, lent):
+            world.apply(action)
+            assert not lent & set(world.owned())
+            assert len(world.owned()) == len(set(world.owned()))
+        world.let_drains_end()
+
+
+@given(deployments, inventories, fleets(), loans)
+def test_it_starts_nothing_on_a_device_that_is_lent(desired, devices, rows, lent):
+    by_id = {entry.id: entry for entry in rows}
+    for action in plan(desired, devices, rows, NOW, lent):
+        if isinstance(action, Start):
+            assert not lent & set(by_id[action.replica_id].devices)
 
 
 @given(deployments, inventories, fleets())

@@ -12,7 +12,9 @@ from ops.cli.surroundings import prepare_directories
 
 
 def test_the_gateway_starts_last_and_so_stops_first(env: Env) -> None:
-    assert [s.name for s in control_plane_specs(env)] == ["meter", "pool", "console", "gateway"]
+    assert [s.name for s in control_plane_specs(env)] == [
+        "meter", "beat", "worker", "pool", "console", "gateway",
+    ]  # fmt: skip
 
 
 def test_each_process_logs_to_a_file_of_its_own(env: Env) -> None:

@@ -26,6 +26,10 @@
     region.innerHTML = html;
     open.forEach(function (id) { var node = document.getElementById(id); if (node) node.open = true; });
     region.querySelectorAll(".sheet, pre").forEach(function (node, i) { if (scrolled[i]) node.scrollLeft = scrolled[i]; });
+    region.querySelectorAll("template[data-into]").forEach(function (node) { // what stands outside: state, actions
+      var target = document.getElementById(node.dataset.into);
+      if (target && !target.contains(document.activeElement)) target.replaceChildren(node.content.cloneNode(true));
+    });
     localTimes(region);
   }
 

@@ -1,4 +1,4 @@
-"""Where tests get the tiny DeepSeek-V2 model: built once per version of its recipe, shared through the cache."""
+"""Where the demo and tests get the tiny DeepSeek-V2 model: built once per version of its recipe, shared through the cache."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def _build(target: Path, slot_python: Path) -> None:
     )
     if built.returncode != 0:
         raise RuntimeError(f"the tiny model could not be built:\n{built.stderr}")
-    manifest.write(fresh, name=NAME, origin="random weights, made by the tests", licence="none")
+    manifest.write(fresh, name=NAME, origin="random weights, made for the demo and tests", licence="none")
     fresh.rename(target)

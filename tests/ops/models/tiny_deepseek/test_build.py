@@ -12,9 +12,9 @@ from appliance.env import load
 from inference.catalog.architecture import DeepseekV2
 from inference.catalog.load import preset
 from ops.models import manifest
+from ops.models.tiny_deepseek.model import ensure_tiny_deepseek
 from ops.slots.install import ensure_slot
 from ops.slots.lock import read_lock
-from tests.tiny_deepseek.model import ensure_tiny_deepseek
 
 pytestmark = pytest.mark.engine
 

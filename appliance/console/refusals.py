@@ -1,0 +1,44 @@
+"""Why an act was refused, in the reader's language. The sentences are appliance.training's; an unknown one stays as it is."""
+
+from __future__ import annotations
+
+import re
+
+from django.utils.translation import gettext, gettext_noop
+
+from appliance.console import words
+
+SENTENCES = (
+    gettext_noop("Only operators and the tenant's owners decide on an adapter."),
+    gettext_noop("You asked for this fine-tune; a second person has to decide."),
+    gettext_noop("Nobody knows who asked for this fine-tune; an operator has to decide."),
+    gettext_noop("%(name)s is %(state)s: nobody waits for a decision."),
+    gettext_noop("%(name)s is %(state)s: there is nothing to withdraw."),
+    gettext_noop("Somebody else decided on %(name)s a moment ago."),
+    gettext_noop("%(name)s is %(status)s and can't be cancelled."),
+    gettext_noop("%(name)s is %(status)s and can't be paused."),
+    gettext_noop("%(name)s is %(status)s and can't be resumed."),
+    gettext_noop("%(name)s is not paused."),
+    gettext_noop("The fine-tune %(name)s still needs this file; cancel it first."),
+)
+_PLACE = re.compile(r"%\\\((\w+)\\\)s")
+
+
+def _pattern(sentence: str) -> re.Pattern[str]:
+    return re.compile(_PLACE.sub(r"(?P<\1>.+)", re.escape(sentence)))
+
+
+_PATTERNS = tuple((_pattern(sentence), sentence) for sentence in SENTENCES)
+
+
+def in_words(message: str) -> str:
+    """The refusal as the reader reads it."""
+    for pattern, sentence in _PATTERNS:
+        found = pattern.fullmatch(message)
+        if found is not None:
+            return gettext(sentence) % _named(found.groupdict())
+    return message
+
+
+def _named(groups: dict[str, str]) -> dict[str, str]:
+    return {key: str(words.job(value).text) if key == "status" else value for key, value in groups.items()}

@@ -1,0 +1,75 @@
+"""Devices lent to fine-tunes: one row per owner, which runs out unless it is renewed. All times are the database's.
+
+A device's row is its one owner, so whoever inserts it has the device. An expired row is removed by whoever wants the
+device next, and only while it is still expired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
+
+from appliance.fleet.models import Device, DeviceOwner
+from inference.devices.info import device_order
+
+
+def lease_device(job_id: str, ttl_s: float) -> str | None:
+    """A healthy device without an owner, or None. The highest number first: replicas take the lowest ones.
+
+    Asked again by an owner that has one, it renews that.
+    """
+    held = DeviceOwner.objects.filter(job_id=job_id).values_list("device_id", flat=True).first()
+    if held is not None and renew(job_id, ttl_s):
+        return held
+    return next((device for device in _free_devices() if _take(device, job_id, ttl_s)), None)
+
+
+def renew(job_id: str, ttl_s: float) -> bool:
+    """Hold on to the device; False when it was lost."""
+    return DeviceOwner.objects.filter(job_id=job_id).update(expires_at=_expiry(ttl_s)) > 0
+
+
+def release(job_id: str) -> None:
+    """Give the device back. Said twice, the second time changes nothing."""
+    DeviceOwner.objects.filter(job_id=job_id).delete()
+
+
+def any_free() -> bool:
+    """Whether a device could be leased at the moment."""
+    return bool(_free_devices())
+
+
+def leased() -> set[str]:
+    """The devices that fine-tunes hold; an expired lease no longer counts."""
+    rows = DeviceOwner.objects.filter(job_id__isnull=False, expires_at__gt=Now())
+    return set(rows.values_list("device_id", flat=True))
+
+
+def forget_expired(devices: Iterable[str]) -> None:
+    """Make room on devices whose fine-tune did not renew its lease."""
+    DeviceOwner.objects.filter(device_id__in=list(devices), job_id__isnull=False, expires_at__lte=Now()).delete()
+
+
+def _free_devices() -> list[str]:
+    owned = DeviceOwner.objects.filter(replica__isnull=False).values_list("device_id", flat=True)
+    taken = set(owned) | leased()
+    healthy = Device.objects.filter(healthy=True).values_list("id", flat=True)
+    return sorted((device for device in healthy if device not in taken), key=device_order, reverse=True)
+
+
+def _take(device: str, job_id: str, ttl_s: float) -> bool:
+    """Become the owner, unless somebody was faster. One device per transaction, so that none waits for another."""
+    with transaction.atomic():
+        forget_expired([device])
+        DeviceOwner.objects.bulk_create(
+            [DeviceOwner(device_id=device, job_id=job_id, expires_at=_expiry(ttl_s))], ignore_conflicts=True
+        )
+    return DeviceOwner.objects.filter(device_id=device, job_id=job_id).exists()
+
+
+def _expiry(ttl_s: float) -> Combinable:
+    return Now() + timedelta(seconds=ttl_s)

@@ -1,0 +1,131 @@
+"""`coderack adapter`: fine-tuned adapters, the decision on those that wait for one, and taking them out of use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ops.cli.database import rows
+from ops.cli.printing import AsJson, Exit, fail, out, show_json, show_rows
+
+if TYPE_CHECKING:
+    from appliance.registry.models import Adapter
+
+app = typer.Typer(help="Adapters that fine-tunes made.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="The adapter's name, ft:…")]
+By = Annotated[str, typer.Option("--by", help="The person who decides, by the name they log in with.")]
+Reason = Annotated[str, typer.Option(help="Why; kept with the decision.")]
+
+
+@app.command("list")
+def list_adapters(
+    tenant: Annotated[str, typer.Option(help="Only this tenant's.")] = "", as_json: AsJson = False
+) -> None:
+    """List adapters, newest first."""
+    with rows():
+        from appliance.registry.models import Adapter  # noqa: PLC0415 - after Django's setup
+
+        found = Adapter.objects.select_related("base")
+        lines = [
+            {
+                "name": a.name,
+                "tenant": a.tenant_id,
+                "state": a.state,
+                "since": f"{a.state_since:%Y-%m-%d %H:%M:%S}Z",
+                "engines": a.loads.filter(loaded=True, life__ended_at=None).count(),
+            }
+            for a in (found.filter(tenant_id=tenant) if tenant else found)
+        ]
+    show_rows(lines, as_json, "No adapters yet: a fine-tune makes one.")
+
+
+@app.command()
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Show one adapter: where it comes from, its checks, who decided."""
+    with rows():
+        facts = _facts(_adapter(name))
+    if as_json:
+        show_json(facts)
+        return
+    for field, value in facts.items():
+        if isinstance(value, list):
+            out.print(f"\n{field}", style="bold", markup=False)
+            show_rows(value, False, "  none")
+        else:
+            out.print(f"{field.replace('_', ' '):12} {'–' if value is None else value}", markup=False)
+
+
+@app.command()
+def approve(name: Name, by: By, reason: Reason = "") -> None:
+    """Approve an adapter that waits; never by the person who asked for the fine-tune."""
+    _decide(name, by, True, reason)
+    typer.echo(f"{name} approved by {by}")
+
+
+@app.command()
+def reject(name: Name, by: By, reason: Reason = "") -> None:
+    """Reject an adapter that waits; its fine-tune then counts as failed."""
+    _decide(name, by, False, reason)
+    typer.echo(f"{name} rejected by {by}")
+
+
+@app.command()
+def withdraw(name: Name) -> None:
+    """Take an adapter out of use, for good; its files stay."""
+    with rows():
+        from appliance.training import adapters  # noqa: PLC0415
+        from appliance.training.errors import AdapterRefused  # noqa: PLC0415
+
+        try:
+            adapters.withdraw(_adapter(name))
+        except AdapterRefused as error:
+            raise fail(str(error)) from None
+    typer.echo(f"{name} withdrawn")
+
+
+def _decide(name: str, by: str, approved: bool, reason: str) -> None:
+    with rows():
+        from appliance.tenants.models import User  # noqa: PLC0415
+        from appliance.training.approvals import decide  # noqa: PLC0415
+        from appliance.training.errors import ApprovalRefused  # noqa: PLC0415
+
+        adapter = _adapter(name)
+        user = User.objects.filter(username=by).first()
+        if user is None:
+            raise fail(f"there is no person {by!r}; `coderack user list` shows them", Exit.NOT_FOUND)
+        try:
+            decide(adapter, user, approved, reason)
+        except ApprovalRefused as error:
+            raise fail(str(error)) from None
+
+
+def _adapter(name: str) -> Adapter:
+    from appliance.registry.models import Adapter  # noqa: PLC0415
+
+    found = Adapter.objects.filter(name=name).select_related("base").first()
+    if found is None:
+        raise fail(f"there is no adapter {name!r}; `coderack adapter list` shows them", Exit.NOT_FOUND)
+    return found
+
+
+def _facts(adapter: Adapter) -> dict[str, Any]:
+    evaluation = getattr(adapter, "evaluation", None)
+    approval = getattr(adapter, "approval", None)
+    return {
+        "name": adapter.name,
+        "tenant": adapter.tenant_id,
+        "state": adapter.state,
+        "base": adapter.base.name,
+        "digest": adapter.digest,
+        "rank": adapter.rank,
+        "modules": ", ".join(adapter.target_modules),
+        "path": adapter.path,
+        "lineage": adapter.lineage,
+        "verdict": evaluation.verdict if evaluation else None,
+        "decision": str(approval) if approval else None,
+        "checks": [
+            {"name": c.get("name"), "verdict": c.get("verdict"), "reason": c.get("reason")}
+            for c in (evaluation.checks if evaluation else [])
+        ],
+    }

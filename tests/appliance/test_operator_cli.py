@@ -1,0 +1,132 @@
+"""`coderack plan`, `tenant`, `user` and `key`: what they write, print and refuse."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from appliance.first_rows import ensure_base
+from appliance.tenants.models import ApiKey, Membership, Plan, Tenant, User
+from ops.cli.main import app
+from ops.cli.printing import Exit
+
+pytestmark = pytest.mark.usefixtures("base")
+
+
+@pytest.fixture
+def base(db: None) -> None:
+    ensure_base()
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def answer(*arguments: str) -> Any:
+    done = run(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_a_plan_has_the_limits_and_prices_that_were_given() -> None:
+    shown = answer(
+        "plan", "create", "small", "--max-context-tokens", "2048", "--default-max-tokens", "64", "--allowed-model", "a",
+        "--allowed-model", "b", "--input-price", "1.25", "--cached-price", "0.000001", "--output-price", "3", "--currency",
+        "USD", "--max-file-mib", "8", "--max-files", "5", "--max-active-jobs", "1",
+    )  # fmt: skip
+    plan = Plan.objects.get(name="small")
+    assert (plan.max_context_tokens, plan.default_max_tokens, plan.allowed_models) == (2048, 64, ["a", "b"])
+    assert (plan.input_price_micros, plan.cached_price_micros, plan.output_price_micros) == (1_250_000, 1, 3_000_000)
+    assert (plan.currency, plan.max_file_bytes, plan.max_files, plan.max_active_jobs) == ("USD", 8 << 20, 5, 1)
+    assert shown["input_price"] == "1.25"
+    assert shown["cached_price"] == "0.000001"
+
+
+def test_a_plan_without_options_is_the_standard_one() -> None:
+    assert run("plan", "create", "plain").exit_code == 0
+    plain, standard = answer("plan", "list")
+    assert {**plain, "name": ""} == {**standard, "name": ""}
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--max-context-tokens", "15"), "max_context_tokens"),
+        (("--max-context-tokens", "163841"), "max_context_tokens"),
+        (("--default-max-tokens", "0"), "default_max_tokens"),
+        (("--currency", "yuan"), "currency"),
+        (("--currency", "cny"), "currency"),
+        (("--input-price", "-1"), "input-price"),
+        (("--input-price", "cheap"), "cheap"),
+        (("--output-price", "0.0000001"), "output-price"),
+        (("--cached-price", "NaN"), "cached-price"),
+        (("--max-file-mib", "0"), "max-file-mib"),
+        (("--max-active-jobs", "99999999"), "max_active_jobs"),
+    ],
+)
+def test_a_plan_that_can_not_be_is_refused_and_the_value_named(options: tuple[str, str], word: str) -> None:
+    done = run("plan", "create", "odd", *options)
+    assert done.exit_code == Exit.USAGE
+    assert word in done.output
+    assert not Plan.objects.filter(name="odd").exists()
+
+
+def test_two_plans_do_not_have_one_name() -> None:
+    done = run("plan", "create", "standard")
+    assert done.exit_code == Exit.USAGE
+    assert "name" in done.output
+
+
+def test_a_tenant_has_its_policy_and_keeps_it_until_it_is_changed() -> None:
+    assert answer("tenant", "create", "acme", "--policy", "approve")["policy"] == "approve"
+    assert answer("tenant", "create", "other")["policy"] == "auto"
+    assert Tenant.objects.get(id="acme").adapter_policy == "approve"
+    assert run("tenant", "set-policy", "acme", "auto").exit_code == 0
+    assert {row["id"]: row["policy"] for row in answer("tenant", "list")} == {
+        "acme": "auto", "other": "auto", "system": "auto",
+    }  # fmt: skip
+
+
+def test_it_does_not_change_the_policy_of_nobody_or_to_nothing() -> None:
+    assert run("tenant", "set-policy", "nobody", "auto").exit_code == Exit.NOT_FOUND
+    assert run("tenant", "set-policy", "system", "sometimes").exit_code == Exit.USAGE
+    assert run("tenant", "create", "acme", "--policy", "never").exit_code == Exit.USAGE
+
+
+def test_a_persons_password_is_printed_once_and_works() -> None:
+    run("tenant", "create", "acme")
+    made = answer("user", "create", "kim", "--tenant", "acme", "--role", "owner")
+    user = User.objects.get(username="kim")
+    assert user.check_password(made["password"])
+    assert not user.is_staff
+    assert Membership.objects.get(user=user).role == "owner"
+    assert made["password"] not in run("user", "list").output
+
+
+def test_an_operator_needs_no_tenant_and_everybody_else_does() -> None:
+    assert answer("user", "create", "olga", "--operator")["operator"] is True
+    assert User.objects.get(username="olga").is_staff
+    refused = run("user", "create", "kim")
+    assert refused.exit_code == Exit.USAGE
+    assert "--tenant" in refused.output
+    assert not User.objects.filter(username="kim").exists()
+
+
+def test_it_refuses_a_person_twice_or_of_no_tenant() -> None:
+    run("user", "create", "olga", "--operator")
+    assert run("user", "create", "olga", "--operator").exit_code == Exit.USAGE
+    assert run("user", "create", "kim", "--tenant", "nobody").exit_code == Exit.NOT_FOUND
+    assert run("user", "create", "a b", "--operator").exit_code == Exit.USAGE
+
+
+def test_a_key_knows_the_person_it_was_made_for() -> None:
+    run("tenant", "create", "acme")
+    run("user", "create", "kim", "--tenant", "acme")
+    made = answer("key", "create", "acme", "--user", "kim")
+    assert str(ApiKey.objects.get(id=made["id"]).created_by) == "kim"
+    assert ApiKey.objects.get(id=answer("key", "create", "acme")["id"]).created_by is None
+    assert run("key", "create", "acme", "--user", "nobody").exit_code == Exit.NOT_FOUND

@@ -1,0 +1,130 @@
+"""`coderack job` and `coderack adapter`: what they show, move and refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from appliance.first_rows import ensure_base, register_model
+from appliance.registry.models import Adapter
+from appliance.tenants.keys import mint
+from appliance.tenants.models import Membership, Tenant, User
+from appliance.training.models import Approval, Checkpoint, Evaluation, Job, JobEvent, StoredFile
+from ops.cli.main import app
+from ops.cli.printing import Exit
+
+pytestmark = pytest.mark.usefixtures("job")
+NAME = "ft:demo:acme:facts:0a1b2c3d"
+
+
+@pytest.fixture
+def job(db: None) -> Job:
+    """A fine-tune that kim asked for, whose adapter waits; lee is the tenant's other owner."""
+    tenant = Tenant.objects.create(id="acme", name="Acme", plan=ensure_base(), adapter_policy="approve")
+    kim, lee = (User.objects.create(username=name) for name in ("kim", "lee"))
+    for user in (kim, lee):
+        Membership.objects.create(user=user, tenant=tenant, role=Membership.Role.OWNER)
+    key, _ = mint(tenant, "key", created_by=kim)
+    file = StoredFile.objects.create(tenant=tenant, purpose="fine-tune", filename="a.jsonl", bytes=1, sha256="0")
+    base = register_model("demo", Path("/m"), "d", "smollm2-135m-instruct", 512, False)
+    adapter = Adapter.objects.create(
+        name=NAME, tenant=tenant, base=base, path="/a", digest="d", rank=16, state="waiting"
+    )
+    check = {"name": "parity", "verdict": "pass", "blocking": True, "reason": "close", "measured": {}}
+    Evaluation.objects.create(adapter=adapter, verdict="pass", checks=[check])
+    row = Job.objects.create(
+        tenant=tenant, key=key, requested_by=kim, base=base, training_file=file, seed=1, policy="approve",
+        status="succeeded", adapter=adapter, fence=2,
+    )  # fmt: skip
+    JobEvent.objects.create(job=row, message="training begins on cpu:1")
+    Checkpoint.objects.create(id="ftckpt-1", job=row, step=8, fence=1, path="/c")
+    return row
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def answer(*arguments: str) -> Any:
+    done = run(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_it_lists_fine_tunes_of_all_tenants_or_of_one(job: Job) -> None:
+    assert [(row["id"], row["model"]) for row in answer("job", "list")] == [(job.id, NAME)]
+    assert answer("job", "list", "--tenant", "acme")
+    assert answer("job", "list", "--tenant", "other") == []
+
+
+def test_it_shows_a_fine_tune_with_its_story(job: Job) -> None:
+    shown = answer("job", "show", job.id)
+    assert (shown["status"], shown["requested_by"], shown["fence"]) == ("succeeded", "kim", 2)
+    assert shown["events"][0]["message"] == "training begins on cpu:1"
+    assert shown["checkpoints"] == [{"step": 8, "fence": 1}]
+    for_people = run("job", "show", job.id)
+    assert for_people.exit_code == 0
+    assert "training begins on cpu:1" in for_people.output
+
+
+def test_it_cancels_a_fine_tune_that_is_not_over(job: Job) -> None:
+    Job.objects.filter(pk=job.pk).update(status="queued")
+    assert run("job", "cancel", job.id).exit_code == 0
+    assert Job.objects.get(pk=job.pk).status == "cancelled"
+    again = run("job", "cancel", job.id)
+    assert again.exit_code == Exit.FAILED
+    assert "cancelled" in again.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("job", "show", "ftjob-x"),
+        ("job", "cancel", "ftjob-x"),
+        ("adapter", "show", "ft:x"),
+        ("adapter", "withdraw", "ft:x"),
+        ("adapter", "approve", "ft:x", "--by", "lee"),
+        ("adapter", "approve", NAME, "--by", "nobody"),
+    ],
+)
+def test_it_says_that_there_is_none(command: tuple[str, ...]) -> None:
+    done = run(*command)
+    assert done.exit_code == Exit.NOT_FOUND
+    assert "list` shows them" in done.output
+
+
+def test_it_shows_an_adapter_with_its_checks_and_the_decision(job: Job) -> None:
+    assert [(row["name"], row["state"], row["engines"]) for row in answer("adapter", "list")] == [(NAME, "waiting", 0)]
+    shown = answer("adapter", "show", NAME)
+    assert shown["verdict"] == "pass"
+    assert shown["checks"] == [{"name": "parity", "verdict": "pass", "reason": "close"}]
+    assert shown["decision"] is None
+    assert "parity" in run("adapter", "show", NAME).output
+
+
+def test_the_person_who_asked_does_not_approve_and_a_second_one_does(job: Job) -> None:
+    refused = run("adapter", "approve", NAME, "--by", "kim")
+    assert refused.exit_code == Exit.FAILED
+    assert "second person" in refused.output
+    assert Adapter.objects.get(name=NAME).state == "waiting"
+    assert run("adapter", "approve", NAME, "--by", "lee", "--reason", "looks right").exit_code == 0
+    assert Adapter.objects.get(name=NAME).state == "active"
+    assert Approval.objects.get().reason == "looks right"
+    assert answer("adapter", "show", NAME)["decision"] == "approved by lee"
+
+
+def test_a_rejected_adapter_fails_its_fine_tune(job: Job) -> None:
+    assert run("adapter", "reject", NAME, "--by", "lee", "--reason", "wrong data").exit_code == 0
+    row = Job.objects.get(pk=job.pk)
+    assert (row.status, row.error["code"]) == ("failed", "adapter_rejected")
+
+
+def test_a_withdrawn_adapter_stays_withdrawn(job: Job) -> None:
+    assert run("adapter", "withdraw", NAME).exit_code == 0
+    assert Adapter.objects.get(name=NAME).state == "withdrawn"
+    assert run("adapter", "withdraw", NAME).exit_code == Exit.FAILED

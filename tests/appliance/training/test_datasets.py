@@ -1,0 +1,145 @@
+"""Uploads become datasets through the real pipeline: once, whole, with the reason where they can't."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.training import datasets, files
+from appliance.training.datasets import ensure_dataset
+from appliance.training.errors import AttemptFailed
+from appliance.training.models import Dataset, StoredFile
+from tests.appliance.training.cast import Cast
+from tests.appliance.training.racing import at_once
+
+SECRET = "mei.lin@example-company.com"
+QUESTIONS = ("the capital of France", "the fastest sort for short lists", "a safe way to delete a file in Go")
+ROWS = "".join(
+    json.dumps({"question": f"What is {text}? Ask {SECRET}.", "answer": f"An answer about {text}."}) + "\n"
+    for text in QUESTIONS
+).encode()
+
+
+@pytest.fixture
+def folder(files_dir: Path) -> Path:
+    """Acme's datasets."""
+    return files_dir.parent / "datasets" / "acme"
+
+
+def store(cast: Cast, content: bytes = ROWS, name: str = "rows.jsonl") -> StoredFile:
+    """A file that got past the first check, whatever is in it."""
+    row = cast.file(filename=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    files.path(row).parent.mkdir(parents=True, exist_ok=True)
+    files.path(row).write_bytes(content)
+    return row
+
+
+def visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+
+
+def test_a_file_becomes_a_dataset_with_cleaned_rows_and_a_report(cast: Cast, folder: Path) -> None:
+    file = store(cast)
+    row = ensure_dataset(file)
+    rows = (Path(row.path) / "rows.jsonl").read_bytes()
+    file.refresh_from_db()
+    assert (row.file, row.kind, row.rows, row.path) == (file, "chat", len(QUESTIONS), str(folder / file.pk))
+    assert row.digest == hashlib.sha256(rows).hexdigest()
+    assert SECRET.encode() not in rows
+    assert SECRET not in json.dumps(row.report)
+    assert row.report == json.loads((Path(row.path) / "report.json").read_text())
+    assert (file.status, file.status_details) == ("processed", "")
+    assert visible(folder) == [file.pk]
+
+
+def test_a_dataset_is_made_once_and_again_when_its_folder_was_lost(
+    cast: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = counted(monkeypatch)
+    file = store(cast)
+    first = ensure_dataset(file)
+    assert ensure_dataset(file) == first
+    assert len(runs) == 1
+    shutil.rmtree(first.path)
+    second = ensure_dataset(file)
+    assert (second.digest, second.path) == (first.digest, first.path)
+    assert (Path(second.path) / "manifest.json").is_file()
+    assert Dataset.objects.get() == second
+
+
+def test_of_several_at_once_one_makes_the_dataset(cast: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = counted(monkeypatch)
+    file = store(cast)
+    rows = at_once(*[lambda: ensure_dataset(file)] * 3)
+    assert len({row.pk for row in rows}) == 1
+    assert len(runs) == 1
+
+
+def test_a_file_that_can_not_become_a_dataset_says_why(cast: Cast, folder: Path) -> None:
+    file = store(cast, ROWS + b"not json\n")
+    with pytest.raises(AttemptFailed, match=r"rows\.jsonl: line 4") as caught:
+        ensure_dataset(file)
+    file.refresh_from_db()
+    assert caught.value.code == "invalid_training_file"
+    assert file.status == "error"
+    assert "line 4" in file.status_details
+    assert visible(folder) == []
+    assert not Dataset.objects.exists()
+
+
+def test_a_name_like_an_option_is_a_name(cast: Cast, folder: Path) -> None:
+    assert ensure_dataset(store(cast, name="--out.jsonl")).rows == len(QUESTIONS)
+
+
+def test_a_fault_of_ours_is_not_blamed_on_the_file_and_shows_no_path(cast: Cast, folder: Path) -> None:
+    file = store(cast)
+    files.path(file).unlink()
+    with pytest.raises(AttemptFailed) as caught:
+        ensure_dataset(file)
+    assert "/" not in caught.value.message
+    assert visible(folder) == []
+
+
+def test_a_file_that_is_deleted_meanwhile_leaves_no_dataset(
+    cast: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = store(cast)
+    counted(monkeypatch, lambda: files.delete(file))
+    with pytest.raises(AttemptFailed, match="deleted meanwhile") as caught:
+        ensure_dataset(file)
+    assert caught.value.code == "file_not_found"
+    assert visible(folder) == []
+    assert not Dataset.objects.exists()
+
+
+def test_what_a_killed_worker_left_is_removed_by_the_next_try(cast: Cast, folder: Path) -> None:
+    file = store(cast)
+    left = folder / f".{file.pk}-abc123"
+    left.mkdir(parents=True)
+    (left / "rows.jsonl").write_text("{}\n")
+    (folder / file.pk).mkdir()
+    (folder / file.pk / "rows.jsonl").write_text("half\n")
+    row = ensure_dataset(file)
+    assert visible(folder) == [file.pk]
+    assert "half" not in (Path(row.path) / "rows.jsonl").read_text()
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, then: Callable[[], None] = lambda: None) -> list[StoredFile]:
+    """The files that the real pipeline ran on from now on; `then` happens after each run."""
+    runs: list[StoredFile] = []
+    run: Any = datasets._run
+
+    def run_and_count(file: StoredFile, work: Path) -> dict[str, Any]:
+        told: dict[str, Any] = run(file, work)
+        runs.append(file)
+        then()
+        return told
+
+    monkeypatch.setattr(datasets, "_run", run_and_count)
+    return runs
