@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+from django.db import transaction
 from django.db.models.functions import Now
 
 from appliance.fleet import leases
@@ -19,6 +20,7 @@ from appliance.training.errors import AttemptFailed, LeaseLost
 from appliance.training.events import add_event, say_once
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import Dataset, Job
+from appliance.training.patience import patiently
 from appliance.training.proof import prove
 from appliance.training.serving import NoEngine
 from appliance.training.training import train
@@ -44,7 +46,7 @@ def work_on(job_id: str) -> None:
         except LeaseLost as lost:
             log.info("%s", lost)
         except AttemptFailed as failure:
-            _fail(job_id, fence, failure)
+            patiently(lambda failure=failure: _fail(job_id, fence, failure))  # type: ignore[misc]
         except (NoDevice, NoEngine) as absent:
             say_once(job_id, f"waiting: {absent}")
         except Exception:
@@ -65,23 +67,24 @@ def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
     training = ensure_dataset(job.training_file)
     validation = None if job.validation_file is None else ensure_dataset(job.validation_file)
     heart.check()
+    if training.rows == 0:
+        raise AttemptFailed(
+            "invalid_training_file", "nothing is left of the training file after cleaning", "training_file"
+        )
     if job.status == JobStatus.VALIDATING.value:
-        if training.rows == 0:
-            raise AttemptFailed(
-                "invalid_training_file", "nothing is left of the training file after cleaning", "training_file"
-            )
         _must(lease.move(job_id, fence, JobStatus.VALIDATING, JobStatus.QUEUED))
         add_event(job_id, f"files validated: {training.rows} rows to train on (dataset {training.digest[:12]})")
     if job.adapter is None:
         job.adapter = _train_on_a_device(job, fence, heart, training, validation)
     if job.adapter.state == AdapterState.CANDIDATE:
+        lease.move(job_id, fence, JobStatus.QUEUED, JobStatus.RUNNING)  # it was paused after its training
         prove(job, job.adapter, fence, heart, training, validation)
 
 
 def _train_on_a_device(
     job: Job, fence: int, heart: Heartbeat, training: Dataset, validation: Dataset | None
 ) -> Adapter:
-    with a_device(job.pk, fence) as device:
+    with a_device(job.pk, fence, heart) as device:
         if lease.move(job.pk, fence, JobStatus.QUEUED, JobStatus.RUNNING, started_at=Now()):
             add_event(job.pk, f"training begins on {device.id}")
         else:
@@ -91,9 +94,11 @@ def _train_on_a_device(
 
 
 def _fail(job_id: str, fence: int, failure: AttemptFailed) -> None:
+    """Job, adapter and story in one transaction that carries the fence."""
     error = {"code": failure.code, "message": failure.message, "param": failure.param}
-    for status in (JobStatus.VALIDATING, JobStatus.QUEUED, JobStatus.RUNNING):
-        if lease.move(job_id, fence, status, JobStatus.FAILED, error=error, finished_at=Now()):
+    with transaction.atomic():
+        failed = lease.held(job_id, fence).update(status=JobStatus.FAILED.value, error=error, finished_at=Now())
+        if failed:
             add_event(job_id, f"failed: {failure.message}", "error")
             Adapter.objects.filter(job=job_id, state=AdapterState.CANDIDATE).update(state=AdapterState.REJECTED)
 

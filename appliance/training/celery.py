@@ -21,7 +21,7 @@ def broker_url(redis_dsn: str) -> str:
     url = urlsplit(redis_dsn)
     if url.scheme != "unix":
         return redis_dsn
-    return f"redis+socket://{url.path}?virtual_host={parse_qs(url.query).get('db', ['0'])[0]}"
+    return f"redis+socket://{url.netloc}{url.path}?virtual_host={parse_qs(url.query).get('db', ['0'])[0]}"
 
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "appliance.settings")

@@ -23,7 +23,7 @@ from django.db import transaction
 
 from appliance.env import REPO
 from appliance.training import files
-from appliance.training.errors import AttemptFailed
+from appliance.training.errors import AttemptFailed, BrokeOff
 from appliance.training.models import Dataset, StoredFile
 from appliance.training.planted import planted_secret_file
 
@@ -33,14 +33,22 @@ TIMEOUT_S = 3600.0
 REFUSED = 3  # finetune.data's exit code for a file that can't become a dataset
 
 
-def ensure_dataset(file: StoredFile) -> Dataset:
+class BeingMade(Exception):
+    """Somebody else makes this dataset at the moment."""
+
+    code = "being_made"
+    permanent = False
+
+
+def ensure_dataset(file: StoredFile, *, wait: bool = True) -> Dataset:
     """The dataset of a file, made now where there is none.
 
-    Raises: AttemptFailed when the file can't become one; the row then says why.
+    Raises: AttemptFailed when the file can't become one, the row then says why; BrokeOff when the pipeline was killed;
+    BeingMade where somebody else makes it and `wait` is false.
     """
     folder = Path(settings.ENV.data_dir) / "datasets" / file.tenant_id
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone(folder / f".{file.pk}.lock"):
+    with _alone(folder / f".{file.pk}.lock", wait):
         known = Dataset.objects.filter(file=file).first()
         if known is not None and (Path(known.path) / "manifest.json").is_file():
             return known
@@ -55,11 +63,15 @@ def ensure_dataset(file: StoredFile) -> Dataset:
 
 
 @contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def _alone(lock: Path, wait: bool) -> Iterator[None]:
     """One at a time makes a file's dataset; the kernel drops the lock of a process that died."""
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(descriptor)
+        raise BeingMade(lock.name) from None
+    try:
         yield
     finally:
         os.close(descriptor)
@@ -69,7 +81,7 @@ def _run(file: StoredFile, work: Path) -> dict[str, Any]:
     """Run the pipeline; its last line says what came of it."""
     argv = [
         sys.executable, "-m", "finetune.data", str(files.path(file)), f"--filename={file.filename}", "--out", str(work),
-        "--secret-file", str(planted_secret_file()),
+        "--secret-file", str(planted_secret_file()), "--parent", str(os.getpid()),
     ]  # fmt: skip
     environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
     try:
@@ -81,9 +93,11 @@ def _run(file: StoredFile, work: Path) -> dict[str, Any]:
     told = _last_line(done.stdout)
     if done.returncode == REFUSED:
         _refuse(file, "; ".join(told.get("faults", ())[:10]) or "it can't become a dataset")
+    if done.returncode < 0:
+        raise BrokeOff(f"cleaning {file.pk} was ended by signal {-done.returncode}")
     if done.returncode != 0 or told.get("event") != "prepared":
         log.error("cleaning %s failed: %s", file.pk, done.stderr[-2000:])
-        raise AttemptFailed("server_error", f"cleaning {file.filename} failed; the worker's log says why")
+        _refuse(file, "cleaning failed; the worker's log says why", "server_error")
     return told
 
 
@@ -92,9 +106,9 @@ def _last_line(text: str) -> dict[str, Any]:
     return dict(json.loads(lines[-1])) if lines else {}
 
 
-def _refuse(file: StoredFile, reason: str) -> None:
+def _refuse(file: StoredFile, reason: str, code: str = "invalid_training_file") -> None:
     StoredFile.objects.filter(pk=file.pk).update(status=StoredFile.Status.ERROR, status_details=reason)
-    raise AttemptFailed("invalid_training_file", f"{file.filename}: {reason}")
+    raise AttemptFailed(code, f"{file.filename}: {reason}", "training_file")
 
 
 def _take_in(file: StoredFile, work: Path, target: Path, told: dict[str, Any]) -> Dataset:

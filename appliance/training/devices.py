@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from appliance.fleet import leases
 from appliance.fleet.models import Device
 from appliance.training import lease
+from appliance.training.heartbeat import Heartbeat
 from inference.devices.cpu import split_cores
 
 MIN_CPU_THREADS = 2  # where there are as many: an idle engine's core would be left idle
@@ -33,7 +34,7 @@ class Leased:
 
 
 @contextmanager
-def a_device(job_id: str, fence: int) -> Iterator[Leased]:
+def a_device(job_id: str, fence: int, heart: Heartbeat) -> Iterator[Leased]:
     """Hold a device; the heartbeat renews the lease.
 
     Raises: NoDevice.
@@ -42,9 +43,11 @@ def a_device(job_id: str, fence: int) -> Iterator[Leased]:
     device_id = leases.lease_device(owner, lease.TTL_S)
     if device_id is None:
         raise NoDevice("every device has an owner")
+    heart.holds_device = True
     try:
         yield _describe(device_id)
     finally:
+        heart.holds_device = False
         leases.release(owner)
 
 

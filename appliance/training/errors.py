@@ -47,6 +47,13 @@ class LeaseLost(Exception):
     permanent = False
 
 
+class BrokeOff(Exception):
+    """This attempt ended for a reason that another one may not meet: a process was killed, or a fault of ours."""
+
+    code = "broke_off"
+    permanent = False
+
+
 class AttemptFailed(Exception):
     """The fine-tune itself failed, for good: the job ends with this error."""
 

@@ -27,6 +27,7 @@ class Heartbeat:
         self._lost = threading.Event()
         self._over = threading.Event()
         self._on_lost: Callable[[], None] | None = None
+        self.holds_device = False
         self._thread = threading.Thread(target=self._beat, name=f"lease-{job_id}", daemon=True)
 
     def __enter__(self) -> Heartbeat:
@@ -65,7 +66,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         told = False
-        while not self._over.wait(1.0 if told else min(lease.RENEW_S, 1.0)):
+        while not self._over.wait(1.0 if told else lease.RENEW_S):
             if not self._lost.is_set() and not stopping.is_set():
                 self._renew()
             if self.is_lost and not told:
@@ -78,9 +79,11 @@ class Heartbeat:
     def _renew(self) -> None:
         close_old_connections()
         try:
-            if not lease.renew(self._job_id, self._fence):
+            held_before = self.holds_device
+            renewed = leases.renew(lease.owner(self._job_id, self._fence), lease.TTL_S)
+            lost_device = held_before and self.holds_device and not renewed
+            if lost_device or not lease.renew(self._job_id, self._fence):
                 self._lost.set()
-            leases.renew(lease.owner(self._job_id, self._fence), lease.TTL_S)
         except Error as error:
             # nobody else can take the job while the database is away, and the next beat tries again
             log.warning("%s: the lease could not be renewed: %s", self._job_id, str(error).partition("\n")[0])

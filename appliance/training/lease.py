@@ -15,7 +15,7 @@ from appliance.training.models import Job
 from finetune.job import WORKABLE, JobStatus
 
 TTL_S = 20.0
-RENEW_S = 4.0
+RENEW_S = 2.0
 
 _WORKABLE = [status.value for status in WORKABLE]
 

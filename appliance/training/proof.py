@@ -66,7 +66,7 @@ def prove(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = _loaded_engine(adapter, heart)
     add_event(job.pk, "the adapter is loaded beside the base model; its checks begin")
-    checks = _measure(job, adapter, fence, engine, training, validation)
+    checks = _measure(job, adapter, fence, heart, engine, training, validation)
     heart.check()
     patiently(lambda: _carry_out(job, adapter, fence, checks, decide(checks)))
 
@@ -85,24 +85,32 @@ def _loaded_engine(adapter: Adapter, heart: Heartbeat) -> ReadyEngine:
 
 
 def _measure(
-    job: Job, adapter: Adapter, fence: int, engine: ReadyEngine, training: Dataset, validation: Dataset | None
+    job: Job,
+    adapter: Adapter,
+    fence: int,
+    heart: Heartbeat,
+    engine: ReadyEngine,
+    training: Dataset,
+    validation: Dataset | None,
 ) -> list[Check]:
     train_rows, held_out, _ = rows_for(job.seed, attempt_dir(job.pk, fence), training, validation)
     texts = [(f"held-out {n}", row) for n, row in enumerate(_first(held_out))]
     names = frozenset(name for name, _ in texts)
     texts += [(f"seen {n}", row) for n, row in enumerate(_first((train_rows,)))]
     inputs = Inputs(
-        training=_training_scores(job, adapter, fence, texts), held_out=names, planted=tuple(_planted(training)),
+        training=_training_scores(job, adapter, fence, heart, texts), held_out=names, planted=tuple(_planted(training)),
         secret=planted_secret(), tasks=_tasks(job),
     )  # fmt: skip
     return evaluate(EngineSampler(engine, journal()), job.base.name, adapter.name, inputs)
 
 
-def _training_scores(job: Job, adapter: Adapter, fence: int, texts: list[tuple[str, dict[str, Any]]]) -> list[Scored]:
+def _training_scores(
+    job: Job, adapter: Adapter, fence: int, heart: Heartbeat, texts: list[tuple[str, dict[str, Any]]]
+) -> list[Scored]:
     deployment = Deployment.objects.select_related("slot").filter(model=job.base, running=True).first()
     if deployment is None:
         raise NoEngine(f"{job.base.name} is not served at the moment")
-    with a_device(job.pk, fence) as device:
+    with a_device(job.pk, fence, heart) as device:
         return run_scoring(
             Path(deployment.slot.path) / "bin" / "python", Path(job.base.path), Path(adapter.path), texts,
             attempt_dir(job.pk, fence) / "scoring.log", threads=device.threads, device=device.kind,

@@ -9,8 +9,8 @@ from celery import shared_task
 from django.utils import timezone
 
 from appliance.training.attempt import work_on
-from appliance.training.datasets import ensure_dataset
-from appliance.training.errors import AttemptFailed
+from appliance.training.datasets import BeingMade, ensure_dataset
+from appliance.training.errors import AttemptFailed, BrokeOff
 from appliance.training.lease import unheld
 from appliance.training.models import StoredFile
 from appliance.training.wake import wake_job, wake_prepare
@@ -27,9 +27,11 @@ def prepare_file(file_id: str) -> None:
     if file is None:
         return
     try:
-        ensure_dataset(file)
-    except AttemptFailed as error:
-        log.warning("%s: %s", file_id, error.message)
+        ensure_dataset(file, wait=False)
+    except (AttemptFailed, BrokeOff) as error:
+        log.warning("%s: %s", file_id, error)
+    except BeingMade:
+        log.info("%s is being made by somebody else", file_id)
 
 
 @shared_task

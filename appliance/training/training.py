@@ -17,7 +17,7 @@ from appliance.registry.models import Adapter
 from appliance.training import lease
 from appliance.training.adapters import public_name
 from appliance.training.devices import Leased
-from appliance.training.errors import AttemptFailed, LeaseLost
+from appliance.training.errors import AttemptFailed, BrokeOff, LeaseLost
 from appliance.training.events import add_event
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.jobs import lora_targets
@@ -33,6 +33,7 @@ from finetune.train.spec import TrainSpec
 MAX_LENGTH = 2048
 MOST_STEPS_LOST = 100  # by a kill
 STOP_GRACE_S = 8.0
+MAX_DEATHS = 6  # attempts after which a trainer that was killed is not started again
 CHARACTERS_PER_TOKEN = 3.5  # only for choosing hyperparameters; the trainer counts exactly
 
 
@@ -108,12 +109,14 @@ def _follow(job: Job, fence: int, heart: Heartbeat, trainer: Trainer) -> dict[st
         name = event["event"]
         if name == "finished":
             return event
+        if name == "failed" and event["code"] == "trainer_died" and fence < MAX_DEATHS:
+            raise BrokeOff(f"{job.pk}: {event['message']}")
         if name == "failed":
             raise AttemptFailed(event["code"], f"training failed: {event['message']}")
         if name == "stopped":
             raise LeaseLost(f"{job.pk}: the trainer was told to stop")
         patiently(lambda event=event: _record(job, fence, event))  # type: ignore[misc]
-    raise LeaseLost(f"{job.pk}: the trainer ended without a word")
+    raise BrokeOff(f"{job.pk}: the trainer ended without a word")
 
 
 def _record(job: Job, fence: int, event: dict[str, Any]) -> None:

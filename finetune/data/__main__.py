@@ -12,6 +12,7 @@ from pathlib import Path
 
 from finetune.data.errors import DatasetRefused
 from finetune.data.prepare import prepare
+from finetune.train.parent import die_with
 
 REFUSED = 3
 
@@ -24,7 +25,10 @@ def main() -> int:
     parser.add_argument(
         "--secret-file", type=Path, required=True, help="holds the key for the digests of removed values"
     )
+    parser.add_argument("--parent", type=int, help="the process that this one must not outlive")
     asked = parser.parse_args()
+    if asked.parent is not None:
+        die_with(asked.parent)
     secret = asked.secret_file.read_bytes().strip()
     if not secret:
         parser.error(f"{asked.secret_file} is empty: write a random secret into it")

@@ -22,6 +22,7 @@ NEVER_ADAPTED = frozenset({"kv_b_proj"})
 
 # The only things an engine gets from our own environment: secrets such as DATABASE_URL must never be among them.
 PASSED_ON = ("LD_LIBRARY_PATH", "CUDA_HOME", "TZ")
+PLUGINS = Path(__file__).with_name("vllm_plugins")
 # How an engine is reached, and what the appliance needs from it, is ours to say and not a deployment's.
 # Adapters come at run time, after the pool has verified them.
 OWN_FLAGS = frozenset(
@@ -161,6 +162,8 @@ def _device_environment(spec: EngineSpec) -> dict[str, str]:
             "VLLM_CPU_OMP_THREADS_BIND": ",".join(str(core) for core in cores),
             "VLLM_CPU_KVCACHE_SPACE": "1",
             "CUDA_VISIBLE_DEVICES": "",
+            # the folder's one module is a plugin of vLLM's own kind, found by its .dist-info
+            **({"PYTHONPATH": str(PLUGINS)} if max_adapter_rank(spec.flags) else {}),
         }
     return {"CUDA_VISIBLE_DEVICES": ",".join(device.id.partition(":")[2] for device in spec.devices)}
 

@@ -172,3 +172,12 @@ def test_it_knows_only_registered_kinds():
     assert engine_kind("vllm") is vllm
     with pytest.raises(UnknownEngineKind):
         engine_kind("os")
+
+
+def test_a_cpu_engine_with_adapters_gets_the_plugin_that_keeps_the_base_apart() -> None:
+    plain = vllm.environment(SPEC)
+    with_adapters = vllm.environment(replace(SPEC, flags=("--enable-lora",)))
+    assert "PYTHONPATH" not in plain
+    folder = Path(with_adapters["PYTHONPATH"])
+    assert (folder / "coderack_cpu_lora.py").is_file()
+    assert "coderack_cpu_lora:register" in (folder / "coderack_cpu_lora-1.dist-info" / "entry_points.txt").read_text()
