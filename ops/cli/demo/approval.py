@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import openai
+
 from ops.cli.demo.cast import APPROVER, REQUESTER, SOUTH
 from ops.cli.demo.private_data import FACTS_SOUTH
-from ops.cli.demo.proof import is_served
 from ops.cli.demo.tuning import create, ended
 from ops.cli.demo.walk import Shown, StepFailed, Walk, expect, found, ledger, ms_since, refusal_of
 
@@ -39,13 +40,12 @@ def approve_and_ask(walk: Walk) -> Shown:
     tuned = walk.tuned["south"]
     walk.cli("adapter", "approve", tuned, "--by", APPROVER, "--reason", "demo: the checks passed")
     begin = time.monotonic()
-    found(lambda: is_served(walk, SOUTH, tuned), SERVED_S, f"{tuned} was not served after its approval", 0.2)
+    text, request_id = found(lambda: _answer(walk), SERVED_S, f"{tuned} did not answer after its approval", 0.2)
     took_ms = ms_since(begin)
-    text, request_id = _ask(walk)
     row = ledger(request_id)
     return Shown(
         FACTS_SOUTH[0][0],
-        {"served_after_ms": took_ms, "says": text, "output_tokens": row.completion_tokens},
+        {"answered_after_ms": took_ms, "says": text, "output_tokens": row.completion_tokens},
         {"model": tuned, "approver": APPROVER, "requester": REQUESTER, "request": request_id},
     )
 
@@ -58,3 +58,11 @@ def _ask(walk: Walk) -> tuple[str, str]:
         temperature=0,
     )
     return raw.parse().choices[0].message.content or "", raw.headers["x-request-id"]
+
+
+def _answer(walk: Walk) -> tuple[str, str] | None:
+    """An answer, or None while no engine has the adapter yet: 404 until the word is out, then 503 until it is loaded."""
+    try:
+        return _ask(walk)
+    except (openai.NotFoundError, openai.InternalServerError):
+        return None
