@@ -162,6 +162,8 @@ def _device_environment(spec: EngineSpec) -> dict[str, str]:
             "VLLM_CPU_OMP_THREADS_BIND": ",".join(str(core) for core in cores),
             "VLLM_CPU_KVCACHE_SPACE": "1",
             "CUDA_VISIBLE_DEVICES": "",
+            # the first request for log-probabilities would compile a function for 15 s, in which nobody gets a token
+            "TORCHDYNAMO_DISABLE": "1",
             # the folder's one module is a plugin of vLLM's own kind, found by its .dist-info
             **({"PYTHONPATH": str(PLUGINS)} if max_adapter_rank(spec.flags) else {}),
         }

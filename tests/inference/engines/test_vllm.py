@@ -174,6 +174,10 @@ def test_it_knows_only_registered_kinds():
         engine_kind("os")
 
 
+def test_a_cpu_engine_compiles_nothing_while_it_serves() -> None:
+    assert vllm.environment(SPEC)["TORCHDYNAMO_DISABLE"] == "1"
+
+
 def test_a_cpu_engine_with_adapters_gets_the_plugin_that_keeps_the_base_apart() -> None:
     plain = vllm.environment(SPEC)
     with_adapters = vllm.environment(replace(SPEC, flags=("--enable-lora",)))
