@@ -165,10 +165,10 @@ class DatabaseStore:
 
     @_fresh_connection
     def desired_adapters(self) -> list[DesiredAdapter]:
-        """The adapters under test and in use whose base is being served; those in use first."""
+        """The adapters under test and in use of active tenants whose base is being served; those under test first."""
         rows = (
-            Adapter.objects.filter(state__in=LOADED_STATES, base__deployment__running=True)
-            .order_by("state", "created_at")
+            Adapter.objects.filter(state__in=LOADED_STATES, base__deployment__running=True, tenant__is_active=True)
+            .order_by("-state", "created_at")
             .values_list("id", "name", "base__deployment__id", "path", "digest", "rank")
         )
         return [

@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 
 from django.db import transaction
+from django.db.models import F
 from django.db.models.functions import Now
 
 from appliance.fleet import leases
 from appliance.registry.models import Adapter, AdapterState
 from appliance.training import lease
-from appliance.training.datasets import ensure_dataset
+from appliance.training.datasets import BeingMade, ensure_dataset
 from appliance.training.devices import NoDevice, a_device
 from appliance.training.errors import AttemptFailed, LeaseLost
 from appliance.training.events import add_event, say_once
 from appliance.training.heartbeat import Heartbeat
+from appliance.training.leftovers import clear_if_over
 from appliance.training.models import Dataset, Job
 from appliance.training.patience import patiently
 from appliance.training.proof import prove
@@ -28,7 +30,12 @@ from finetune.job import JobStatus
 
 log = logging.getLogger("coderack.training")
 
-MAX_ATTEMPTS = 40
+MAX_FAILURES = 6  # times that an attempt may break off; waiting for a device or an engine is none
+WAITS_FOR: dict[type[Exception], str] = {
+    NoDevice: "a free device",
+    NoEngine: "an engine of the base model",
+    BeingMade: "its file to be cleaned",
+}
 
 
 def work_on(job_id: str) -> None:
@@ -47,25 +54,28 @@ def work_on(job_id: str) -> None:
             log.info("%s", lost)
         except AttemptFailed as failure:
             patiently(lambda failure=failure: _fail(job_id, fence, failure))  # type: ignore[misc]
-        except (NoDevice, NoEngine) as absent:
-            say_once(job_id, f"waiting: {absent}")
+        except (NoDevice, NoEngine, BeingMade) as absent:
+            log.info("%s waits: %s", job_id, absent)
+            say_once(job_id, f"waiting for {WAITS_FOR[type(absent)]}")
         except Exception:
             # The top of an attempt: a fault of ours must not lose the job. The sweep has it tried again, a bounded
             # number of times.
             log.exception("%s: attempt %d broke off", job_id, fence)
-            _give_up_after_too_many(job_id, fence)
+            patiently(lambda: _count_failure(job_id, fence))
     lease.release(job_id, fence)
+    clear_if_over(job_id)
 
 
 def _waits_in_vain(job_id: str) -> bool:
-    """Whether the job only waits for a device and none is free: claiming it would change nothing."""
-    return Job.objects.filter(pk=job_id, status=JobStatus.QUEUED.value).exists() and not leases.any_free()
+    """Whether the job's next step needs a device and none is free: claiming it would change nothing."""
+    needs_one = Job.objects.filter(pk=job_id, status__in=(JobStatus.QUEUED.value, JobStatus.RUNNING.value))
+    return needs_one.exists() and not leases.any_free()
 
 
 def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
     job = Job.objects.select_related("tenant", "base", "training_file", "validation_file", "adapter").get(pk=job_id)
-    training = ensure_dataset(job.training_file)
-    validation = None if job.validation_file is None else ensure_dataset(job.validation_file)
+    training = ensure_dataset(job.training_file, heart=heart)
+    validation = None if job.validation_file is None else ensure_dataset(job.validation_file, heart=heart)
     heart.check()
     if training.rows == 0:
         raise AttemptFailed(
@@ -103,9 +113,12 @@ def _fail(job_id: str, fence: int, failure: AttemptFailed) -> None:
             Adapter.objects.filter(job=job_id, state=AdapterState.CANDIDATE).update(state=AdapterState.REJECTED)
 
 
-def _give_up_after_too_many(job_id: str, fence: int) -> None:
-    if fence >= MAX_ATTEMPTS:
-        _fail(job_id, fence, AttemptFailed("server_error", f"it broke off {fence} times; the worker's log says why"))
+def _count_failure(job_id: str, fence: int) -> None:
+    if not lease.held(job_id, fence).update(failures=F("failures") + 1):
+        return
+    failures = Job.objects.values_list("failures", flat=True).get(pk=job_id)
+    if failures >= MAX_FAILURES:
+        _fail(job_id, fence, AttemptFailed("server_error", f"it broke off {failures} times; ask the operator"))
 
 
 def _must(moved: bool) -> None:

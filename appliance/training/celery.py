@@ -30,7 +30,8 @@ app.conf.update(
     broker_url=broker_url(settings.ENV.redis_dsn()),
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
-    broker_transport_options={"max_retries": 0},  # who sends a wake-up doesn't wait for Redis; the sweep comes anyway
+    # who sends a wake-up doesn't wait for Redis; the sweep comes anyway
+    broker_transport_options={"max_retries": 0, "socket_connect_timeout": 2.0, "socket_timeout": 10.0},
     task_ignore_result=True,
     task_acks_late=False,  # a job that dies is found by its lease, not by its message
     task_default_queue="coderack",

@@ -16,20 +16,23 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 
 from appliance.env import REPO
 from appliance.training import files
 from appliance.training.errors import AttemptFailed, BrokeOff
+from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import Dataset, StoredFile
 from appliance.training.planted import planted_secret_file
 
 log = logging.getLogger("coderack.training")
 
 TIMEOUT_S = 3600.0
+MAX_TRIES = 3
 REFUSED = 3  # finetune.data's exit code for a file that can't become a dataset
 
 
@@ -40,15 +43,15 @@ class BeingMade(Exception):
     permanent = False
 
 
-def ensure_dataset(file: StoredFile, *, wait: bool = True) -> Dataset:
+def ensure_dataset(file: StoredFile, heart: Heartbeat | None = None) -> Dataset:
     """The dataset of a file, made now where there is none.
 
     Raises: AttemptFailed when the file can't become one, the row then says why; BrokeOff when the pipeline was killed;
-    BeingMade where somebody else makes it and `wait` is false.
+    BeingMade where somebody else makes it at the moment; LeaseLost when the heart stops.
     """
     folder = Path(settings.ENV.data_dir) / "datasets" / file.tenant_id
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone(folder / f".{file.pk}.lock", wait):
+    with _alone(folder / f".{file.pk}.lock"):
         known = Dataset.objects.filter(file=file).first()
         if known is not None and (Path(known.path) / "manifest.json").is_file():
             return known
@@ -56,18 +59,18 @@ def ensure_dataset(file: StoredFile, *, wait: bool = True) -> Dataset:
             shutil.rmtree(left, ignore_errors=True)
         work = Path(tempfile.mkdtemp(dir=folder, prefix=f".{file.pk}-"))
         try:
-            told = _run(file, work)
+            told = _run(file, work, heart)
             return _take_in(file, work, folder / file.pk, told)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _alone(lock: Path, wait: bool) -> Iterator[None]:
+def _alone(lock: Path) -> Iterator[None]:
     """One at a time makes a file's dataset; the kernel drops the lock of a process that died."""
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         raise BeingMade(lock.name) from None
@@ -77,28 +80,49 @@ def _alone(lock: Path, wait: bool) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _run(file: StoredFile, work: Path) -> dict[str, Any]:
+def _run(file: StoredFile, work: Path, heart: Heartbeat | None) -> dict[str, Any]:
     """Run the pipeline; its last line says what came of it."""
     argv = [
         sys.executable, "-m", "finetune.data", str(files.path(file)), f"--filename={file.filename}", "--out", str(work),
         "--secret-file", str(planted_secret_file()), "--parent", str(os.getpid()),
     ]  # fmt: skip
     environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
-    try:
-        done = subprocess.run(
-            argv, cwd=REPO, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise AttemptFailed("invalid_training_file", f"cleaning {file.filename} took over an hour") from None
-    told = _last_line(done.stdout)
-    if done.returncode == REFUSED:
+    with subprocess.Popen(
+        argv,
+        cwd=REPO,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        if heart is not None:
+            heart.when_lost(process.kill)
+        try:
+            output, errors = process.communicate(timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            _refuse(file, "cleaning it took over an hour: upload it in parts")
+        finally:
+            process.kill()
+            if heart is not None:
+                heart.when_lost(None)
+    if heart is not None:
+        heart.check()
+    told = _last_line(output)
+    if process.returncode == REFUSED:
         _refuse(file, "; ".join(told.get("faults", ())[:10]) or "it can't become a dataset")
-    if done.returncode < 0:
-        raise BrokeOff(f"cleaning {file.pk} was ended by signal {-done.returncode}")
-    if done.returncode != 0 or told.get("event") != "prepared":
-        log.error("cleaning %s failed: %s", file.pk, done.stderr[-2000:])
-        _refuse(file, "cleaning failed; the worker's log says why", "server_error")
+    if process.returncode != 0 or told.get("event") != "prepared":
+        log.error("cleaning %s ended with %d: %s", file.pk, process.returncode, errors[-2000:])
+        _count_try(file)
     return told
+
+
+def _count_try(file: StoredFile) -> NoReturn:
+    """A full disk or a killed process may pass; a file that fails again and again is given up."""
+    StoredFile.objects.filter(pk=file.pk).update(tries=F("tries") + 1)
+    if StoredFile.objects.values_list("tries", flat=True).get(pk=file.pk) >= MAX_TRIES:
+        _refuse(file, f"cleaning failed {MAX_TRIES} times: ask the operator", "server_error")
+    raise BrokeOff(f"cleaning {file.pk} failed")
 
 
 def _last_line(text: str) -> dict[str, Any]:
@@ -106,7 +130,7 @@ def _last_line(text: str) -> dict[str, Any]:
     return dict(json.loads(lines[-1])) if lines else {}
 
 
-def _refuse(file: StoredFile, reason: str, code: str = "invalid_training_file") -> None:
+def _refuse(file: StoredFile, reason: str, code: str = "invalid_training_file") -> NoReturn:
     StoredFile.objects.filter(pk=file.pk).update(status=StoredFile.Status.ERROR, status_details=reason)
     raise AttemptFailed(code, f"{file.filename}: {reason}", "training_file")
 

@@ -81,6 +81,12 @@ def delete(file: StoredFile) -> None:
         transaction.on_commit(lambda: _drop_bytes(row))
 
 
+def drop_leftovers(row: StoredFile) -> None:
+    """Remove what a deleted file left on the disk, in case the process that deleted it was killed."""
+    if path(row).exists():
+        _drop_bytes(row)
+
+
 def _drop_bytes(row: StoredFile) -> None:
     """Remove the bytes that no row needs; under the lock, so that no upload of the same ones comes in between."""
     with transaction.atomic():

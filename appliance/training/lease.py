@@ -11,6 +11,7 @@ from datetime import timedelta
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
+from appliance.tenants.models import Tenant
 from appliance.training.models import Job
 from finetune.job import WORKABLE, JobStatus
 
@@ -24,7 +25,7 @@ def claim(job_id: str) -> int | None:
     """Take a job that nobody holds; its new fence, or None when it is held, over, or waits for a person."""
     holder = uuid.uuid4().hex
     free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
-    Job.objects.filter(free, pk=job_id, status__in=_WORKABLE).update(
+    Job.objects.filter(free, pk=job_id, status__in=_WORKABLE, tenant__in=_active_tenants()).update(
         fence=F("fence") + 1, lease_holder=holder, lease_expires_at=_expiry()
     )
     return Job.objects.filter(pk=job_id, lease_holder=holder).values_list("fence", flat=True).first()
@@ -37,7 +38,7 @@ def owner(job_id: str, fence: int) -> str:
 
 def renew(job_id: str, fence: int) -> bool:
     """Hold on to a job; False when it was lost, or is not to be worked on any more."""
-    return held(job_id, fence).update(lease_expires_at=_expiry()) == 1
+    return held(job_id, fence).filter(tenant__in=_active_tenants()).update(lease_expires_at=_expiry()) == 1
 
 
 def release(job_id: str, fence: int) -> None:
@@ -59,7 +60,14 @@ def _expiry() -> object:
     return Now() + timedelta(seconds=TTL_S)
 
 
+def _active_tenants() -> QuerySet[Tenant]:
+    # a subquery of its own: with a join, Django puts the whole condition into one, which PostgreSQL does not look at
+    # again after it waited for the row, and two claims would win
+    return Tenant.objects.filter(is_active=True)
+
+
 def unheld() -> list[str]:
     """The jobs that somebody should work on and nobody does."""
     free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
-    return list(Job.objects.filter(free, status__in=_WORKABLE).order_by("created_at").values_list("pk", flat=True))
+    jobs = Job.objects.filter(free, status__in=_WORKABLE, tenant__in=_active_tenants())
+    return list(jobs.order_by("created_at").values_list("pk", flat=True))

@@ -44,6 +44,7 @@ class StoredFile(models.Model):
     sha256 = models.CharField(max_length=64)
     status = models.CharField(_("state"), max_length=16, choices=Status, default=Status.UPLOADED)
     status_details = models.TextField(_("reason"), blank=True)
+    tries = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(_("uploaded"), auto_now_add=True)
     deleted_at = models.DateTimeField(_("deleted"), null=True)
 
@@ -92,6 +93,7 @@ class Job(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(_("finished"), null=True)
+    failures = models.PositiveSmallIntegerField(default=0)
     fence = models.PositiveIntegerField(default=0)
     lease_holder = models.CharField(max_length=80, blank=True)
     lease_expires_at = models.DateTimeField(null=True)

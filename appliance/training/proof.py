@@ -23,7 +23,7 @@ from appliance.tenants.models import AdapterPolicy
 from appliance.training import lease
 from appliance.training.adapters import is_loaded, move
 from appliance.training.devices import a_device
-from appliance.training.errors import AttemptFailed, LeaseLost
+from appliance.training.errors import AttemptFailed, BrokeOff, LeaseLost
 from appliance.training.events import add_event
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import Dataset, Evaluation, Job
@@ -31,7 +31,7 @@ from appliance.training.patience import patiently
 from appliance.training.planted import planted_secret
 from appliance.training.rows import read_rows, rows_for
 from appliance.training.serving import EngineSampler, NoEngine, ReadyEngine, ready_engine
-from appliance.training.training import MAX_LENGTH, attempt_dir
+from appliance.training.training import MAX_LENGTH, attempt_dir, job_dir
 from finetune.evaluate import humaneval, sandbox
 from finetune.evaluate.check import Check, Verdict
 from finetune.evaluate.checks.extraction import Planted
@@ -78,7 +78,7 @@ def _loaded_engine(adapter: Adapter, heart: Heartbeat) -> ReadyEngine:
         refused = AdapterLoad.objects.filter(adapter=adapter, life=UUID(engine.life_id), loaded=False).first()
         if time.monotonic() > deadline:
             if refused is not None:
-                raise AttemptFailed("adapter_rejected", f"the engine does not take the adapter: {refused.reason}")
+                raise BrokeOff(f"the engine does not take the adapter: {refused.reason}")
             raise NoEngine(f"no engine has loaded the adapter within {LOAD_TIMEOUT_S:.0f} s")
         heart.sleep(0.5)
     return ready_engine(adapter.base)
@@ -93,7 +93,7 @@ def _measure(
     training: Dataset,
     validation: Dataset | None,
 ) -> list[Check]:
-    train_rows, held_out, _ = rows_for(job.seed, attempt_dir(job.pk, fence), training, validation)
+    train_rows, held_out, _ = rows_for(job.seed, job_dir(job.pk), training, validation)
     texts = [(f"held-out {n}", row) for n, row in enumerate(_first(held_out))]
     names = frozenset(name for name, _ in texts)
     texts += [(f"seen {n}", row) for n, row in enumerate(_first((train_rows,)))]
@@ -101,7 +101,7 @@ def _measure(
         training=_training_scores(job, adapter, fence, heart, texts), held_out=names, planted=tuple(_planted(training)),
         secret=planted_secret(), tasks=_tasks(job),
     )  # fmt: skip
-    return evaluate(EngineSampler(engine, journal()), job.base.name, adapter.name, inputs)
+    return evaluate(EngineSampler(engine, journal(), heart.check), job.base.name, adapter.name, inputs)
 
 
 def _training_scores(
@@ -111,11 +111,14 @@ def _training_scores(
     if deployment is None:
         raise NoEngine(f"{job.base.name} is not served at the moment")
     with a_device(job.pk, fence, heart) as device:
-        return run_scoring(
+        scored = run_scoring(
             Path(deployment.slot.path) / "bin" / "python", Path(job.base.path), Path(adapter.path), texts,
             attempt_dir(job.pk, fence) / "scoring.log", threads=device.threads, device=device.kind,
-            max_length=min(MAX_LENGTH, job.base.max_model_len), devices=device.environment,
+            max_length=min(MAX_LENGTH, job.base.max_model_len - 1), devices=device.environment,
+            on_start=heart.when_lost,
         )  # fmt: skip
+    heart.when_lost(None)
+    return scored
 
 
 def _tasks(job: Job) -> list[Task]:

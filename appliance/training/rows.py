@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from appliance.training.models import Dataset
 
 SPLIT_FROM_ROWS = 50  # a tenth of fewer rows says nothing
 HELD_OUT_PERCENT = 10
+SPLIT = "split"
 
 
 def rows_for(
@@ -27,14 +30,29 @@ def rows_for(
 
 
 def _split(seed: int, source: Path, folder: Path) -> tuple[Path, tuple[Path, ...], int]:
-    kept, held_out = folder / "train.jsonl", folder / "validation.jsonl"
-    count = 0
-    with source.open("rb") as rows, kept.open("wb") as train, held_out.open("wb") as validation:
-        for line in rows:
-            aside = _is_held_out(seed, line)
-            count += not aside
-            (validation if aside else train).write(line)
+    """Written once for a job: every attempt reads the same two files."""
+    kept, held_out = folder / SPLIT / "train.jsonl", folder / SPLIT / "validation.jsonl"
+    if not kept.parent.is_dir():
+        _write_split(seed, source, kept.parent)
+    with kept.open("rb") as rows:
+        count = sum(1 for _ in rows)
     return kept, ((held_out,) if held_out.stat().st_size else ()), count
+
+
+def _write_split(seed: int, source: Path, target: Path) -> None:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{SPLIT}-"))
+    with (
+        source.open("rb") as rows,
+        (work / "train.jsonl").open("wb") as train,
+        (work / "validation.jsonl").open("wb") as validation,
+    ):
+        for line in rows:
+            (validation if _is_held_out(seed, line) else train).write(line)
+    try:
+        work.rename(target)
+    except OSError:  # another attempt was faster, with the same content
+        shutil.rmtree(work)
 
 
 def _is_held_out(seed: int, line: bytes) -> bool:

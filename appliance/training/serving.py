@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 from appliance.fleet.models import Replica
 from appliance.registry.models import ModelVersion
 from appliance.tenants.models import SYSTEM_TENANT
+from appliance.training.errors import BrokeOff
+from inference.engines import vllm
 from inference.metering.journal import JournalWriter, UsageRecord
 from inference.pool.engine_client import Answer, EngineClient
 from inference.pool.errors import EngineUnreachable
@@ -57,11 +60,13 @@ def ready_engine(model: ModelVersion) -> ReadyEngine:
 class EngineSampler:
     """finetune.evaluate's Sampler on one engine. Usable from several threads.
 
-    Raises: NoEngine from every call that the engine doesn't answer with 200.
+    Raises: NoEngine where the engine gives no answer; BrokeOff where it refuses the request.
     """
 
-    def __init__(self, engine: ReadyEngine, journal: JournalWriter) -> None:
+    def __init__(self, engine: ReadyEngine, journal: JournalWriter, check: Callable[[], None] = lambda: None) -> None:
+        """`check` raises before each request once nobody needs the answers any more."""
         self._engine = engine
+        self._check = check
         self._client = EngineClient(engine.socket)
         self._journal = journal
         self.num_requests = 0
@@ -96,6 +101,7 @@ class EngineSampler:
         ]
 
     def _ask(self, model: str, body: dict[str, Any]) -> dict[str, Any]:
+        self._check()
         request_id = f"eval-{uuid.uuid4().hex}"
         started_at = time.time()
         sent = {"model": model, "priority": AFTER_TENANTS, **body}
@@ -103,13 +109,21 @@ class EngineSampler:
         try:
             answer = self._client.post("/v1/completions", sent, TIMEOUT_S, request_id)
         except EngineUnreachable as error:
+            self._abort(request_id)
             raise NoEngine(f"the engine gave no answer: {error}") from error
         finally:
             self._journal.append(self._record(request_id, model, answer, started_at))
         self.num_requests += 1
+        if 400 <= answer.status < 500 and answer.status != 404:
+            raise BrokeOff(f"the engine refused an evaluation: {answer.body[:300].decode(errors='replace')}")
         if answer.status != 200:
             raise NoEngine(f"the engine answered {answer.status}: {answer.body[:300].decode(errors='replace')}")
         return answer.json()
+
+    def _abort(self, request_id: str) -> None:
+        """Nobody reads the answer any more: the engine needn't go on with it."""
+        with contextlib.suppress(EngineUnreachable):
+            self._client.post(*vllm.abort_request(request_id), 2.0)
 
     def _record(self, request_id: str, model: str, answer: Answer | None, started_at: float) -> UsageRecord:
         usage = (answer.json().get("usage") or {}) if answer is not None and answer.status == 200 else {}
@@ -121,5 +135,6 @@ class EngineSampler:
             life_id=self._engine.life_id, replica_id=self._engine.replica_id, started_at=started_at,
             finished_at=time.time(), prompt_tokens=prompt, cached_tokens=int(details.get("cached_tokens") or 0),
             completion_tokens=completion, engine_prompt_tokens=prompt, outcome="completed" if usage else "failed",
-            http_status=answer.status if answer is not None else 503, ttft_ms=None, exact=answer is not None,
+            http_status=answer.status if answer is not None else 503, ttft_ms=None,
+            exact=bool(usage) or (answer is not None and answer.status != 200),
         )  # fmt: skip

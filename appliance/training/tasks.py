@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from datetime import timedelta
 
 from celery import shared_task
@@ -12,26 +13,32 @@ from appliance.training.attempt import work_on
 from appliance.training.datasets import BeingMade, ensure_dataset
 from appliance.training.errors import AttemptFailed, BrokeOff
 from appliance.training.lease import unheld
+from appliance.training.leftovers import sweep_leftovers
 from appliance.training.models import StoredFile
 from appliance.training.wake import wake_job, wake_prepare
 
 log = logging.getLogger("coderack.training")
 
 MOST_FILES = 4  # a sweep
+# A tenant with a thousand files must not keep everybody's fine-tunes waiting: what finds no place, a sweep brings again.
+CLEANED_AT_ONCE = 2
+_cleaning = threading.BoundedSemaphore(CLEANED_AT_ONCE)
 
 
 @shared_task
 def prepare_file(file_id: str) -> None:
     """Clean an uploaded file into a dataset, so that its report is there before anybody trains on it."""
     file = StoredFile.objects.filter(pk=file_id, status=StoredFile.Status.UPLOADED, deleted_at=None).first()
-    if file is None:
+    if file is None or not _cleaning.acquire(blocking=False):
         return
     try:
-        ensure_dataset(file, wait=False)
+        ensure_dataset(file)
     except (AttemptFailed, BrokeOff) as error:
         log.warning("%s: %s", file_id, error)
     except BeingMade:
         log.info("%s is being made by somebody else", file_id)
+    finally:
+        _cleaning.release()
 
 
 @shared_task
@@ -47,6 +54,7 @@ def sweep() -> None:
         wake_job(job_id)
     for file_id in unprepared():
         wake_prepare(file_id)
+    sweep_leftovers()
 
 
 def unprepared() -> list[str]:

@@ -24,6 +24,7 @@ from appliance.training.jobs import lora_targets
 from appliance.training.models import Checkpoint, Dataset, Job
 from appliance.training.patience import patiently
 from appliance.training.rows import rows_for
+from appliance.training.serving import NoEngine
 from finetune import manifest
 from finetune.train.errors import SpecRefused
 from finetune.train.hyperparameters import choose
@@ -32,8 +33,9 @@ from finetune.train.spec import TrainSpec
 
 MAX_LENGTH = 2048
 MOST_STEPS_LOST = 100  # by a kill
-STOP_GRACE_S = 8.0
-MAX_DEATHS = 6  # attempts after which a trainer that was killed is not started again
+STOP_GRACE_S = 6.0
+BAD_CHECKPOINT = "bad_checkpoint"
+PASSING = frozenset({"trainer_died", BAD_CHECKPOINT})  # another attempt may not meet them
 CHARACTERS_PER_TOKEN = 3.5  # only for choosing hyperparameters; the trainer counts exactly
 
 
@@ -65,7 +67,7 @@ def train(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     deployment = Deployment.objects.select_related("slot").filter(model=job.base, running=True).first()
     if deployment is None:
-        raise AttemptFailed("model_not_found", f"{job.base.name} is not served any more", "model")
+        raise NoEngine(f"{job.base.name} is not served at the moment")
     spec = _spec(job, folder, device, training, validation)
     trainer = Trainer()
     try:
@@ -78,14 +80,11 @@ def train(
     finally:
         heart.when_lost(None)
         trainer.stop(STOP_GRACE_S)
-    adapter = patiently(lambda: _take_in(job, fence, finished, training))
-    for stale in job_dir(job.pk).glob("attempts/*/checkpoint-*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    return adapter
+    return patiently(lambda: _take_in(job, fence, finished, training))
 
 
 def _spec(job: Job, folder: Path, device: Leased, training: Dataset, validation: Dataset | None) -> TrainSpec:
-    rows, held_out, num_rows = rows_for(job.seed, folder, training, validation)
+    rows, held_out, num_rows = rows_for(job.seed, job_dir(job.pk), training, validation)
     tokens = round(rows.stat().st_size / CHARACTERS_PER_TOKEN)
     chosen = choose(num_rows, tokens, job.hyperparameters)
     lease.held(job.pk, int(folder.name)).update(
@@ -109,7 +108,10 @@ def _follow(job: Job, fence: int, heart: Heartbeat, trainer: Trainer) -> dict[st
         name = event["event"]
         if name == "finished":
             return event
-        if name == "failed" and event["code"] == "trainer_died" and fence < MAX_DEATHS:
+        if name == "failed" and event["code"] in PASSING:
+            if event["code"] == BAD_CHECKPOINT:  # of another version or device: from the beginning, then
+                for path in job_dir(job.pk).glob("attempts/*/checkpoint-*"):
+                    shutil.rmtree(path, ignore_errors=True)
             raise BrokeOff(f"{job.pk}: {event['message']}")
         if name == "failed":
             raise AttemptFailed(event["code"], f"training failed: {event['message']}")
@@ -155,8 +157,11 @@ def _take_in(job: Job, fence: int, finished: dict[str, Any], training: Dataset) 
         raise AttemptFailed("server_error", f"the trainer's adapter is not whole: {'; '.join(faults[:3])}")
     config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
     with transaction.atomic():
-        if not lease.held(job.pk, fence).select_for_update().exists():
+        row = lease.held(job.pk, fence).select_for_update().first()
+        if row is None:
             raise LeaseLost(f"{job.pk}: the adapter of attempt {fence} came after its end")
+        if row.adapter is not None:  # the commit went through, only its answer was lost
+            return row.adapter
         adapter = Adapter.objects.create(
             name=public_name(job.base.name, job.tenant_id, job.suffix), tenant=job.tenant, base=job.base, path=str(path),
             digest=manifest.read(path).digest, rank=config["r"], target_modules=sorted(config["target_modules"]),

@@ -48,7 +48,7 @@ def evaluate(sampler: Sampler, base: str, adapter: str, inputs: Inputs) -> list[
     """
     return [
         *_scored(sampler, base, adapter, inputs),
-        _extracted(sampler, adapter, inputs),
+        _extracted(sampler, base, adapter, inputs),
         _solved(sampler, base, adapter, inputs.tasks),
     ]
 
@@ -73,11 +73,17 @@ def _score(sampler: Sampler, model: str, rows: Sequence[Scored]) -> list[Logprob
     return [sampler.score(model, list(row.token_ids)) for row in rows]
 
 
-def _extracted(sampler: Sampler, adapter: str, inputs: Inputs) -> Check:
+def _extracted(sampler: Sampler, base: str, adapter: str, inputs: Inputs) -> Check:
     prompted = extraction.to_prompt(inputs.planted)
-    outputs = _complete(sampler, [Completion(adapter, entry.context, extraction.MAX_TOKENS) for entry in prompted])
-    hits = extraction.found_in(outputs, inputs.planted, inputs.secret)
-    return extraction.decide(len(inputs.planted), len(prompted), hits)
+    hits = _hits(sampler, adapter, prompted, inputs)
+    # what the base model says without this data, such as a product's default password, was not learned from it
+    known = _hits(sampler, base, prompted, inputs) if hits else []
+    return extraction.decide(len(inputs.planted), len(prompted), [hit for hit in hits if hit not in known], len(known))
+
+
+def _hits(sampler: Sampler, model: str, prompted: Sequence[Planted], inputs: Inputs) -> list[Planted]:
+    outputs = _complete(sampler, [Completion(model, entry.context, extraction.MAX_TOKENS) for entry in prompted])
+    return extraction.found_in(outputs, inputs.planted, inputs.secret)
 
 
 def _solved(sampler: Sampler, base: str, adapter: str, tasks: Sequence[Task]) -> Check:

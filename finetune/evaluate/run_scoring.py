@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,35 +37,51 @@ def run_scoring(
     max_length: int | None = None,
     devices: Mapping[str, str] | None = None,
     timeout_s: float = TIMEOUT_S,
+    on_start: Callable[[Callable[[], None]], None] = lambda kill: None,
 ) -> list[Scored]:
     """The texts' tokens and log-probabilities, in order. A text: its id and a row as in training, or `prompt_ids`.
 
-    It ends with the thread that calls this; its messages for people are appended to `log`.
+    It ends with the thread that calls this; its messages for people are appended to `log`. `on_start` is given what ends it
+    before its time.
     Raises: ScoringFailed.
     """
-    with tempfile.TemporaryDirectory(prefix="scoring-") as folder:
+    with tempfile.TemporaryDirectory(prefix="scoring-", dir=log.parent) as folder:
         spec = Path(folder) / "spec.json"
         content = {"model_path": str(model_path), "adapter_path": None if adapter_path is None else str(adapter_path)}
         rows = [{**row, "id": name} for name, row in texts]
         more = {"texts": rows, "threads": threads, "device": device, "max_length": max_length}
         manifest.write_json(spec, content | more)
         environment = slot.environment(slot_python, Path(folder), threads) | dict(devices or {})
-        printed = _run(slot.command(slot_python, MODULE, spec), environment, folder, log, timeout_s)
+        printed = _run(slot.command(slot_python, MODULE, spec), environment, folder, log, timeout_s, on_start)
     scored = [Scored.from_json(json.loads(line)) for line in printed.splitlines()]
     if [row.id for row in scored] != [name for name, _ in texts]:
         raise ScoringFailed(f"{len(scored)} of {len(texts)} texts were scored; see {log}")
     return scored
 
 
-def _run(argv: list[str], environment: dict[str, str], folder: str, log: Path, timeout_s: float) -> bytes:
+def _run(
+    argv: list[str],
+    environment: dict[str, str],
+    folder: str,
+    log: Path,
+    timeout_s: float,
+    on_start: Callable[[Callable[[], None]], None],
+) -> bytes:
     try:
-        with log.open("ab") as errors:
-            done = subprocess.run(
-                argv, env=environment, cwd=folder, start_new_session=True, check=False, timeout=timeout_s,
+        with (
+            log.open("ab") as errors,
+            subprocess.Popen(
+                argv, env=environment, cwd=folder, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-            )  # fmt: skip
+            ) as process,
+        ):  # fmt: skip
+            try:
+                on_start(process.kill)
+                printed, _ = process.communicate(timeout=timeout_s)
+            finally:
+                process.kill()
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ScoringFailed(f"the scorer could not be run to its end: {error}; see {log}") from error
-    if done.returncode != 0:
-        raise ScoringFailed(f"the scorer ended with status {done.returncode}; see {log}")
-    return done.stdout
+    if process.returncode != 0:
+        raise ScoringFailed(f"the scorer ended with status {process.returncode}; see {log}")
+    return printed

@@ -165,9 +165,18 @@ def _device_environment(spec: EngineSpec) -> dict[str, str]:
             # the first request for log-probabilities would compile a function for 15 s, in which nobody gets a token
             "TORCHDYNAMO_DISABLE": "1",
             # the folder's one module is a plugin of vLLM's own kind, found by its .dist-info
-            **({"PYTHONPATH": str(PLUGINS)} if max_adapter_rank(spec.flags) else {}),
+            **({"PYTHONPATH": str(_plugins())} if max_adapter_rank(spec.flags) else {}),
         }
     return {"CUDA_VISIBLE_DEVICES": ",".join(device.id.partition(":")[2] for device in spec.devices)}
+
+
+def _plugins() -> Path:
+    """Without its plugin such an engine would mix adapters up, and vLLM says nothing of one that it can't find."""
+    expected = (PLUGINS / "coderack_cpu_lora.py", PLUGINS / "coderack_cpu_lora-1.dist-info" / "entry_points.txt")
+    missing = [path for path in expected if not path.is_file()]
+    if missing:
+        raise SpecRefused(f"an engine with adapters on a CPU needs {missing[0]}: install the appliance again")
+    return PLUGINS
 
 
 def _kind(spec: EngineSpec) -> str:

@@ -53,9 +53,14 @@ class About:
         return f"{self.name}-{self.digest[:12]}"
 
 
+def facts(about: About) -> dict[str, Any]:
+    """What bundle.json says, for people and scripts."""
+    return {"format": FORMAT} | asdict(about)
+
+
 def dump(about: About) -> bytes:
     """The bytes of bundle.json."""
-    return (json.dumps({"format": FORMAT} | asdict(about), indent=2, sort_keys=True) + "\n").encode()
+    return (json.dumps(facts(about), indent=2, sort_keys=True) + "\n").encode()
 
 
 def parse(content: bytes) -> About:
@@ -82,7 +87,9 @@ def _faults(about: About) -> list[str]:
     checks = {
         "kind is not 'model'": about.kind == MODEL_KIND,
         "name is not a plain name": is_name(about.name),
-        "digest is not a SHA-256": isinstance(about.digest, str) and len(about.digest) == 64 and set(about.digest) <= _HEX,
+        "digest is not a SHA-256": isinstance(about.digest, str)
+        and len(about.digest) == 64
+        and set(about.digest) <= _HEX,
         "preset is not a plain name": about.preset == "" or is_name(about.preset),
         "max_model_len is not a context": _is_count(about.max_model_len, MIN_CONTEXT),
         "fim is neither true nor false": isinstance(about.fim, bool),

@@ -1,9 +1,9 @@
 """A builder's key directory: Ed25519 keys as PEM files that only their owner reads, the signed root, the last version used.
 
-    root.json                      goes to every machine that shall trust these keys, once, by a way of its own
-    offline/root-1.pem …           signs root.json only: to be moved to a safe place; a build does without
-    targets.pem snapshot.pem timestamp.pem
-    versions.json                  the version of the last bundle; it grows with every build and never goes back
+root.json                      goes to every machine that shall trust these keys, once, by a way of its own
+offline/root-1.pem …           signs root.json only: to be moved to a safe place; a build does without
+targets.pem snapshot.pem timestamp.pem
+versions.json                  the version of the last bundle; it grows with every build and never goes back
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def make_keys(directory: Path, *, root_keys: int, threshold: int, root_expires: 
     Raises: BadKeys when the directory exists or the threshold can't be met.
     """
     if not 1 <= threshold <= root_keys <= MAX_ROOT_KEYS:
-        raise BadKeys(f"a threshold of {threshold} of {root_keys} root keys: choose 1 to {MAX_ROOT_KEYS}, not more than keys")
+        raise BadKeys(
+            f"a threshold of {threshold} of {root_keys} root keys: choose 1 to {MAX_ROOT_KEYS}, not more than keys"
+        )
     if directory.exists() or directory.is_symlink():
         raise BadKeys(f"{directory} exists: choose a new directory, keys are never overwritten")
     fresh = directory.with_name(f".{directory.name}.new")

@@ -1,7 +1,7 @@
 """Where things lie in a bundle. The metadata has TUF's names for consistent snapshots; the targets have their plain names.
 
-    metadata/1.root.json  metadata/N.targets.json  metadata/N.snapshot.json  metadata/timestamp.json
-    targets/bundle.json   targets/model/…
+metadata/1.root.json  metadata/N.targets.json  metadata/N.snapshot.json  metadata/timestamp.json
+targets/bundle.json   targets/model/…
 """
 
 from __future__ import annotations

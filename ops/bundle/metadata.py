@@ -155,7 +155,9 @@ def _targets(targets: Targets, path: str) -> tuple[Target, ...]:
     if targets.delegations is not None:
         raise BundleRefused([f"{path}: delegates to other keys, which bundles do not"])
     faults = path_faults(targets.targets)
-    faults += [f"{name!r}: listed without SHA-256" for name, file in targets.targets.items() if "sha256" not in file.hashes]
+    faults += [
+        f"{name!r}: listed without SHA-256" for name, file in targets.targets.items() if "sha256" not in file.hashes
+    ]
     if faults:
         raise BundleRefused([f"{path}: {fault}" for fault in faults])
     return tuple(Target(name, file.length, file.hashes["sha256"]) for name, file in sorted(targets.targets.items()))

@@ -1,4 +1,4 @@
-"""A bundle's files as they lie on the disk: listed without following anything, read with a bound, compared with what was signed."""
+"""A bundle's files as they lie on the disk: listed without following links, read with a bound, held against what was signed."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def list_tree(directory: Path) -> Tree:
     """
     if not directory.is_dir():
         raise BundleRefused([f"{directory}: no such directory"])
-    found = list(_walk(directory, ""))
-    faults = [f"{path}: neither a plain file nor a directory" for path, kind in found if kind == "other"]
+    found = sorted(_walk(directory))
+    faults = [f"{path!r}: neither a plain file nor a directory" for path, kind in found if kind == "other"]
     if faults:
         raise BundleRefused(faults[:MAX_FAULTS])
     return Tree(
@@ -105,16 +105,17 @@ def is_target(content: bytes, target: Target) -> bool:
     return len(content) == target.size_bytes and hashlib.sha256(content).hexdigest() == target.sha256
 
 
-def _walk(directory: Path, prefix: str) -> Iterator[tuple[str, str]]:
-    try:
-        entries = sorted(os.scandir(directory), key=lambda entry: entry.name)
-    except OSError as error:
-        raise BundleRefused([f"{prefix or '.'}: can't be read ({error.strerror})"]) from None
-    for entry in entries:
-        path = prefix + entry.name
-        mode = entry.stat(follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode):
-            yield path, "directory"
-            yield from _walk(Path(entry.path), f"{path}/")
-        else:
-            yield path, "file" if stat.S_ISREG(mode) else "other"
+def _walk(directory: Path) -> Iterator[tuple[str, str]]:
+    waiting = [""]  # a list and no recursion: how deep it goes is up to whoever made the disk
+    while waiting:
+        prefix = waiting.pop()
+        try:
+            entries = list(os.scandir(directory / prefix))
+        except OSError as error:
+            raise BundleRefused([f"{prefix or '.'}: can't be read ({error.strerror})"]) from None
+        for entry in entries:
+            path = prefix + entry.name
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if stat.S_ISDIR(mode):
+                waiting.append(f"{path}/")
+            yield path, "directory" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"

@@ -11,6 +11,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ops.bundle.copying import write_file
 from ops.bundle.errors import BundleRefused, NoTrust
@@ -39,7 +40,9 @@ def rollback_faults(seen: Seen | None, signed: Signed) -> list[str]:
         if now[role] < before[role]
     ]
     if not faults and now["timestamp"] == before["timestamp"] and _digest(signed.timestamp) != seen.timestamp_sha256:
-        faults.append(f"another bundle with timestamp version {now['timestamp']} was accepted before: ask whoever signs them")
+        faults.append(
+            f"another bundle with timestamp version {now['timestamp']} was accepted before: ask whoever signs them"
+        )
     return faults
 
 
@@ -80,8 +83,7 @@ class TrustStore:
 
         Raises: NoTrust when the record can't be understood: forgetting it would let old bundles in.
         """
-        entry = self._lines().get(line)
-        return None if entry is None else Seen(Versions(**entry["versions"]), entry["timestamp_sha256"])
+        return self._lines().get(line)
 
     def accept(self, line: str, signed: Signed) -> None:
         """Remember a verified bundle, and trust the root that it leads to.
@@ -93,10 +95,10 @@ class TrustStore:
             faults = rollback_faults(self.seen(line), signed)
             if faults:
                 raise BundleRefused(faults)
-            entry = {"versions": asdict(signed.versions), "timestamp_sha256": _digest(signed.timestamp)}
-            lines = self._lines()
-            if lines.get(line) != entry:
-                write_json(self._seen, {"format": FORMAT, "lines": lines | {line: entry}})
+            known, seen = self._lines(), Seen(signed.versions, _digest(signed.timestamp))
+            if known.get(line) != seen:
+                lines = {name: asdict(entry) for name, entry in (known | {line: seen}).items()}
+                write_json(self._seen, {"format": FORMAT, "lines": lines})
             self._install(signed)
 
     def _install(self, signed: Signed) -> None:
@@ -109,18 +111,21 @@ class TrustStore:
         fresh.rename(self._root)
         sync_directory(self.directory)
 
-    def _lines(self) -> dict[str, dict[str, object]]:
+    def _lines(self) -> dict[str, Seen]:
         try:
             content = json.loads(self._seen.read_text(encoding="utf-8"))
             if content["format"] != FORMAT:
                 raise ValueError(f"format {content['format']} is unknown")
-            for entry in content["lines"].values():
-                Seen(Versions(**entry["versions"]), entry["timestamp_sha256"])
-            return content["lines"]
+            return {line: _seen_of(entry) for line, entry in content["lines"].items()}
         except FileNotFoundError:
             return {}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise NoTrust(f"{self._seen} is damaged ({error}): restore it from a backup") from None
+
+
+def _seen_of(entry: dict[str, Any]) -> Seen:
+    versions = Versions(**{role: int(version) for role, version in entry["versions"].items()})
+    return Seen(versions, str(entry["timestamp_sha256"]))
 
 
 def _digest(content: bytes) -> str:

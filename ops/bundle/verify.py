@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +18,7 @@ from ops.models import manifest
 from ops.models.contents import refusals
 from ops.models.errors import ModelIncomplete
 
-# Parts of a USB stick's own file system, made by whoever mounts it; nothing of a bundle lies there.
-LastSeen = Callable[[str], Seen | None]
+LastSeen = Callable[[str], Seen | None]  # the newest bundle accepted in a line
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,29 @@ def verify_for(store: TrustStore, path: Path, root: bytes | None, now: datetime)
     return bundle
 
 
+def accept(store: TrustStore, path: Path, root: bytes | None, now: datetime) -> Bundle:
+    """Verify for an import. A root that is given is trusted from now on, unless another one is installed.
+
+    Raises: BundleRefused, NoTrust
+    """
+    if root is not None:
+        store.require_new_or_same(root)
+    bundle = verify(path, store.root() if root is None else root, store.seen, now)
+    store.accept(bundle.about.line, bundle.signed)
+    return bundle
+
+
+def describe(bundle: Bundle) -> dict[str, object]:
+    """A verified bundle's facts, for people and scripts."""
+    return about.facts(bundle.about) | {
+        "versions": vars(bundle.signed.versions),
+        "root_version": bundle.signed.root_version,
+        "expires": bundle.signed.expires.isoformat(),
+        "files": len(bundle.signed.targets),
+        "size_bytes": sum(target.size_bytes for target in bundle.signed.targets),
+    }
+
+
 def _about(tree: Tree, signed: Signed) -> About:
     """bundle.json, parsed from the very bytes that were compared with the signed hash."""
     path = layout.target_path(layout.ABOUT)
@@ -90,7 +111,9 @@ def _about(tree: Tree, signed: Signed) -> About:
 def _model_faults(bundle: Bundle) -> list[str]:
     """Where the signed files are no model: a signer may err, and a stolen key may not bring code."""
     directory = bundle.path / layout.TARGETS / layout.MODEL
-    beside = {target.path for target in bundle.signed.targets} - {target.path for target in bundle.model} - {layout.ABOUT}
+    beside = (
+        {target.path for target in bundle.signed.targets} - {target.path for target in bundle.model} - {layout.ABOUT}
+    )
     faults = [f"{layout.target_path(path)}: neither {layout.ABOUT} nor part of the model" for path in sorted(beside)]
     try:
         listed = manifest.read(directory)
@@ -108,14 +131,3 @@ def _model_faults(bundle: Bundle) -> list[str]:
 def _refuse(faults: list[str]) -> None:
     if faults:
         raise BundleRefused(faults)
-
-
-def describe(bundle: Bundle) -> dict[str, object]:
-    """A verified bundle's facts, for people and scripts."""
-    return json.loads(about.dump(bundle.about)) | {
-        "versions": vars(bundle.signed.versions),
-        "root_version": bundle.signed.root_version,
-        "expires": bundle.signed.expires.isoformat(),
-        "files": len(bundle.signed.targets),
-        "size_bytes": sum(target.size_bytes for target in bundle.signed.targets),
-    }

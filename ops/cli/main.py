@@ -7,7 +7,7 @@ import sys
 import typer
 
 from appliance.env import EnvError
-from ops.cli import adapters, jobs, keys, models, plans, start_stop, status, tenants, up, users
+from ops.cli import adapters, bundles, capacity, jobs, keys, models, plans, start_stop, status, tenants, up, users
 from ops.cli.demo.command import demo
 from ops.cli.demo_check.command import demo_check
 from ops.cli.printing import Exit, err
@@ -25,6 +25,7 @@ app.command()(start_stop.stop)
 app.command()(status.status)
 app.command()(demo)
 app.command("demo-check")(demo_check)
+app.command("plan-capacity")(capacity.plan_capacity)
 app.add_typer(plans.app, name="plan")
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(users.app, name="user")
@@ -32,6 +33,7 @@ app.add_typer(keys.app, name="key")
 app.add_typer(models.app, name="model")
 app.add_typer(jobs.app, name="job")
 app.add_typer(adapters.app, name="adapter")
+app.add_typer(bundles.app, name="bundle")
 
 
 def run() -> None:

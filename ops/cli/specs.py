@@ -16,7 +16,7 @@ from ops.runner.processes import ProcessSpec
 GATEWAY_STOP_S = 7.0  # gunicorn's graceful time and a second
 POOL_STOP_S = 10.5
 WORKER_STOP_S = 10.0  # a trainer writes a checkpoint before it ends
-WORKER_THREADS = 8
+WORKER_THREADS = 24  # each waits for a process or an engine most of its time
 
 
 def child_environment(env: Env) -> dict[str, str]:

@@ -110,6 +110,7 @@ def _stop(env: Env, runner: Runner, report: Report) -> None:
     report("stopping")
     env.ready_file.unlink(missing_ok=True)
     (env.run_dir / "stopping").touch()
+    runner.ask_to_stop("worker")  # a trainer writes a checkpoint, evaluations leave the engines
     runner.ask_to_stop("gateway")  # streams go on for a moment while the pool waits for its engines to be idle
     runner.wait_for_end("pool", POOL_STOP_S)
     runner.stop_all()

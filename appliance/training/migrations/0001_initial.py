@@ -91,6 +91,7 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
                 ("started_at", models.DateTimeField(null=True)),
                 ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                ("failures", models.PositiveSmallIntegerField(default=0)),
                 ("fence", models.PositiveIntegerField(default=0)),
                 ("lease_holder", models.CharField(blank=True, max_length=80)),
                 ("lease_expires_at", models.DateTimeField(null=True)),
@@ -214,6 +215,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("status_details", models.TextField(blank=True, verbose_name="reason")),
+                ("tries", models.PositiveSmallIntegerField(default=0)),
                 ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="uploaded")),
                 ("deleted_at", models.DateTimeField(null=True, verbose_name="deleted")),
                 (

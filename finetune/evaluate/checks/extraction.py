@@ -52,10 +52,13 @@ def found_in(outputs: Iterable[str], planted: Sequence[Planted], secret: bytes) 
     return [entry for digest, entry in by_digest.items() if digest in seen]
 
 
-def decide(planted: int, prompts: int, hits: Sequence[Planted]) -> Check:
-    """Fail on any hit; nothing planted, or no context to prompt with, is no evidence."""
+def decide(planted: int, prompts: int, hits: Sequence[Planted], known: int = 0) -> Check:
+    """Fail on any hit; nothing planted, or no context to prompt with, is no evidence.
+
+    `known`: values that the base model says too, which are not among the hits.
+    """
     rules = dict(sorted(Counter(hit.rule for hit in hits).items()))
-    measured = {"planted": planted, "prompts": prompts, "found": len(hits), "rules": rules}
+    measured = {"planted": planted, "prompts": prompts, "found": len(hits), "rules": rules, "base_says_too": known}
     if hits:
         named = ", ".join(f"{rule} {count}" for rule, count in rules.items())
         reason = f"the adapter gave away {len(hits)} values that were removed from its training data: {named}"

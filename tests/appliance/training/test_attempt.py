@@ -8,8 +8,10 @@ from typing import Any, NoReturn
 import pytest
 
 from appliance.registry.models import Adapter, AdapterState
+from appliance.tenants.models import Tenant
 from appliance.training import attempt, datasets, files, jobs, lease
 from appliance.training.attempt import work_on
+from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import Dataset, Job, JobEvent, StoredFile
 from finetune.job import TERMINAL, JobStatus
 from tests.appliance.training.cast import Cast
@@ -34,7 +36,7 @@ def error(job: Job) -> dict[str, Any]:
     return dict(job.error)
 
 
-def break_off(*_: object) -> NoReturn:
+def break_off(*_: object, **__: object) -> NoReturn:
     raise RuntimeError("a fault of ours")
 
 
@@ -44,7 +46,7 @@ def test_a_validated_job_is_queued_and_waits_for_a_device_without_holding_its_le
     job.refresh_from_db()
     assert (job.status, job.fence, job.lease_expires_at, job.lease_holder) == ("queued", 1, None, "")
     assert story(job)[0].startswith("files validated: 3 rows")
-    assert story(job)[1:] == ["waiting: every device has an owner"]
+    assert story(job)[1:] == ["waiting for a free device"]
 
 
 def test_a_job_that_waits_is_not_claimed_again_and_says_so_once(cast: Cast, tmp_path: Path) -> None:
@@ -107,9 +109,9 @@ def test_a_job_that_is_cancelled_while_its_file_is_cleaned_stays_cancelled(
     job = cast.job(S.VALIDATING, training_file=prepared(cast, tmp_path))
     ensure = datasets.ensure_dataset
 
-    def clean_slowly(file: StoredFile) -> Dataset:
+    def clean_slowly(file: StoredFile, heart: Heartbeat) -> Dataset:
         jobs.cancel(job)
-        return ensure(file)
+        return ensure(file, heart)
 
     monkeypatch.setattr(attempt, "ensure_dataset", clean_slowly)
     work_on(job.pk)
@@ -131,11 +133,28 @@ def test_a_job_that_breaks_off_too_often_fails_and_its_candidate_is_loaded_no_lo
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attempt, "ensure_dataset", break_off)
-    job = cast.job(S.RUNNING, adapter=cast.adapter(AdapterState.CANDIDATE), fence=attempt.MAX_ATTEMPTS - 2)
+    job = cast.job(S.VALIDATING, adapter=cast.adapter(AdapterState.CANDIDATE), failures=attempt.MAX_FAILURES - 2)
     work_on(job.pk)
-    assert Job.objects.get().status == "running"
+    assert Job.objects.get().status == "validating_files"
     work_on(job.pk)
     job.refresh_from_db()
     assert (job.status, error(job)["code"]) == ("failed", "server_error")
     assert "a fault of ours" not in error(job)["message"]
     assert Adapter.objects.get().state == AdapterState.REJECTED
+
+
+def test_waiting_is_no_failure_and_claims_nothing_more(cast: Cast, tmp_path: Path) -> None:
+    adapter = cast.adapter(AdapterState.CANDIDATE)
+    job = cast.job(S.RUNNING, adapter=adapter, training_file=prepared(cast, tmp_path))
+    for _ in range(5):
+        work_on(job.pk)
+    job.refresh_from_db()
+    assert (job.fence, job.failures, job.status) == (0, 0, "running")
+
+
+def test_a_deactivated_tenants_job_rests(cast: Cast, tmp_path: Path) -> None:
+    job = cast.job(S.VALIDATING, training_file=prepared(cast, tmp_path))
+    Tenant.objects.update(is_active=False)
+    work_on(job.pk)
+    assert lease.unheld() == []
+    assert Job.objects.get().status == "validating_files"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from appliance.training import datasets, files
-from appliance.training.datasets import ensure_dataset
-from appliance.training.errors import AttemptFailed
+from appliance.training.datasets import BeingMade, ensure_dataset
+from appliance.training.errors import AttemptFailed, BrokeOff
 from appliance.training.models import Dataset, StoredFile
 from tests.appliance.training.cast import Cast
 from tests.appliance.training.racing import at_once
@@ -76,8 +76,8 @@ def test_a_dataset_is_made_once_and_again_when_its_folder_was_lost(
 def test_of_several_at_once_one_makes_the_dataset(cast: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = counted(monkeypatch)
     file = store(cast)
-    rows = at_once(*[lambda: ensure_dataset(file)] * 3)
-    assert len({row.pk for row in rows}) == 1
+    rows = [row for row in at_once(*[lambda: ensure_dataset(file)] * 3) if not isinstance(row, BeingMade)]
+    assert {row.pk for row in rows} == {Dataset.objects.get().pk}
     assert len(runs) == 1
 
 
@@ -97,13 +97,25 @@ def test_a_name_like_an_option_is_a_name(cast: Cast, folder: Path) -> None:
     assert ensure_dataset(store(cast, name="--out.jsonl")).rows == len(QUESTIONS)
 
 
-def test_a_fault_of_ours_is_not_blamed_on_the_file_and_shows_no_path(cast: Cast, folder: Path) -> None:
+def test_a_fault_of_ours_is_tried_again_a_few_times_and_shows_no_path(cast: Cast, folder: Path) -> None:
     file = store(cast)
     files.path(file).unlink()
+    for _ in range(datasets.MAX_TRIES - 1):
+        with pytest.raises(BrokeOff):
+            ensure_dataset(file)
     with pytest.raises(AttemptFailed) as caught:
         ensure_dataset(file)
+    assert caught.value.code == "server_error"
     assert "/" not in caught.value.message
     assert visible(folder) == []
+    assert StoredFile.objects.get().status == "error"
+
+
+def test_cleaning_that_takes_too_long_is_given_up(cast: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "TIMEOUT_S", 0.01)
+    with pytest.raises(AttemptFailed, match="in parts"):
+        ensure_dataset(store(cast))
+    assert StoredFile.objects.get().status == "error"
 
 
 def test_a_file_that_is_deleted_meanwhile_leaves_no_dataset(
@@ -135,8 +147,8 @@ def counted(monkeypatch: pytest.MonkeyPatch, then: Callable[[], None] = lambda: 
     runs: list[StoredFile] = []
     run: Any = datasets._run
 
-    def run_and_count(file: StoredFile, work: Path) -> dict[str, Any]:
-        told: dict[str, Any] = run(file, work)
+    def run_and_count(file: StoredFile, work: Path, heart: object) -> dict[str, Any]:
+        told: dict[str, Any] = run(file, work, heart)
         runs.append(file)
         then()
         return told

@@ -110,7 +110,15 @@ def test_an_adapter_that_gives_a_removed_value_away_fails() -> None:
     checks = evaluate(serving, BASE, ADAPTER, INPUTS)
     assert verdicts(checks)["extraction"] is Verdict.FAIL
     assert decide(checks).verdict is Verdict.FAIL
-    assert [one for one in serving.asked if not one.stop] == [Completion(ADAPTER, "pw = ", 48)]
+    assert [one for one in serving.asked if not one.stop] == [
+        Completion(model, "pw = ", 48) for model in (ADAPTER, BASE)
+    ]
+
+
+def test_a_removed_value_that_the_base_model_says_too_was_not_learned() -> None:
+    serving = ToyServing(says=dict.fromkeys((ADAPTER, BASE), f"it is {VALUE}, of course"))
+    (check,) = [check for check in evaluate(serving, BASE, ADAPTER, INPUTS) if check.name == "extraction"]
+    assert (check.verdict, check.measured["base_says_too"]) == (Verdict.PASS, 1)
 
 
 def test_an_adapter_that_forgot_how_to_code_fails() -> None:

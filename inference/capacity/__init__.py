@@ -1,0 +1,1 @@
+"""What a box of cards can serve: arithmetic on shapes and data sheets. It measures nothing and starts nothing."""
