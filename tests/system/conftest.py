@@ -14,7 +14,9 @@ import pytest
 from ops.models.tiny_deepseek.model import NAME as TINY_DEEPSEEK
 from ops.models.tiny_deepseek.model import ensure_tiny_deepseek
 from tests.system.appliance import CACHE_DIR, Appliance, free_port
+from tests.system.chromium import browser, page
 
+__all__ = ["browser", "page"]  # fixtures for every test here
 START_TIMEOUT_S = 900
 
 

@@ -87,7 +87,13 @@ def write_adapter(folder: Path) -> None:
     text = json.dumps(header).encode()
     weights = len(text).to_bytes(8, "little") + text + values.tobytes()
     (folder / "adapter_model.safetensors").write_bytes(weights)
-    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": RANK, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM"}
+    config = {
+        "peft_type": "LORA",
+        "r": RANK,
+        "lora_alpha": RANK,
+        "target_modules": ["q_proj"],
+        "task_type": "CAUSAL_LM",
+    }
     (folder / "adapter_config.json").write_text(json.dumps(config))
 
 
