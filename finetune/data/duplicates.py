@@ -10,16 +10,30 @@ import hashlib
 import json
 import re
 import zlib
+from array import array
 
-from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
+import numpy as np
+import numpy.typing as npt
+from datasketch import MinHash  # type: ignore[import-untyped]
 
 from finetune.data.rows import Row, TextRow
 
 NEAR_THRESHOLD = 0.85
 NUM_PERMUTATIONS = 128
 SEED = 1
+SCHEME = "affine32"
+# Computed once: every sketch would otherwise carry its own copy.
+PERMUTATIONS = MinHash(num_perm=NUM_PERMUTATIONS, seed=SEED, scheme=SCHEME).permutations
+# Two rows are compared when one band is equal: at a likeness of 0.85 that misses 1 pair in 160.
+BANDS = 16
+BAND_BYTES = 4 * NUM_PERMUTATIONS // BANDS
+BUCKETS = 1 << 19
+MAX_CANDIDATES = 64
 SHINGLE_TOKENS = 5
+SHINGLES_AT_ONCE = 4096
 TOKEN = re.compile(r"\w+|[^\w\s]")
+
+Sketch = npt.NDArray[np.uint32]
 
 
 def exact_key(row: Row) -> bytes:
@@ -42,27 +56,61 @@ class ExactDuplicates:
 
 
 class NearDuplicates:
-    """Remembers the sketches of the rows that were unlike all before; about 1 KiB a row."""
+    """Remembers the sketches of the rows that were unlike all before.
+
+    Measured together with the digests of `ExactDuplicates`: 780 bytes a row, and 32 MiB besides.
+    """
 
     def __init__(self) -> None:
-        self._index = MinHashLSH(threshold=NEAR_THRESHOLD, num_perm=NUM_PERMUTATIONS)
-        self._sketches: dict[int, MinHash] = {}
+        self._sketches: list[bytes] = []
+        # For each band of a sketch: bucket to last row in it, and row to the row before it in the same bucket; 0 is none.
+        self._last = [np.zeros(BUCKETS, dtype=np.uint32) for _ in range(BANDS)]
+        self._before = [array("I", [0]) for _ in range(BANDS)]
 
     def is_near(self, row: Row) -> bool:
         """Whether an earlier row is alike by at least the threshold; if not, the row is remembered."""
         sketch = sketch_of("\n".join(row.texts()[:1] if isinstance(row, TextRow) else row.texts()))
-        if any(sketch.jaccard(self._sketches[key]) >= NEAR_THRESHOLD for key in self._index.query(sketch)):
+        packed = sketch.tobytes()
+        buckets = [
+            zlib.crc32(packed[start : start + BAND_BYTES]) % BUCKETS for start in range(0, len(packed), BAND_BYTES)
+        ]
+        if any(likeness(sketch, self._sketch(number)) >= NEAR_THRESHOLD for number in self._candidates(buckets)):
             return True
-        key = len(self._sketches)
-        self._index.insert(key, sketch)
-        self._sketches[key] = sketch
+        self._sketches.append(packed)
+        for last, before, bucket in zip(self._last, self._before, buckets, strict=True):
+            before.append(int(last[bucket]))
+            last[bucket] = len(self._sketches)
         return False
 
+    def _sketch(self, number: int) -> Sketch:
+        return np.frombuffer(self._sketches[number - 1], dtype=np.uint32)
 
-def sketch_of(text: str) -> MinHash:
+    def _candidates(self, buckets: list[int]) -> set[int]:
+        """The latest rows that share a band; a bound, because rows can be made to share one without being alike."""
+        found: set[int] = set()
+        for last, before, bucket in zip(self._last, self._before, buckets, strict=True):
+            number = int(last[bucket])
+            for _ in range(MAX_CANDIDATES):
+                if not number:
+                    break
+                found.add(number)
+                number = before[number]
+        return found
+
+
+def likeness(one: Sketch, two: Sketch) -> float:
+    """The estimated share of common shingles."""
+    return float(np.mean(one == two))
+
+
+def sketch_of(text: str) -> Sketch:
     tokens = TOKEN.findall(text)
     last = max(1, len(tokens) - SHINGLE_TOKENS + 1)
-    shingles = {" ".join(tokens[start : start + SHINGLE_TOKENS]).encode() for start in range(last)}
-    sketch = MinHash(num_perm=NUM_PERMUTATIONS, seed=SEED, hashfunc=zlib.crc32)
-    sketch.update_batch(sorted(shingles))
-    return sketch
+    shingles = sorted({" ".join(tokens[start : start + SHINGLE_TOKENS]).encode() for start in range(last)})
+    sketch = MinHash(
+        num_perm=NUM_PERMUTATIONS, seed=SEED, hashfunc=zlib.crc32, scheme=SCHEME, permutations=PERMUTATIONS
+    )
+    # In pieces: one table of all shingles of a large file would take gigabytes.
+    for start in range(0, len(shingles), SHINGLES_AT_ONCE):
+        sketch.update_batch(shingles[start : start + SHINGLES_AT_ONCE])
+    return np.asarray(sketch.hashvalues, dtype=np.uint32)

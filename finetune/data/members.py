@@ -12,6 +12,7 @@ from finetune.data.errors import DatasetRefused
 from finetune.data.limits import Limits
 
 DRIVE = re.compile(r"^[A-Za-z]:")
+MAX_CENSORED, MAX_SHOWN = 4096, 200
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,10 @@ def refuse(name: str, problem: str) -> DatasetRefused:
 
 def shown(name: str) -> str:
     """A name fit for messages: short, printable, without secrets."""
-    printable = name.encode("utf-8", "backslashreplace").decode()
-    return ascii(censor(printable[:200])) if not printable.isprintable() else f"'{censor(printable[:200])}'"
+    printable = name[:MAX_CENSORED].encode("utf-8", "backslashreplace").decode()
+    # Cut last: half a secret has lost the shape it is known by.
+    cleaned = censor(printable)[:MAX_SHOWN]
+    return f"'{cleaned}'" if cleaned.isprintable() else ascii(cleaned)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from finetune.data import report, sources
+from finetune.data import json_syntax, report, sources
 from finetune.data.desensitize.cleaner import Cleaned, Cleaner
 from finetune.data.desensitize.placeholders import Placeholders
 from finetune.data.errors import DatasetRefused
@@ -113,13 +113,18 @@ def _write(upload: _Upload, found: Survey, cleaner: Cleaner, path: Path, progres
 
 def _cleaned_line(number: int, row: Row, cleaner: Cleaner, written: _Written) -> str | None:
     if number in cleaner.unclean:
-        written.left_out["it holds an encoded secret that could not be located"] += 1
+        written.left_out["it holds a secret that could not be located"] += 1
         return None
     texts = [cleaner.clean(number, text) for text in row.texts()]
     cleaned = row.with_texts([text.text for text in texts])
     if isinstance(row, TextRow) and isinstance(cleaned, TextRow) and was_broken(row, cleaned):
         written.left_out["it is Python that did not parse any more after cleaning"] += 1
         return None
+    if isinstance(row, TextRow) and isinstance(cleaned, TextRow):
+        if (whole_row := json_syntax.mended(row, cleaned)) is None:
+            written.left_out["it is JSON that did not parse any more after cleaning"] += 1
+            return None
+        cleaned = whole_row
     written.rows += 1
     _sample(written, row, texts)
     return line_of(cleaned)

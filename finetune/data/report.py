@@ -20,8 +20,10 @@ from finetune.data.survey import Survey
 FORMAT = 1
 TOOLS = ("pybetterleaks", "datasketch", "phonenumbers", "python-stdnum")
 LIMITS = (
-    "No tool finds everything: names of people, postal addresses and secrets without a known shape or a telling key beside "
-    "them stay. Read the residual samples before agreeing to train."
+    "No tool finds everything. What stays: names of people, postal addresses, secrets without a known shape or a telling key "
+    "beside them, passwords without digits that stand unquoted, unquoted keys of fewer than 12 characters or that look like "
+    "a variable's name, passwords of several words unless quoted, assigned and with a digit, and secrets encoded more than "
+    "the scanner can follow. Read the residual samples before agreeing to train."
 )
 
 

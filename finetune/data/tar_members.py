@@ -15,10 +15,11 @@ from typing import BinaryIO
 
 from finetune.data.errors import DatasetRefused
 from finetune.data.limits import DEFAULT, Limits
-from finetune.data.members import Doorkeeper, Member, refuse
+from finetune.data.members import Doorkeeper, Member, refuse, shown
 
 BLOCK = 512
 PIECE = 64 * 1024
+SIZE_DIGITS = 20
 FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 EXTENSIONS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME)
 REFUSED = {
@@ -42,7 +43,8 @@ def read(source: Path, limits: Limits = DEFAULT) -> Iterator[Member]:
         try:
             yield from _members(stream, Doorkeeper(limits), limits)
         except (gzip.BadGzipFile, EOFError, zlib.error, tarfile.HeaderError) as error:
-            message = f"the archive is damaged after member {stream.member or '(none)'}: {error}; pack it again"
+            last = shown(stream.member) if stream.member else "(none)"
+            message = f"the archive is damaged after member {last}: {error}; pack it again"
             raise DatasetRefused([message]) from None
 
 
@@ -90,7 +92,7 @@ def _members(stream: _Stream, door: Doorkeeper, limits: Limits) -> Iterator[Memb
     extended: dict[str, str] = {}
     while (block := stream.take(BLOCK)).strip(b"\0"):
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        stream.member = stream.member if header.type in EXTENSIONS else ascii(header.name)
+        stream.member = stream.member if header.type in EXTENSIONS else header.name
         if header.type in EXTENSIONS:
             extended |= _extension(stream, header, limits)
             continue
@@ -117,8 +119,9 @@ def _content(stream: _Stream, path: str, size_bytes: int, limits: Limits) -> Mem
 
 def _size(header: tarfile.TarInfo, extended: dict[str, str]) -> int:
     size = extended.get("size", str(header.size))
-    if not (size.isascii() and size.isdigit()):
-        raise refuse(header.name, "its size is no number")
+    # int() refuses thousands of digits with an error of its own.
+    if not (size.isascii() and size.isdigit() and len(size) <= SIZE_DIGITS):
+        raise refuse(header.name, f"its size is no number of at most {SIZE_DIGITS} digits; pack it again")
     return int(size)
 
 

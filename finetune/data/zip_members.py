@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from finetune.data import zip_directory
 from finetune.data.errors import DatasetRefused
 from finetune.data.limits import DEFAULT, Limits
-from finetune.data.members import Doorkeeper, Member, refuse
+from finetune.data.members import Doorkeeper, Member, refuse, shown
 
 ENCRYPTED = 0x1 | 0x40
 UTF8_NAME = 0x800
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 LOCAL_HEADER_BYTES = 30
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OverflowError, UnicodeError, struct.error)
 
 
 def read(source: Path, limits: Limits = DEFAULT) -> Iterator[Member]:
@@ -23,13 +26,16 @@ def read(source: Path, limits: Limits = DEFAULT) -> Iterator[Member]:
 
     Raises: DatasetRefused naming the first member that may not be there.
     """
+    zip_directory.check(source, limits)
+    path = ""
     try:
         with zipfile.ZipFile(source) as archive:
-            members = check(archive, limits)
-            for path, info in members:
+            for path, info in check(archive, limits):
                 yield _content(archive, path, info, limits)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OverflowError, UnicodeError) as error:
-        raise DatasetRefused([f"the archive is damaged: {error}; pack it again"]) from None
+    except DAMAGE as error:
+        # Their own words can repeat a member's name, and that can hold a secret.
+        place = f"at member {shown(path)}" if path else "in its directory"
+        raise DatasetRefused([f"the archive is damaged {place} ({type(error).__name__}); pack it again"]) from None
 
 
 def check(archive: zipfile.ZipFile, limits: Limits) -> list[tuple[str, zipfile.ZipInfo]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from finetune.data.desensitize import credentials, personal, scanner, vendor_keys
+from finetune.data.desensitize import credentials, personal, private_keys, scanner, vendor_keys
 from finetune.data.desensitize.placeholders import CONTEXT_CHARACTERS, Placeholders
 from finetune.data.desensitize.spans import Span, masked, without_overlaps
 from finetune.data.desensitize.vocabulary import Vocabulary
@@ -59,7 +59,7 @@ class Cleaner:
                 self._found.setdefault(number, {})[found.value] = found.rule
                 self._vocabulary.add(found.value, found.rule, "SECRET")
         for _, text in batch:
-            for span in (*vendor_keys.find(text), *credentials.find(text)):
+            for span in (*vendor_keys.find(text), *private_keys.find(text), *credentials.find(text)):
                 self._vocabulary.add(span.key, span.rule, span.kind)
 
     def clean(self, number: int, text: str) -> Cleaned:
@@ -70,6 +70,7 @@ class Cleaner:
 
     def _secrets(self, number: int, text: str) -> Iterator[Span]:
         yield from vendor_keys.find(text)
+        yield from private_keys.find(text)
         yield from credentials.find(text)
         yield from self._vocabulary.find(text)
         for value, rule in self._found.get(number, {}).items():

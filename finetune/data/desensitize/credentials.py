@@ -10,8 +10,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from finetune.data.desensitize.spans import MASK, Span
+from finetune.data.desensitize.values import (
+    Names,
+    is_bare_key,
+    is_bare_password,
+    is_key,
+    is_mixed,
+    is_odd,
+    is_password,
+    is_phrase,
+    is_value,
+)
 
 LOGIN_WORD = r"(?:password|passwd|passphrase|passcode|pwd|密码|口令)"
+SHORT_WORD = r"(?<![A-Za-z])pass"
 KEY_WORD = (
     r"(?:secret|token|api[_-]?key|access[_-]?key(?:[_-]?(?:id|secret))?|secret[_-]?(?:access[_-]?)?(?:key|id)|app[_-]?(?:secret|key)"
     r"|private[_-]?key|auth[_-]?key|client[_-]?secret|(?:encrypt(?:ion)?|signing|session|master)[_-]?key|credentials?|密钥)"
@@ -25,38 +37,19 @@ BETWEEN = (
 ARGUMENT = r"[\"']\s{0,3},\s{0,3}(?=(?:\"[^\"\n]*\"|'[^'\n]*')\s*\))"
 QUOTED = r"(?P<q>[\"'`])(?P<v>(?:\\.|(?!(?P=q))[^\s\\]){4,400})(?P=q)"
 ESCAPED = r"(?P<q>\\[\"'])(?P<v>[^\s\"'\\]{4,400})(?P=q)"
-BARE = r"(?P<v>[^\s\"'`(){}\[\]<>,;：，。；]{6,200})(?![\w(.\[])"
-
-TEMPLATE = re.compile(
-    r"\$\{|\$\(|\{\{|%\(|%s|\{[\w.]*\}|^<.*>$|^\$\w+$|^(?:your|enter|insert|replace)[\w-]*$|^[^A-Za-z0-9]*$|^(.)\1*$|REDACTED_"
-    r"|^(?:true|false|null|none|undefined|required|optional)$",
-    re.IGNORECASE,
+TRIPLE = r"(?P<q>\"{3}|'{3})(?P<v>[^\s\"'\\]{4,400})(?P=q)"
+PHRASE = r"(?P<q>[\"'])(?P<v>[^\s\"'\\][^\n\r\"'\\]{4,100})(?P=q)"
+# A quote with a letter after it closes nothing; a comma before a name and `=` begins the next argument.
+BARE = (
+    r"(?P<v>[^\s\"'`(){}\[\]<>,;&：，。；](?:[^\s\"'`;&<,：，。；]|[\"'`](?=\w)|<(?!/)|,(?!\w+=)){5,400}+)"
+    r"(?=[\s\"'`;&：，。；]|</|,|$)"
 )
-# `"password": "DB_PASSWORD"`: the name of a secret, not one.
-NAME_ONLY = re.compile(r"[A-Za-z_.:/ -]*(?:pass|pwd|secret|token|key|credential)[A-Za-z_.:/ -]*\d{0,2}", re.IGNORECASE)
-MIN_PASSWORD, MIN_KEY = 6, 12
-
-
-def is_value(text: str) -> bool:
-    """Whether a password may look like this: no template, no name of a variable."""
-    return len(text) >= 4 and not TEMPLATE.search(text) and not NAME_ONLY.fullmatch(text)
-
-
-def _is_password(text: str) -> bool:
-    return len(text) >= MIN_PASSWORD and text.isascii() and is_value(text)
-
-
-def _is_mixed(text: str) -> bool:
-    return is_value(text) and any(map(str.isdigit, text)) and any(map(str.isalpha, text))
-
-
-def _is_key(text: str) -> bool:
-    return len(text) >= MIN_KEY and text.isascii() and _is_mixed(text)
-
-
-def _is_bare_key(text: str) -> bool:
-    # `token = other_token2`, `self.key1`: in code a bare word is a name.
-    return _is_key(text) and not re.fullmatch(r"[A-Za-z_][\w.]*[A-Za-z_.][\w.]*", text.lower().strip("0123456789"))
+IS = r"[ \t]*(?:is|为|是|[:：=])[ \t]*"
+# Where the name begins a line, as in environment and property files, the value is all of the rest but a comment.
+LINE_START = r"^[ \t]{0,40}(?:export[ \t]+|set[ \t]+|-[ \t]+)?[\w.-]{0,60}?"
+REST = r"[ \t]*[:：=][ \t]*(?P<v>[^\s\"'`(){}\[\]<>,;&：，。；][^\n\r]{5,400}?)(?=[ \t]{0,40}(?:[ \t]\#[^\n]*)?\r?$)"
+CLOSING = ".,;:)]}>"
+AFTER = re.compile(r"</[A-Za-z][\w.:-]*>|[，。；]")
 
 
 @dataclass(frozen=True)
@@ -65,33 +58,61 @@ class _Rule:
     kind: str
     hint: re.Pattern[str]
     pattern: re.Pattern[str]
-    accepts: Callable[[str], bool]
+    accepts: Callable[[str, Names], bool]
+    bare: bool = False
 
 
 # Most texts have nothing telling in them. A search for a hint in lower case is several times faster than the rules.
 HINTS = {
     LOGIN_WORD: re.compile("pass|pwd|密码|口令"),
+    SHORT_WORD: re.compile("pass"),
     KEY_WORD: re.compile(
         "secret|token|credential|密钥|(?:api|access|app|private|auth|encrypt|encryption|signing|session|master)[_-]?key"
     ),
 }
-OTHER_HINT = re.compile("://|pass|pwd|bearer|basic|curl|mysql")
+OTHER_HINT = re.compile("://|pass|pwd|bearer|basic|curl|mysql|identified")
 
 
 def _rule(name: str, kind: str, pattern: str, accepts: Callable[[str], bool]) -> _Rule:
-    hint = next((hint for word, hint in HINTS.items() if pattern.startswith(word)), OTHER_HINT)
-    return _Rule(name, kind, hint, re.compile(pattern, re.IGNORECASE | re.MULTILINE), accepts)
+    return _Rule(name, kind, _hint(pattern), _compiled(pattern), lambda value, _: accepts(value))
+
+
+def _bare_rule(name: str, kind: str, pattern: str, accepts: Callable[[str, Names], bool]) -> _Rule:
+    return _Rule(name, kind, _hint(pattern), _compiled(pattern), accepts, bare=True)
+
+
+def _hint(pattern: str) -> re.Pattern[str]:
+    return next((hint for word, hint in HINTS.items() if pattern.removeprefix(LINE_START).startswith(word)), OTHER_HINT)
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
 
 
 RULES = (
-    _rule("password_assignment", "PASSWORD", LOGIN_WORD + BETWEEN + QUOTED, _is_password),
-    _rule("password_assignment", "PASSWORD", LOGIN_WORD + BETWEEN + ESCAPED, _is_password),
-    _rule("password_assignment", "PASSWORD", LOGIN_WORD + r"[ \t]*(?:is|为|是|[:：=])[ \t]*" + BARE, _is_mixed),
-    _rule("password_assignment", "PASSWORD", LOGIN_WORD + ARGUMENT + QUOTED, _is_password),
-    _rule("secret_assignment", "SECRET", KEY_WORD + BETWEEN + QUOTED, _is_key),
-    _rule("secret_assignment", "SECRET", KEY_WORD + ARGUMENT + QUOTED, _is_key),
-    _rule("secret_assignment", "SECRET", KEY_WORD + BETWEEN + ESCAPED, _is_key),
-    _rule("secret_assignment", "SECRET", KEY_WORD + r"[ \t]*(?:is|为|是|[:：=])[ \t]*" + BARE, _is_bare_key),
+    _rule("password_assignment", "PASSWORD", LOGIN_WORD + BETWEEN + QUOTED, is_password),
+    _rule("password_assignment", "PASSWORD", LOGIN_WORD + BETWEEN + ESCAPED, is_password),
+    _bare_rule("password_assignment", "PASSWORD", LOGIN_WORD + IS + BARE, is_bare_password),
+    _bare_rule("password_assignment", "PASSWORD", LINE_START + LOGIN_WORD + REST, is_bare_password),
+    _rule("password_assignment", "PASSWORD", LOGIN_WORD + BETWEEN + TRIPLE, is_password),
+    _rule("password_assignment", "PASSWORD", LOGIN_WORD + ARGUMENT + QUOTED, is_password),
+    _rule("password_assignment", "PASSWORD", LOGIN_WORD + r"\s{0,3}=\s{0,3}" + PHRASE, is_phrase),
+    _rule("password_assignment", "PASSWORD", SHORT_WORD + BETWEEN + QUOTED, is_odd),
+    _bare_rule("password_assignment", "PASSWORD", SHORT_WORD + r"[ \t]*[:=][ \t]*" + BARE, is_bare_password),
+    _bare_rule("password_assignment", "PASSWORD", LINE_START + SHORT_WORD + REST, is_bare_password),
+    _rule(
+        "password_statement",
+        "PASSWORD",
+        r"\bidentified\s{1,3}(?:with\s\w{1,40}\s)?(?:by|as)\s{1,3}(?!`)" + QUOTED,
+        is_value,
+    ),
+    _rule("password_statement", "PASSWORD", r"\bpassword\s{1,3}" + QUOTED, is_mixed),
+    _rule("secret_assignment", "SECRET", KEY_WORD + BETWEEN + QUOTED, is_key),
+    _rule("secret_assignment", "SECRET", KEY_WORD + ARGUMENT + QUOTED, is_key),
+    _rule("secret_assignment", "SECRET", KEY_WORD + BETWEEN + ESCAPED, is_key),
+    _bare_rule("secret_assignment", "SECRET", KEY_WORD + IS + BARE, is_bare_key),
+    _bare_rule("secret_assignment", "SECRET", LINE_START + KEY_WORD + REST, is_bare_key),
+    _rule("secret_assignment", "SECRET", KEY_WORD + BETWEEN + TRIPLE, is_key),
     _rule("password_element", "PASSWORD", rf"<[\w.:-]{{0,60}}{LOGIN_WORD}>(?P<v>[^<\s]{{4,200}})</", is_value),
     _rule("password_element", "PASSWORD", rf"{LOGIN_WORD}[\"']\s+value=[\"'](?P<v>[^\"'\s]{{4,200}})[\"']", is_value),
     _rule(
@@ -105,7 +126,7 @@ RULES = (
         "authorization_header",
         "SECRET",
         r"(?<![A-Za-z0-9_])(?:bearer|basic)\s{1,3}(?P<v>[A-Za-z0-9+/_.=~-]{16,2000})",
-        _is_mixed,
+        is_mixed,
     ),
     _rule(
         "command_line",
@@ -117,7 +138,7 @@ RULES = (
         "command_line",
         "PASSWORD",
         r"(?<![A-Za-z0-9_])(?:sshpass\s+-p\s{0,2}|mysql\b[^\n]{0,100}?\s-p|--password[= ])[\"']?(?P<v>[^\s'\"]{5,100})",
-        _is_mixed,
+        is_mixed,
     ),
 )
 
@@ -126,9 +147,21 @@ def find(text: str) -> Iterator[Span]:
     """All secrets by their neighbourhood, possibly overlapping."""
     lowered = text.lower()
     hints = {hint for hint in (*HINTS.values(), OTHER_HINT) if hint.search(lowered)}
+    names = Names(text)
     for rule in RULES:
         if rule.hint not in hints:
             continue
         for match in rule.pattern.finditer(text):
-            if rule.accepts(match["v"]) and MASK not in match["v"]:
-                yield Span(match.start("v"), match.end("v"), rule.name, rule.kind, match["v"])
+            value = _without_code(match["v"]) if rule.bare else match["v"]
+            # What begins a line is judged by its first word: a value may go on after a blank, but doesn't change by that.
+            word = value.split()[0].rstrip(CLOSING) if rule.bare and value else value
+            if rule.accepts(word, names) and MASK not in value:
+                start = match.start("v")
+                yield Span(start, start + len(value), rule.name, rule.kind, value)
+
+
+def _without_code(value: str) -> str:
+    """Without what text and code have after a value: closing brackets, and other arguments after a comma and a blank."""
+    value = AFTER.split(value, maxsplit=1)[0]
+    first, _, rest = value.partition(" ")
+    return first.rstrip(CLOSING) if not rest or first.endswith(tuple(CLOSING)) else value

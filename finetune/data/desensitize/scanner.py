@@ -9,8 +9,10 @@ import base64
 import binascii
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from urllib.parse import unquote
 
 from pybetterleaks import Finding, scan_text
@@ -18,6 +20,8 @@ from pybetterleaks import Finding, scan_text
 # Comments that tell the scanner to look away: what is allowed in a repository isn't allowed in a model.
 ALLOW = re.compile(r"(gitleaks|betterleaks)(:)(?=allow)", re.IGNORECASE)
 ENCODED = re.compile(r"[A-Za-z0-9+/=_%-]{12,}")
+# A text with more different secrets than this is no text to learn from; looking for all of them would take too long.
+MAX_SEARCHES = 2000
 # Between two texts, so that no rule reads across.
 SEPARATOR = "\n\n.\n\n"
 # vendor_keys does these more carefully: this rule takes code between two marks for a key.
@@ -30,7 +34,7 @@ class ScanFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Found:
-    """A secret in the text number `index`. `value` is None when the text holds it in an encoding that can't be undone."""
+    """A secret in the text number `index`. `value` is None when it can't be located there."""
 
     index: int
     rule: str
@@ -47,10 +51,11 @@ def scan(texts: Sequence[str]) -> Iterator[Found]:
     if result.errors:
         raise ScanFailed(f"Betterleaks failed: {result.errors[0].code}")
     starts = _first_lines(texts)
+    locator = _Locator(texts)
     for finding in result.findings:
         if finding.secret and finding.rule_id not in IGNORED_RULES:
-            index = bisect_right(starts, finding.line or 0) - 1
-            yield from _located(texts, index, finding)
+            index = max(0, bisect_right(starts, finding.line or 0) - 1)
+            yield from locator.locate(index, finding)
 
 
 def _first_lines(texts: Sequence[str]) -> list[int]:
@@ -61,15 +66,53 @@ def _first_lines(texts: Sequence[str]) -> list[int]:
     return starts
 
 
-def _located(texts: Sequence[str], index: int, finding: Finding) -> Iterator[Found]:
-    secret = finding.secret or ""
-    if any(tag.startswith("decoded") for tag in finding.tags):
-        tokens = [token for token in ENCODED.findall(texts[index]) if secret in _decoded(token)]
-        yield from (Found(index, finding.rule_id, token) for token in tokens)
-        if not tokens and secret not in texts[index]:
-            yield Found(index, finding.rule_id, None)
-    if secret in texts[index]:
-        yield Found(index, finding.rule_id, secret)
+class _Words:
+    """The encoded words of one text with their readings, decoded once however many secrets are looked for."""
+
+    def __init__(self, text: str) -> None:
+        self._tokens = sorted(set(ENCODED.findall(text)))
+        readings = [_decoded(token) for token in self._tokens]
+        self._starts = [0, *accumulate(len(reading) + 1 for reading in readings)]
+        self._all = "\x00".join(readings)
+
+    def holding(self, secret: str) -> Iterator[str]:
+        place = self._all.find(secret)
+        while place >= 0:
+            number = bisect_right(self._starts, place) - 1
+            yield self._tokens[number]
+            place = self._all.find(secret, self._starts[number + 1])
+
+
+class _Locator:
+    """Looks up where the findings of one batch stand. Several may name the same secret: it is looked for once."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+        self._words: dict[int, _Words] = {}
+        self._done: set[tuple[int, str]] = set()
+        self._searches: Counter[int] = Counter()
+
+    def locate(self, index: int, finding: Finding) -> Iterator[Found]:
+        """Every finding yields something: a secret that can't be located has the value None."""
+        secret = finding.secret or ""
+        if (index, secret) in self._done:
+            return
+        self._done.add((index, secret))
+        values: list[str | None] = list(
+            self._values(index, secret, any(tag.startswith("decoded") for tag in finding.tags))
+        )
+        yield from (Found(index, finding.rule_id, value) for value in values or [None])
+
+    def _values(self, index: int, secret: str, encoded: bool) -> Iterator[str]:
+        self._searches[index] += 1
+        if self._searches[index] > MAX_SEARCHES:
+            return
+        if secret in self._texts[index]:
+            yield secret
+        if encoded:
+            if index not in self._words:
+                self._words[index] = _Words(self._texts[index])
+            yield from self._words[index].holding(secret)
 
 
 def _decoded(token: str) -> str:

@@ -1,4 +1,4 @@
-"""Keys that carry their maker's mark, and private key blocks. Each pattern's group `v` is the secret.
+"""Keys that carry their maker's mark. Each pattern's group `v` is the secret.
 
 Betterleaks knows hundreds; here is what it misses (Chinese clouds, chat webhooks) or finds only with enough entropy.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 
 from finetune.data.desensitize.spans import Span, without_escapes
 
@@ -48,21 +47,6 @@ MARKS: dict[str, tuple[str, ...]] = {
     "json_web_token": ("eyJ",),
     "webhook": ("access_token=", "send?key=", "/hook/", "hooks.slack.com"),
 }
-# From the first line over base64 in whatever wrapping (quotes, escapes, comment marks) to the last line, which may be cut off.
-PRIVATE_KEY = re.compile(
-    r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-    r"(?:(?:\\[nrt]|[\s\"'`+,#*>|.:;()-]){0,80}+(?:(?:Proc-Type|DEK-Info|Version|Comment|Hash)\b[^\n]{0,120}"
-    r"|[A-Za-z0-9+/=]{1,5000}+)){1,2000}?"
-    r"(?:(?:\\[nrt]|[\s\"'`+,#*>|.:;()]){0,80}-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----)"
-)
-# A key cut off before its last line: the first line and all lines of nothing but base64 after it.
-CUT_KEY = re.compile(
-    r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-    r"(?:(?:\\[nrt]|[\s\"'+#*]){1,80}[A-Za-z0-9+/=]{32,5000}+){1,2000}+"
-)
-FIRST_LINE = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY")
-MIN_KEY_CHARACTERS = 60
-KEY_RUN = re.compile(r"[A-Za-z0-9+/=]{24,}")
 
 
 def find(text: str) -> Iterator[Span]:
@@ -73,16 +57,3 @@ def find(text: str) -> Iterator[Span]:
             continue
         for match in pattern.finditer(plain):
             yield Span(match.start("v"), match.end("v"), rule, "SECRET", match["v"])
-    if "PRIVATE KEY" in text:
-        yield from _private_keys(text)
-
-
-def _private_keys(text: str) -> Iterator[Span]:
-    starts = [match.start() for match in FIRST_LINE.finditer(text)]
-    # A key ends before the next begins: without that bound, marks without keys take quadratic time.
-    for start, stop in pairwise([*starts, len(text)]):
-        for pattern in (PRIVATE_KEY, CUT_KEY):
-            match = pattern.match(text, start, stop)
-            # Code that handles keys names both marks too, but has no long base64 between them.
-            if match and sum(map(len, KEY_RUN.findall(match[0]))) >= MIN_KEY_CHARACTERS:
-                yield Span(match.start(), match.end(), "private_key", "PRIVATE_KEY", match[0])

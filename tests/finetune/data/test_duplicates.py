@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.data.duplicates import ExactDuplicates, NearDuplicates, sketch_of
+from finetune.data.duplicates import ExactDuplicates, NearDuplicates, likeness, sketch_of
 from finetune.data.rows import ChatRow, TextRow
 from tests.finetune.data.archives import code
 
@@ -39,7 +41,7 @@ def test_the_estimate_is_close_to_the_true_likeness() -> None:
     one, two = set(), set()
     for mine, text in ((one, words[:900]), (two, words[100:])):
         mine.update(" ".join(text[start : start + 5]) for start in range(len(text) - 4))
-    estimate = sketch_of(" ".join(words[:900])).jaccard(sketch_of(" ".join(words[100:])))
+    estimate = likeness(sketch_of(" ".join(words[:900])), sketch_of(" ".join(words[100:])))
     assert abs(estimate - len(one & two) / len(one | two)) < 0.12
 
 
@@ -48,3 +50,24 @@ def test_the_estimate_is_close_to_the_true_likeness() -> None:
 def test_a_text_is_always_near_itself(text: str) -> None:
     near = NearDuplicates()
     assert [near.is_near(TextRow("a", text)), near.is_near(TextRow("b", text))] == [False, True]
+
+
+def test_what_is_remembered_of_a_row_stays_below_a_kibibyte() -> None:
+    near = NearDuplicates()
+    rows = [TextRow("a", " ".join(f"w{number}x{word}" for word in range(30))) for number in range(1500)]
+    near.is_near(rows[0])
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    assert not any(near.is_near(row) for row in rows[1:])
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown / len(rows) < 1024
+
+
+def test_a_large_file_is_sketched_in_little_memory() -> None:
+    text = " ".join(map(str, range(60_000)))
+    tracemalloc.start()
+    sketch_of(text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32 * 2**20
