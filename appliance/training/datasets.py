@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
@@ -49,7 +48,7 @@ def ensure_dataset(file: StoredFile, heart: Heartbeat | None = None) -> Dataset:
     Raises: AttemptFailed when the file can't become one, the row then says why; BrokeOff when the pipeline was killed;
     BeingMade where somebody else makes it at the moment; LeaseLost when the heart stops.
     """
-    folder = Path(settings.ENV.data_dir) / "datasets" / file.tenant_id
+    folder = files.dataset_dir(file).parent
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _alone(folder / f".{file.pk}.lock"):
         known = Dataset.objects.filter(file=file).first()
@@ -60,7 +59,7 @@ def ensure_dataset(file: StoredFile, heart: Heartbeat | None = None) -> Dataset:
         work = Path(tempfile.mkdtemp(dir=folder, prefix=f".{file.pk}-"))
         try:
             told = _run(file, work, heart)
-            return _take_in(file, work, folder / file.pk, told)
+            return _take_in(file, work, files.dataset_dir(file), told)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

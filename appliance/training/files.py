@@ -42,6 +42,11 @@ def path(file: StoredFile) -> Path:
     return tenant_dir(file.tenant_id) / file.sha256
 
 
+def dataset_dir(file: StoredFile) -> Path:
+    """Where what cleaning makes of a file lies."""
+    return Path(settings.ENV.data_dir) / "datasets" / file.tenant_id / file.pk
+
+
 def store(tenant: Tenant, key: ApiKey | None, purpose: str, filename: str, chunks: Iterable[bytes]) -> StoredFile:
     """Take an upload in, streamed; nothing is kept of one that is refused.
 
@@ -85,6 +90,7 @@ def drop_leftovers(row: StoredFile) -> None:
     """Remove what a deleted file left on the disk, in case the process that deleted it was killed."""
     if path(row).exists():
         _drop_bytes(row)
+    shutil.rmtree(dataset_dir(row), ignore_errors=True)
 
 
 def _drop_bytes(row: StoredFile) -> None:
