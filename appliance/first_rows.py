@@ -13,9 +13,12 @@ from pathlib import Path
 
 from django.db import transaction
 
+from appliance.audit.record import record
+from appliance.fleet.deployments import deployment_of, record_serving
 from appliance.fleet.models import Deployment
 from appliance.login import FirstLogin, read_login, write_private
 from appliance.registry.models import EngineSlot, ModelVersion
+from appliance.tenants.acts import create_plan, create_tenant, create_user
 from appliance.tenants.keys import mint, revoke
 from appliance.tenants.models import SYSTEM_TENANT, ApiKey, Membership, Plan, Tenant, User
 
@@ -24,11 +27,23 @@ DEMO_TENANT = "demo"
 OPERATOR = "operator"
 
 
+@transaction.atomic
 def ensure_base() -> Plan:
     """The default plan and the tenant that pays for canaries and probes."""
-    plan, _ = Plan.objects.get_or_create(name=DEFAULT_PLAN)
-    Tenant.objects.get_or_create(id=SYSTEM_TENANT, defaults={"name": "System", "plan": plan})
+    plan = Plan.objects.filter(name=DEFAULT_PLAN).first()
+    if plan is None:
+        plan = Plan(name=DEFAULT_PLAN)
+        create_plan(plan)
+    _ensure_tenant(SYSTEM_TENANT, "System", plan)
     return plan
+
+
+def _ensure_tenant(tenant_id: str, name: str, plan: Plan) -> Tenant:
+    row = Tenant.objects.filter(pk=tenant_id).first()
+    if row is None:
+        row = Tenant(id=tenant_id, name=name, plan=plan)
+        create_tenant(row)
+    return row
 
 
 @transaction.atomic
@@ -36,13 +51,13 @@ def ensure_first_login(path: Path) -> FirstLogin:
     """The operator and the demo tenant's key; what the file says and the database no longer knows is made anew."""
     plan = ensure_base()
     known = read_login(path)
-    tenant, _ = Tenant.objects.get_or_create(id=DEMO_TENANT, defaults={"name": "Demo", "plan": plan})
-    operator, created = User.objects.get_or_create(username=OPERATOR, defaults={"is_staff": True, "is_superuser": True})
-    if created:
+    tenant = _ensure_tenant(DEMO_TENANT, "Demo", plan)
+    operator = User.objects.filter(username=OPERATOR).first()
+    if operator is None:
         password = secrets.token_urlsafe(12)
+        operator = User(username=OPERATOR, is_staff=True, is_superuser=True)
         operator.set_password(password)
-        operator.save()
-        Membership.objects.get_or_create(user=operator, tenant=tenant, defaults={"role": Membership.Role.OWNER})
+        create_user(operator, tenant, Membership.Role.OWNER)
     else:
         # a password that the operator has changed since is theirs, and no file's
         password = known.password if known and operator.check_password(known.password) else ""
@@ -63,34 +78,36 @@ def _new_demo_key(tenant: Tenant) -> str:
     return mint(tenant, "first key")[1]
 
 
+@transaction.atomic
 def register_slot(name: str, flavour: str, engine_version: str, path: Path, digest: str) -> EngineSlot:
     """Record an installed engine slot, or that it changed."""
-    row, _ = EngineSlot.objects.update_or_create(
-        name=name, defaults={"flavour": flavour, "engine_version": engine_version, "path": str(path), "digest": digest}
-    )
+    values = {"flavour": flavour, "engine_version": engine_version, "path": str(path), "digest": digest}
+    known = EngineSlot.objects.filter(name=name, **values).first()
+    if known is not None:
+        return known
+    row, _ = EngineSlot.objects.update_or_create(name=name, defaults=values)
+    record("engine.add", name, details={"digest": digest, "version": engine_version})
     return row
 
 
-def register_model(name: str, path: Path, digest: str, preset: str, max_model_len: int, fim: bool) -> ModelVersion:
-    """Record a verified model version, or that it moved."""
-    row, _ = ModelVersion.objects.update_or_create(
-        name=name,
-        digest=digest,
-        defaults={"path": str(path), "preset": preset, "max_model_len": max_model_len, "fim": fim},
-    )
+@transaction.atomic
+def register_model(
+    name: str, path: Path, digest: str, preset: str, max_model_len: int, fim: bool, action: str = "model.add"
+) -> ModelVersion:
+    """Record a verified model version, or that it moved; `action` is what the audit log calls it."""
+    values = {"path": str(path), "preset": preset, "max_model_len": max_model_len, "fim": fim}
+    known = ModelVersion.objects.filter(name=name, digest=digest, **values).first()
+    if known is not None:
+        return known
+    row, _ = ModelVersion.objects.update_or_create(name=name, digest=digest, defaults=values)
+    record(action, name, details={"digest": digest, "path": str(path)})
     return row
 
 
+@transaction.atomic
 def ensure_deployment(model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], max_model_len: int) -> Deployment:
-    """A running deployment of this model version; an operator's own changes to it stay.
-
-    A name stands for one version: deployments of the name's other versions are to stop.
-    """
-    Deployment.objects.filter(model__name=model.name, running=True).exclude(model=model).update(running=False)
-    row, created = Deployment.objects.get_or_create(
-        model=model, defaults={"slot": slot, "flags": list(flags), "max_model_len": max_model_len}
-    )
-    if not created and row.slot_id != slot.pk:
-        row.slot = slot
-        row.save(update_fields=("slot",))
+    """A running deployment of this model version; an operator's own changes to it stay."""
+    row, changed = deployment_of(model, slot, flags, max_model_len)
+    if changed:
+        record_serving(row)
     return row

@@ -9,6 +9,7 @@ from django.views.i18n import set_language
 from appliance.api.urls import urlpatterns as tenant_api
 from appliance.console.pages.adapter import adapter, withdraw_adapter
 from appliance.console.pages.approvals import approvals, approve_adapter, reject_adapter
+from appliance.console.pages.audit import audit
 from appliance.console.pages.data import data, file
 from appliance.console.pages.data_acts import delete_file, report_html, report_json
 from appliance.console.pages.fine_tuning import fine_tuning
@@ -54,6 +55,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("tenants/<slug:tenant_id>/keys/", form(keys), name="keys"),
     path("tenants/<slug:tenant_id>/keys/<uuid:key_id>/revoke/", form(revoke_key), name="key_revoke"),
     path("usage/", require_safe(usage), name="usage"),
+    path("audit/", require_safe(audit), name="audit"),
     path("admin/login/", login_not_required(editor_login)),
     path("admin/", admin.site.urls),
     *tenant_api,

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja.security import HttpBearer
 
+from appliance.audit.actor import become
 from appliance.tenants.models import ApiKey
 
 MAX_KEY_LENGTH = 512
@@ -31,4 +32,7 @@ class KeyAuth(HttpBearer):
         digest = hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
         unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
         known = ApiKey.objects.select_related("tenant__plan", "created_by").filter(unexpired, digest=digest)
-        return known.filter(revoked_at=None, tenant__is_active=True).first()
+        key = known.filter(revoked_at=None, tenant__is_active=True).first()
+        if key is not None:
+            become(f"key:{key.prefix}")
+        return key

@@ -4,22 +4,69 @@
 # unfold ships no types, and only the stubs' UserAdmin is generic
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
-from django.http import HttpRequest
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline  # type: ignore[import-untyped]
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm  # type: ignore[import-untyped]
 
+from appliance.audit.record import record
 from appliance.fleet.models import Deployment
 from appliance.ledger.models import LedgerEntry
 from appliance.registry.models import EngineSlot, ModelVersion
 from appliance.tenants.models import ApiKey, Membership, Plan, Tenant, User
 
 admin.site.unregister(Group)  # who may do what follows from staff and memberships
+
+
+class Audited(ModelAdmin):
+    """Rows that operators change by hand: each change is an entry of the audit log, with the fields' names only."""
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Django: a row was added."""
+        _record("create", obj)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Django: a row was changed, or a person's password."""
+        _record("change", obj, message)
+        return super().log_change(request, obj, message)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Django: one row is to go."""
+        with transaction.atomic():
+            self._delete(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Django: the rows that were ticked are to go."""
+        with transaction.atomic():
+            for obj in queryset:
+                self._delete(obj)
+
+    def _delete(self, obj: Any) -> None:
+        name, tenant = str(obj), _tenant(obj)
+        obj.delete()
+        record(f"{obj._meta.model_name}.delete", name, tenant=tenant)
+
+
+def _record(what: str, obj: Model, message: Any = None) -> None:
+    changed = (
+        [json.dumps(part, sort_keys=True, default=str) for part in message] if isinstance(message, list) else message
+    )
+    with transaction.atomic():
+        details = {"changed": changed} if changed else {}
+        record(f"{obj._meta.model_name}.{what}", str(obj), tenant=_tenant(obj), details=details)
+
+
+def _tenant(obj: Model) -> str | None:
+    return obj.pk if isinstance(obj, Tenant) else getattr(obj, "tenant_id", None)
 
 
 class ReadOnly(ModelAdmin):
@@ -47,7 +94,7 @@ class MembershipInline(TabularInline):
 
 
 @admin.register(User)
-class PersonAdmin(UserAdmin, ModelAdmin):
+class PersonAdmin(UserAdmin, Audited):
     """People: who logs in, who is an operator (staff), who belongs to which tenant."""
 
     form = UserChangeForm
@@ -64,9 +111,14 @@ class PersonAdmin(UserAdmin, ModelAdmin):
     )
     inlines = (MembershipInline,)
 
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        """Django does this one without a transaction."""
+        with transaction.atomic():
+            return super().user_change_password(request, id, form_url)
+
 
 @admin.register(Plan)
-class PlanAdmin(ModelAdmin):
+class PlanAdmin(Audited):
     """Limits and prices."""
 
     list_display = (
@@ -81,7 +133,7 @@ class PlanAdmin(ModelAdmin):
 
 
 @admin.register(Tenant)
-class TenantAdmin(ModelAdmin):
+class TenantAdmin(Audited):
     """Tenants; switching one off refuses its keys. Nothing deletes a tenant here: its ledger stays."""
 
     list_display = ("id", "name", "plan", "is_active", "created_at")
@@ -98,7 +150,7 @@ class TenantAdmin(ModelAdmin):
 
 
 @admin.register(Membership)
-class MembershipAdmin(ModelAdmin):
+class MembershipAdmin(Audited):
     """Who belongs to which tenant as what."""
 
     list_display = ("user", "tenant", "role")
@@ -117,7 +169,7 @@ class ApiKeyAdmin(ReadOnly):
 
 
 @admin.register(Deployment)
-class DeploymentAdmin(ModelAdmin):
+class DeploymentAdmin(Audited):
     """What should run; the pool makes it so within seconds. Stop one instead of deleting it."""
 
     list_display = ("model", "replicas", "devices_each", "max_model_len", "slot", "running")

@@ -38,6 +38,7 @@ PAGES = (
     Page("tenants", pgettext_lazy("page", "Tenants"), "groups"),
     Page("usage", pgettext_lazy("page", "Usage"), "bar_chart"),
     Page("admin:index", pgettext_lazy("page", "Records"), "database", operators_only=True, in_editor=True),
+    Page("audit", pgettext_lazy("page", "Audit"), "history", operators_only=True),
 )
 # Pages below another one light up its entry.
 PARENTS = {

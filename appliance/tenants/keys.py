@@ -6,13 +6,16 @@ import hashlib
 import secrets
 from datetime import datetime
 
+from django.db import transaction
 from django.utils import timezone
 
+from appliance.audit.record import record
 from appliance.tenants.models import ApiKey, Tenant, User
 
 PREFIX_LENGTH = 11
 
 
+@transaction.atomic
 def mint(
     tenant: Tenant, name: str, created_by: User | None = None, expires_at: datetime | None = None
 ) -> tuple[ApiKey, str]:
@@ -26,9 +29,18 @@ def mint(
         created_by=created_by,
         expires_at=expires_at,
     )
+    _record("key.create", row)
     return row, key
 
 
+@transaction.atomic
 def revoke(key: ApiKey) -> bool:
     """Revoke a key; False when somebody did so before. The gateway refuses it within a second."""
-    return ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()) == 1
+    revoked = ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()) == 1
+    if revoked:
+        _record("key.revoke", key)
+    return revoked
+
+
+def _record(action: str, key: ApiKey) -> None:
+    record(action, key.prefix, tenant=key.tenant_id, details={"id": str(key.pk), "name": key.name})

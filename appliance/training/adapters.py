@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import secrets
 
+from django.db import transaction
 from django.utils import timezone
 
+from appliance.audit.record import record
 from appliance.fleet.models import Replica
 from appliance.registry.models import ADAPTER_MOVES, Adapter, AdapterState
 from appliance.training.errors import AdapterRefused
@@ -37,8 +39,12 @@ def withdraw(adapter: Adapter) -> None:
     Raises: AdapterRefused when it is neither served nor waiting.
     """
     adapter.refresh_from_db()
-    if not move(adapter, AdapterState.WITHDRAWN):
-        raise AdapterRefused(f"{adapter.name} is {adapter.get_state_display()}: there is nothing to withdraw.", "model")
+    with transaction.atomic():
+        if not move(adapter, AdapterState.WITHDRAWN):
+            raise AdapterRefused(
+                f"{adapter.name} is {adapter.get_state_display()}: there is nothing to withdraw.", "model"
+            )
+        record("adapter.withdraw", adapter.name, tenant=adapter.tenant_id)
 
 
 def is_loaded(adapter: Adapter) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import IntegrityError, transaction
 
+from appliance.audit.record import record
 from appliance.registry.models import Adapter, AdapterState
 from appliance.tenants.models import Membership, User
 from appliance.training.adapters import move
@@ -49,6 +50,8 @@ def decide(adapter: Adapter, user: User, approved: bool, reason: str = "") -> Ap
                 raise ApprovalRefused(f"Somebody else decided on {adapter.name} a moment ago.")
             row = Approval.objects.create(adapter=adapter, user=user, approved=approved, reason=reason)
             _tell(adapter, row)
+            action = "adapter.approve" if approved else "adapter.reject"
+            record(action, adapter.name, tenant=adapter.tenant_id, details={"person": user.username})
     except IntegrityError:
         raise ApprovalRefused(f"Somebody else decided on {adapter.name} a moment ago.") from None
     return row

@@ -12,9 +12,11 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
+from appliance.audit.record import record
 from appliance.fleet import leases
 from appliance.registry.models import Adapter, AdapterState
 from appliance.training import lease
+from appliance.training.adapters import move
 from appliance.training.datasets import BeingMade, ensure_dataset
 from appliance.training.devices import NoDevice, a_device
 from appliance.training.errors import AttemptFailed, LeaseLost
@@ -110,7 +112,13 @@ def _fail(job_id: str, fence: int, failure: AttemptFailed) -> None:
         failed = lease.held(job_id, fence).update(status=JobStatus.FAILED.value, error=error, finished_at=Now())
         if failed:
             add_event(job_id, f"failed: {failure.message}", "error")
-            Adapter.objects.filter(job=job_id, state=AdapterState.CANDIDATE).update(state=AdapterState.REJECTED)
+            _reject(job_id)
+
+
+def _reject(job_id: str) -> None:
+    adapter = Adapter.objects.filter(job=job_id, state=AdapterState.CANDIDATE).first()
+    if adapter is not None and move(adapter, AdapterState.REJECTED):
+        record("adapter.reject", adapter.name, tenant=adapter.tenant_id, details={"job": job_id})
 
 
 def _count_failure(job_id: str, fence: int) -> None:

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from appliance.audit.record import record
 from appliance.tenants.models import ApiKey, Tenant
 from appliance.training.errors import FileInUse, FileRefused
 from appliance.training.models import Job, StoredFile
@@ -84,6 +85,7 @@ def delete(file: StoredFile) -> None:
         row.deleted_at = timezone.now()
         row.save(update_fields=("deleted_at",))
         transaction.on_commit(lambda: _drop_bytes(row))
+        record("file.delete", row.pk, tenant=row.tenant_id, details={"filename": row.filename, "sha256": row.sha256})
 
 
 def drop_leftovers(row: StoredFile) -> None:

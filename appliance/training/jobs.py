@@ -12,6 +12,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
+from appliance.audit.record import record
 from appliance.fleet.models import Deployment
 from appliance.registry.models import Adapter, AdapterState, ModelVersion
 from appliance.tenants.models import ApiKey, Tenant
@@ -66,6 +67,8 @@ def create(
         )  # fmt: skip
         add_event(job.pk, f"fine-tune of {base.name} created")
         transaction.on_commit(lambda: wake_job(job.pk))
+        details = {"model": base.name, "training_file": training.pk, "validation_file": validation_file}
+        record("job.create", job.pk, tenant=tenant.pk, details=details)
     return job
 
 
@@ -129,7 +132,7 @@ def cancel(job: Job) -> Job:
 
     Raises: JobRefused when it is over.
     """
-    return _move(job, JobStatus.CANCELLED, "cancelled")
+    return _move(job, JobStatus.CANCELLED, "cancelled", "job.cancel")
 
 
 def pause(job: Job) -> Job:
@@ -137,7 +140,7 @@ def pause(job: Job) -> Job:
 
     Raises: JobRefused when it is over or paused.
     """
-    return _move(job, JobStatus.PAUSED, "paused")
+    return _move(job, JobStatus.PAUSED, "paused", "job.pause")
 
 
 def resume(job: Job) -> Job:
@@ -145,10 +148,10 @@ def resume(job: Job) -> Job:
 
     Raises: JobRefused when it is not paused.
     """
-    return _move(job, JobStatus.QUEUED, "resumed", only_from=JobStatus.PAUSED)
+    return _move(job, JobStatus.QUEUED, "resumed", "job.resume", only_from=JobStatus.PAUSED)
 
 
-def _move(job: Job, to: JobStatus, word: str, only_from: JobStatus | None = None) -> Job:
+def _move(job: Job, to: JobStatus, word: str, action: str, only_from: JobStatus | None = None) -> Job:
     with transaction.atomic():
         row = Job.objects.select_for_update().get(pk=job.pk)
         seen = JobStatus(row.status)
@@ -163,5 +166,6 @@ def _move(job: Job, to: JobStatus, word: str, only_from: JobStatus | None = None
             Adapter.objects.filter(pk=row.adapter_id, state=AdapterState.CANDIDATE).update(state=AdapterState.REJECTED)
         if to in WORKABLE:
             transaction.on_commit(lambda: wake_job(row.pk))
+        record(action, row.pk, tenant=row.tenant_id)
     row.refresh_from_db()
     return row

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
+from appliance.audit.record import record
 from appliance.fleet.models import AdapterLoad, Deployment
 from appliance.registry.models import Adapter, AdapterState
 from appliance.tenants.models import AdapterPolicy
@@ -168,3 +169,5 @@ def _accept(job: Job, adapter: Adapter, fence: int) -> None:
         raise LeaseLost(f"{job.pk}: the job was moved by somebody else")
     what = "waits for a second person's approval" if waits else "is served"
     add_event(job.pk, f"all checks are through: {adapter.name} {what}")
+    if not waits:
+        record("adapter.activate", adapter.name, tenant=adapter.tenant_id, details={"job": job.pk})

@@ -114,7 +114,9 @@ def import_bundle(path: BundlePath, root: RootFile = None) -> None:
     with rows():
         from appliance.first_rows import register_model  # noqa: PLC0415 - after Django's setup
 
-        register_model(about.name, model, about.digest, about.preset, about.max_model_len, about.fim)
+        register_model(
+            about.name, model, about.digest, about.preset, about.max_model_len, about.fim, action="bundle.import"
+        )
     typer.echo(f"{model}: {about.name} registered ({about.digest[:12]})")
 
 

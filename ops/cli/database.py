@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import django
 
+from appliance.audit.actor import acting
 from ops.cli.printing import Exit, fail
 
 
@@ -17,14 +19,25 @@ def connect() -> None:
     django.setup()
 
 
+def as_operator() -> AbstractContextManager[None]:
+    """Acts are the user's who runs this process; the system says who, the environment could lie."""
+    uid = os.getuid()
+    try:
+        login = pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container's number without a name
+        login = str(uid)
+    return acting(f"cli:{login}")
+
+
 @contextmanager
 def rows() -> Iterator[None]:
-    """Django set up, and a database that is away told in one line."""
+    """Django set up, the audit log's actor named, and a database that is away told in one line."""
     connect()
     from django.db import OperationalError  # noqa: PLC0415 - after the settings are chosen
 
     try:
-        yield
+        with as_operator():
+            yield
     except OperationalError as error:
         reason = str(error).splitlines()[0]
         raise fail(

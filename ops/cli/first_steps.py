@@ -11,7 +11,7 @@ from appliance.env import Env
 from appliance.login import FirstLogin
 from inference.catalog.flags import flags_for
 from inference.catalog.load import preset
-from ops.cli.database import connect
+from ops.cli.database import as_operator, connect
 from ops.models import manifest
 from ops.models.demo import ensure_demo_model
 from ops.slots.errors import SlotError
@@ -78,6 +78,11 @@ def set_up(env: Env, report: Callable[[str], None]) -> Installed:
 def begin_database(env: Env, installed: Installed) -> Start:
     """Bring the schema up to date and make the rows that an appliance starts with."""
     connect()
+    with as_operator():
+        return _first_rows(env, installed)
+
+
+def _first_rows(env: Env, installed: Installed) -> Start:
     from django.core.management import call_command  # noqa: PLC0415 - after Django's setup
 
     from appliance import first_rows  # noqa: PLC0415

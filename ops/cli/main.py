@@ -7,7 +7,21 @@ import sys
 import typer
 
 from appliance.env import EnvError
-from ops.cli import adapters, bundles, capacity, jobs, keys, models, plans, start_stop, status, tenants, up, users
+from ops.cli import (
+    adapters,
+    audit,
+    bundles,
+    capacity,
+    jobs,
+    keys,
+    models,
+    plans,
+    start_stop,
+    status,
+    tenants,
+    up,
+    users,
+)
 from ops.cli.demo.command import demo
 from ops.cli.demo_check.command import demo_check
 from ops.cli.printing import Exit, err
@@ -34,6 +48,7 @@ app.add_typer(models.app, name="model")
 app.add_typer(jobs.app, name="job")
 app.add_typer(adapters.app, name="adapter")
 app.add_typer(bundles.app, name="bundle")
+app.add_typer(audit.app, name="audit")
 
 
 def run() -> None:

@@ -71,8 +71,7 @@ def serve(
 ) -> None:
     """Serve a model: the pool starts its engines."""
     with rows():
-        from appliance.first_rows import ensure_deployment  # noqa: PLC0415
-        from appliance.fleet.models import Replica  # noqa: PLC0415
+        from appliance.fleet import deployments  # noqa: PLC0415
         from appliance.registry.models import EngineSlot, ModelVersion  # noqa: PLC0415
 
         model = ModelVersion.objects.filter(name=name).order_by("-created_at").first()
@@ -81,11 +80,8 @@ def serve(
             raise fail(
                 f"there is no model {name!r} or no engine slot; `coderack model list` shows the models", Exit.NOT_FOUND
             )
-        flags = [*_preset_flags(model.preset, profile), *(flag or ())]
-        row = ensure_deployment(model, slot, tuple(flags), model.max_model_len)
-        stale = row.flags != flags and Replica.objects.filter(deployment=row).exclude(life=None).exists()
-        row.replicas, row.devices_each, row.flags, row.running = replicas, devices_each, flags, True
-        row.save()
+        flags = (*_preset_flags(model.preset, profile), *(flag or ()))
+        stale = deployments.serve(model, slot, flags, replicas, devices_each)
     typer.echo(f"{name}: {replicas} replicas wanted; `coderack status` shows them come up")
     if stale:
         typer.echo("engines that run keep their old flags until `coderack model withdraw` and `serve`")
@@ -104,13 +100,9 @@ def _preset_flags(preset_name: str, profile: str) -> tuple[str, ...]:
 def withdraw(name: Annotated[str, typer.Argument(help="A served model.")]) -> None:
     """Stop serving a model: its replicas drain and end, its weights stay."""
     with rows():
-        from appliance.fleet.models import Deployment  # noqa: PLC0415
+        from appliance.fleet import deployments  # noqa: PLC0415
 
-        changed = 0
-        for row in Deployment.objects.filter(model__name=name, running=True):
-            row.running = False
-            row.save(update_fields=("running",))
-            changed += 1
-    if not changed:
+        withdrawn = deployments.withdraw(name)
+    if not withdrawn:
         raise fail(f"{name!r} is not served", Exit.NOT_FOUND)
     typer.echo(f"{name}: its replicas are draining")

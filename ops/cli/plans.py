@@ -72,6 +72,7 @@ def create(
     with rows():
         from django.core.exceptions import ValidationError  # noqa: PLC0415 - after Django's setup
 
+        from appliance.tenants.acts import create_plan  # noqa: PLC0415
         from appliance.tenants.models import Plan  # noqa: PLC0415
 
         row = Plan(name=name, **{field: value for field, value in asked.items() if value is not None})
@@ -80,7 +81,7 @@ def create(
         except ValidationError as error:
             faults = [f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items()]
             raise fail("; ".join(faults), Exit.USAGE) from None
-        row.save(force_insert=True)
+        create_plan(row)
         shown = _shown(row)
     show_json(shown) if as_json else typer.echo(f"plan {name} created")
 

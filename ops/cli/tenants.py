@@ -32,6 +32,7 @@ def create(
     with rows():
         from django.core.exceptions import ValidationError  # noqa: PLC0415 - after Django's setup
 
+        from appliance.tenants.acts import create_tenant  # noqa: PLC0415
         from appliance.tenants.models import Plan, Tenant  # noqa: PLC0415
 
         chosen = Plan.objects.filter(name=plan).first()
@@ -43,7 +44,7 @@ def create(
             row.full_clean()
         except ValidationError as error:
             raise fail("; ".join(error.messages), Exit.USAGE) from None
-        row.save(force_insert=True)
+        create_tenant(row)
     made = {"id": row.id, "name": row.name, "plan": plan, "policy": policy.value}
     show_json(made) if as_json else typer.echo(f"tenant {row.id} created")
 
@@ -68,8 +69,8 @@ def set_policy(
 ) -> None:
     """Choose when a tenant's adapters are used; fine-tunes that exist keep the policy they began with."""
     with rows():
-        from appliance.tenants.models import Tenant  # noqa: PLC0415
+        from appliance.tenants import acts  # noqa: PLC0415
 
-        if not Tenant.objects.filter(id=tenant).update(adapter_policy=policy.value):
+        if not acts.set_policy(tenant, policy.value):
             raise fail(f"there is no tenant {tenant!r}; `coderack tenant list` shows them", Exit.NOT_FOUND)
     typer.echo(f"{tenant}: {policy.value}")

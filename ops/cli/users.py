@@ -35,9 +35,9 @@ def create(
     password = secrets.token_urlsafe(12)
     with rows():
         from django.core.exceptions import ValidationError  # noqa: PLC0415 - after Django's setup
-        from django.db import transaction  # noqa: PLC0415
 
-        from appliance.tenants.models import Membership, Tenant, User  # noqa: PLC0415
+        from appliance.tenants.acts import create_user  # noqa: PLC0415
+        from appliance.tenants.models import Tenant, User  # noqa: PLC0415
 
         place = Tenant.objects.filter(id=tenant).first()
         if tenant and place is None:
@@ -48,10 +48,7 @@ def create(
             row.full_clean()
         except ValidationError as error:
             raise fail("; ".join(error.messages), Exit.USAGE) from None
-        with transaction.atomic():
-            row.save(force_insert=True)
-            if place is not None:
-                Membership.objects.create(user=row, tenant=place, role=role.value)
+        create_user(row, place, role.value)
     made = {"name": name, "password": password, "tenant": tenant or None, "role": role.value if tenant else None}
     show_json(made | {"operator": operator}) if as_json else typer.echo(password)
 

@@ -79,14 +79,17 @@ def database() -> Iterator[None]:
 def db(database: None) -> Iterator[None]:
     """Empty tables and an empty Redis after the test."""
     from django.core.cache import cache
-    from django.db import connection
+    from django.db import connection, transaction
 
     yield
     tables = sorted(
         set(connection.introspection.django_table_names(only_existing=True, include_views=False)) - KEPT_TABLES
     )
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE audit_auditentry DISABLE TRIGGER audit_append_only")  # the log begins anew, too
         cursor.execute("TRUNCATE " + ", ".join(f'"{table}"' for table in tables) + " RESTART IDENTITY CASCADE")
+        cursor.execute("ALTER TABLE audit_auditentry ENABLE TRIGGER audit_append_only")
+    shutil.rmtree(settings.ENV.data_dir / "audit", ignore_errors=True)
     cache.clear()
 
 

@@ -52,6 +52,7 @@ def test_the_operator_reaches_every_page_in_both_languages(page: Page, appliance
         "/tenants/demo/",
         "/tenants/demo/keys/",
         "/usage/",
+        "/audit/",
         "/admin/",
     ):
         answer = page.goto(address)
@@ -63,7 +64,7 @@ def test_the_operator_reaches_every_page_in_both_languages(page: Page, appliance
     page.goto("/serving/")
     page.context.add_cookies([{"name": "coderack_language", "value": "zh-hans", "url": appliance.facts["console_url"]}])
     page.set_extra_http_headers({"Accept-Language": "zh-CN"})
-    for address in ("/", "/serving/", "/models/", "/tenants/", "/usage/"):
+    for address in ("/", "/serving/", "/models/", "/tenants/", "/usage/", "/audit/"):
         page.goto(address)
         assert page.locator("html").get_attribute("lang") == "zh-hans", address
         page.screenshot(path=PICTURES / f"zh-{address.strip('/') or 'overview'}.png", full_page=True)

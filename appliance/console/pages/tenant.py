@@ -17,6 +17,7 @@ from appliance.console.calling import snippets
 from appliance.console.pages.keys import key_rows
 from appliance.ledger.models import LedgerEntry
 from appliance.registry.models import Adapter
+from appliance.tenants.acts import set_policy
 from appliance.tenants.models import AdapterPolicy, Membership, Tenant
 
 RECENT = 5
@@ -46,7 +47,7 @@ def tenant_policy(request: PersonRequest, tenant_id: str) -> HttpResponse:
     row = visible_tenant(request.user, tenant_id)
     policy = request.POST.get("adapter_policy", "")
     if policy in AdapterPolicy.values:
-        Tenant.objects.filter(pk=row.pk).update(adapter_policy=policy)
+        set_policy(row.pk, policy)
         messages.success(request, _("From now on, adapters of %(name)s are used %(when)s.") % {
             "name": row.name, "when": AdapterPolicy(policy).label})  # fmt: skip
     else:

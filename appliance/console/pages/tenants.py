@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from appliance.console import words
 from appliance.console.access import PersonRequest, operator_only, visible_tenants
 from appliance.console.queries import text
+from appliance.tenants.acts import create_tenant
 from appliance.tenants.models import ApiKey, Membership, Tenant
 
 PAGE_SIZE = 50
@@ -75,7 +76,8 @@ def new(request: PersonRequest) -> HttpResponse:
     """The form; a made tenant is shown at once."""
     form = TenantForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        tenant = form.save()
+        tenant = form.save(commit=False)
+        create_tenant(tenant)
         messages.success(request, _("Tenant %(id)s was created. Create its first key next.") % {"id": tenant.id})
         return redirect("tenant", tenant.id)
     return render(request, "console/tenant_new.html", {"form": form}, status=200 if not form.errors else 400)

@@ -12,8 +12,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from appliance.env import Env
-from appliance.fleet.models import AdapterLoad, Deployment, DeviceOwner
+from appliance.fleet import deployments
+from appliance.fleet.models import AdapterLoad, DeviceOwner
 from appliance.registry.models import Adapter, AdapterState
+from appliance.tenants.keys import revoke
 from appliance.tenants.models import ApiKey, Plan, Tenant, User
 from appliance.training import adapters, jobs
 from appliance.training.errors import JobRefused
@@ -40,10 +42,10 @@ def close() -> dict[str, int]:
     for adapter in used:
         adapters.withdraw(adapter)
         withdrawn += 1
-    revoked = ApiKey.objects.filter(tenant__in=TENANTS, revoked_at=None).update(revoked_at=timezone.now())
+    revoked = sum(revoke(key) for key in ApiKey.objects.filter(tenant__in=TENANTS, revoked_at=None))
     Tenant.objects.filter(id__in=TENANTS).update(is_active=False)
     User.objects.filter(username__in=PEOPLE).update(is_active=False)
-    Deployment.objects.filter(model__name=FIM_MODEL, running=True).update(running=False)
+    deployments.withdraw(FIM_MODEL)
     return {"keys_revoked": revoked, "adapters_withdrawn": withdrawn, "jobs_cancelled": cancelled}
 
 

@@ -40,6 +40,7 @@ MATRIX = {
     "approval_reject": ("/approvals/{adapter}/reject/", (OK, OK, NO, GONE, GONE, LOGIN)),
     "adapter": ("/models/adapters/{adapter}/", (OK, OK, OK, GONE, GONE, LOGIN)),
     "adapter_withdraw": ("/models/adapters/{adapter}/withdraw/", (OK, OK, NO, GONE, GONE, LOGIN)),
+    "audit": ("/audit/", (OK, NO, NO, NO, NO, LOGIN)),
     "usage": ("/usage/?tenant=acme", (OK, OK, OK, GONE, GONE, LOGIN)),
 }
 OPEN = {"login", "logout", "set_language"}

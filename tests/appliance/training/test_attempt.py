@@ -61,7 +61,7 @@ def test_a_job_that_waits_is_not_claimed_again_and_says_so_once(cast: Cast, tmp_
 @pytest.mark.usefixtures("files_dir")
 def test_a_job_whose_file_can_not_be_used_fails_with_the_reason(cast: Cast) -> None:
     file = cast.file()
-    files.path(file).parent.mkdir(parents=True)
+    files.path(file).parent.mkdir(parents=True, exist_ok=True)
     files.path(file).write_bytes(b"not json\n")
     job = cast.job(S.VALIDATING, training_file=file)
     work_on(job.pk)

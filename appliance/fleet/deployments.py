@@ -1,0 +1,60 @@
+"""What operators want served: deployments begun, changed and ended, each with its entry in the audit log.
+
+The pool makes it so; a name stands for one version, and deployments of the name's other versions are to stop.
+"""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from appliance.audit.record import Detail, record
+from appliance.fleet.models import Deployment, Replica
+from appliance.registry.models import EngineSlot, ModelVersion
+
+
+def deployment_of(
+    model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], max_model_len: int
+) -> tuple[Deployment, bool]:
+    """The model version's deployment on this slot, and whether it was made or moved to it just now."""
+    Deployment.objects.filter(model__name=model.name, running=True).exclude(model=model).update(running=False)
+    row, created = Deployment.objects.get_or_create(
+        model=model, defaults={"slot": slot, "flags": list(flags), "max_model_len": max_model_len}
+    )
+    moved = not created and row.slot_id != slot.pk
+    if moved:
+        row.slot = slot
+        row.save(update_fields=("slot",))
+    return row, created or moved
+
+
+@transaction.atomic
+def serve(model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], replicas: int, devices_each: int) -> bool:
+    """Have a model served so; True when engines that run keep other flags until they are started anew."""
+    row, _ = deployment_of(model, slot, flags, model.max_model_len)
+    stale = row.flags != list(flags) and Replica.objects.filter(deployment=row).exclude(life=None).exists()
+    row.replicas, row.devices_each, row.flags, row.running = replicas, devices_each, list(flags), True
+    row.save()
+    record_serving(row)
+    return stale
+
+
+def record_serving(row: Deployment) -> None:
+    """The act's entry: what is to run, of which digest."""
+    details: dict[str, Detail] = {
+        "digest": row.model.digest, "slot": row.slot.name, "replicas": row.replicas, "devices_each": row.devices_each,
+        "flags": row.flags,
+    }  # fmt: skip
+    record("model.serve", row.model.name, details=details)
+
+
+@transaction.atomic
+def withdraw(name: str) -> bool:
+    """Have a model served no longer; False when it was not."""
+    changed = 0
+    for row in Deployment.objects.select_for_update(of=("self",)).filter(model__name=name, running=True):
+        row.running = False
+        row.save(update_fields=("running",))
+        changed += 1
+    if changed:
+        record("model.withdraw", name)
+    return changed > 0

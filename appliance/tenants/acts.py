@@ -1,0 +1,50 @@
+"""What operators do to plans, tenants and people: the row and its entry in the audit log, in one transaction.
+
+Checking what was asked for (`full_clean`, forms) is the caller's.
+"""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from appliance.audit.record import record
+from appliance.tenants.models import Membership, Plan, Tenant, User
+
+
+@transaction.atomic
+def create_plan(plan: Plan) -> None:
+    """Make a plan."""
+    plan.save(force_insert=True)
+    record("plan.create", plan.name)
+
+
+@transaction.atomic
+def create_tenant(tenant: Tenant) -> None:
+    """Make a tenant."""
+    tenant.save(force_insert=True)
+    details = {"name": tenant.name, "plan": tenant.plan.name, "policy": str(tenant.adapter_policy)}
+    record("tenant.create", tenant.pk, tenant=tenant.pk, details=details)
+
+
+@transaction.atomic
+def set_policy(tenant_id: str, policy: str) -> bool:
+    """Choose when a tenant's adapters are used; False when there is no such tenant."""
+    row = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id).first()
+    if row is None:
+        return False
+    if row.adapter_policy != policy:
+        before, row.adapter_policy = row.adapter_policy, policy
+        row.save(update_fields=("adapter_policy",))
+        record("tenant.set_policy", row.pk, tenant=row.pk, details={"policy": policy, "before": before})
+    return True
+
+
+@transaction.atomic
+def create_user(user: User, tenant: Tenant | None = None, role: str = Membership.Role.DEVELOPER) -> None:
+    """Make a person whose password is set, and their place in a tenant."""
+    user.save(force_insert=True)
+    if tenant is not None:
+        Membership.objects.create(user=user, tenant=tenant, role=role)
+    place = tenant.pk if tenant else None
+    details = {"operator": user.is_staff, "role": str(role) if tenant else None}
+    record("user.create", user.username, tenant=place, details=details)

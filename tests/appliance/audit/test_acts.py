@@ -1,0 +1,322 @@
+"""Every privileged act leaves one entry that says who did it to what, and never a secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+from typer.testing import CliRunner
+
+from appliance import first_rows
+from appliance.audit.actor import acting
+from appliance.audit.models import AuditEntry
+from appliance.audit.stored import faults
+from appliance.env import REPO
+from appliance.fleet import deployments
+from appliance.registry.models import Adapter, AdapterState
+from appliance.tenants import acts
+from appliance.tenants.keys import mint, revoke
+from appliance.tenants.models import Membership, Plan, Tenant, User
+from appliance.training import adapters, approvals, attempt, files, jobs, lease, proof
+from appliance.training.errors import ApprovalRefused, AttemptFailed, JobRefused
+from appliance.training.models import Job
+from finetune.evaluate.check import Verdict
+from finetune.evaluate.gate import Gate
+from finetune.job import JobStatus
+from ops.cli.main import app
+from tests.appliance.training.cast import BASE, Cast
+
+LOGIN = f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+S = JobStatus
+
+
+def seen() -> int:
+    return AuditEntry.objects.count()
+
+
+def only_new(before: int) -> AuditEntry:
+    """The one entry that came since."""
+    return AuditEntry.objects.get(seq__gt=before)
+
+
+def waiting(cast: Cast) -> Adapter:
+    adapter = cast.adapter(AdapterState.WAITING)
+    cast.job(S.SUCCEEDED, adapter=adapter, requested_by=cast.developer)
+    return adapter
+
+
+def candidate(cast: Cast) -> tuple[Job, Adapter, int]:
+    adapter = cast.adapter(AdapterState.CANDIDATE)
+    job = cast.job(S.RUNNING, adapter=adapter)
+    fence = lease.claim(job.pk)
+    assert fence is not None
+    return job, adapter, fence
+
+
+def activate(cast: Cast) -> str:
+    job, adapter, fence = candidate(cast)
+    proof._carry_out(job, adapter, fence, [], Gate(Verdict.PASS, ()))
+    return adapter.name
+
+
+def fail(cast: Cast) -> str:
+    job, adapter, fence = candidate(cast)
+    attempt._fail(job.pk, fence, AttemptFailed("adapter_rejected", "it did not pass"))
+    return adapter.name
+
+
+def decide(cast: Cast, approved: bool) -> str:
+    adapter = waiting(cast)
+    approvals.decide(adapter, cast.owner, approved, "because")
+    return adapter.name
+
+
+def withdraw_adapter(cast: Cast) -> str:
+    adapter = cast.adapter(AdapterState.ACTIVE)
+    adapters.withdraw(adapter)
+    return adapter.name
+
+
+def move_job(cast: Cast, act: Callable[[Job], Job], status: JobStatus) -> str:
+    return act(cast.job(status)).pk
+
+
+def delete_file(cast: Cast) -> str:
+    file = cast.file()
+    files.delete(file)
+    return file.pk
+
+
+def make_tenant(cast: Cast) -> str:
+    acts.create_tenant(Tenant(id="new", name="New", plan=cast.acme.plan))
+    return "new"
+
+
+def make_plan(cast: Cast) -> str:
+    acts.create_plan(Plan(name="small"))
+    return "small"
+
+
+def make_user(cast: Cast) -> str:
+    acts.create_user(User(username="kim"), cast.acme, Membership.Role.OWNER)
+    return "kim"
+
+
+def set_policy(cast: Cast) -> str:
+    assert acts.set_policy("acme", "approve")
+    return "acme"
+
+
+def revoke_key(cast: Cast) -> str:
+    assert revoke(cast.key)
+    return cast.key.prefix
+
+
+def add_model(cast: Cast, action: str) -> str:
+    return first_rows.register_model("m", Path("/m"), "d", "", 512, False, action).name
+
+
+def serve_model(cast: Cast) -> str:
+    deployments.serve(cast.base, cast.deployment.slot, ("--seed=1",), 2, 1)
+    return BASE
+
+
+def withdraw_model(cast: Cast) -> str:
+    assert deployments.withdraw(BASE)
+    return BASE
+
+
+ACTS: dict[str, Callable[[Cast], str]] = {
+    "key.create": lambda cast: mint(cast.acme, "ci")[0].prefix,
+    "key.revoke": revoke_key,
+    "tenant.create": make_tenant,
+    "tenant.set_policy": set_policy,
+    "plan.create": make_plan,
+    "user.create": make_user,
+    "engine.add": lambda cast: first_rows.register_slot("cpu-2", "cpu", "2", Path("/s"), "d").name,
+    "model.add": lambda cast: add_model(cast, "model.add"),
+    "bundle.import": lambda cast: add_model(cast, "bundle.import"),
+    "model.serve": serve_model,
+    "model.withdraw": withdraw_model,
+    "adapter.activate": activate,
+    "adapter.approve": lambda cast: decide(cast, True),
+    "adapter.reject": lambda cast: decide(cast, False),
+    "adapter.withdraw": withdraw_adapter,
+    "job.create": lambda cast: jobs.create(cast.key, model=BASE, training_file=cast.file().pk).pk,
+    "job.cancel": lambda cast: move_job(cast, jobs.cancel, S.QUEUED),
+    "job.pause": lambda cast: move_job(cast, jobs.pause, S.QUEUED),
+    "job.resume": lambda cast: move_job(cast, jobs.resume, S.PAUSED),
+    "file.delete": delete_file,
+}
+APPLIANCE_WIDE = {"plan.create", "engine.add", "model.add", "bundle.import", "model.serve", "model.withdraw"}
+
+
+@pytest.mark.usefixtures("files_dir")
+@pytest.mark.parametrize("action", ACTS)
+def test_each_act_leaves_one_entry_with_its_actor(cast: Cast, action: str) -> None:
+    before = seen()
+    with acting("somebody"):
+        subject = ACTS[action](cast)
+    entry = only_new(before)
+    assert (entry.action, entry.subject, entry.actor) == (action, subject, "somebody")
+    tenant = None if action in APPLIANCE_WIDE else "new" if action == "tenant.create" else "acme"
+    assert entry.tenant_id == tenant
+    assert list(faults()) == []
+
+
+def test_every_act_is_described() -> None:
+    text = (REPO / "docs" / "operations.md").read_text()
+    assert not [action for action in ACTS if f"`{action}`" not in text]
+
+
+def test_a_gate_that_rejects_leaves_one_entry_too(cast: Cast) -> None:
+    before = seen()
+    name = fail(cast)
+    entry = only_new(before)
+    assert (entry.action, entry.subject, entry.actor) == ("adapter.reject", name, "system")
+
+
+def test_an_adapter_that_waits_for_a_person_is_not_told_as_active(cast: Cast) -> None:
+    job, adapter, fence = candidate(cast)
+    job.policy = "approve"
+    before = seen()
+    proof._carry_out(job, adapter, fence, [], Gate(Verdict.PASS, ()))
+    assert seen() == before
+
+
+@pytest.mark.usefixtures("files_dir")
+def test_what_changed_nothing_or_was_refused_leaves_none(cast: Cast) -> None:
+    revoke(cast.key)
+    job = cast.job(S.CANCELLED)
+    adapter = waiting(cast)
+    first_rows.register_model("m", Path("/m"), "d", "", 512, False)
+    before = seen()
+    assert not revoke(cast.key)
+    assert acts.set_policy("acme", "auto")
+    assert not acts.set_policy("nobody", "approve")
+    assert not deployments.withdraw("nothing")
+    first_rows.register_model("m", Path("/m"), "d", "", 512, False)
+    with pytest.raises(JobRefused):
+        jobs.cancel(job)
+    with pytest.raises(JobRefused):
+        jobs.create(cast.key, model="nothing", training_file="file-x")
+    with pytest.raises(ApprovalRefused):
+        approvals.decide(adapter, cast.developer, True)
+    assert seen() == before
+
+
+def test_the_first_rows_are_in_the_log_once(db: None, tmp_path: Path) -> None:
+    login = first_rows.ensure_first_login(tmp_path / "first-login.json")
+    told = list(AuditEntry.objects.order_by("seq").values_list("action", "subject"))
+    assert told == [
+        ("plan.create", "standard"), ("tenant.create", "system"), ("tenant.create", "demo"), ("user.create", "operator"),
+        ("key.create", login.api_key[:11]),
+    ]  # fmt: skip
+    first_rows.ensure_first_login(tmp_path / "first-login.json")
+    assert seen() == len(told)
+
+
+def client(cast: Cast, person: str) -> Client:
+    browser = Client()
+    user = getattr(cast, person)
+    user.is_superuser = user.is_staff
+    user.save()
+    browser.force_login(user)
+    return browser
+
+
+def test_the_console_names_the_person(cast: Cast) -> None:
+    before = seen()
+    client(cast, "owner").post("/tenants/acme/keys/", {"name": "ci", "days": "", "token": "t"})
+    entry = only_new(before)
+    assert (entry.action, entry.actor, entry.tenant_id) == ("key.create", "owner", "acme")
+    client(cast, "operator").post("/tenants/new/", {"id": "new-team", "name": "New", "plan": cast.acme.plan.pk})
+    client(cast, "operator").post("/tenants/new-team/policy/", {"adapter_policy": "approve"})
+    told = AuditEntry.objects.filter(tenant_id="new-team").order_by("seq").values_list("action", "actor")
+    assert list(told) == [("tenant.create", "operator"), ("tenant.set_policy", "operator")]
+    assert mint(cast.acme, "after the request")[0]
+    assert AuditEntry.objects.latest("seq").actor == "system"
+
+
+def test_the_api_names_the_key_even_beside_somebodys_session(cast: Cast) -> None:
+    key, secret = mint(cast.acme, "program")
+    job = cast.job(S.QUEUED)
+    before = seen()
+    path = f"/v1/fine_tuning/jobs/{job.pk}/cancel"
+    answer = client(cast, "operator").post(path, headers={"Authorization": f"Bearer {secret}"})
+    assert answer.status_code == 200, answer.content
+    entry = only_new(before)
+    assert (entry.action, entry.actor) == ("job.cancel", f"key:{key.prefix}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "action", "subject"),
+    [
+        (("plan", "create", "small"), "plan.create", "small"),
+        (("tenant", "create", "new"), "tenant.create", "new"),
+        (("tenant", "set-policy", "acme", "approve"), "tenant.set_policy", "acme"),
+        (("user", "create", "kim", "--operator"), "user.create", "kim"),
+        (("model", "serve", BASE), "model.serve", BASE),
+        (("model", "withdraw", BASE), "model.withdraw", BASE),
+    ],
+)  # fmt: skip
+def test_the_command_line_names_the_login(cast: Cast, arguments: tuple[str, ...], action: str, subject: str) -> None:
+    before = seen()
+    done = CliRunner().invoke(app, list(arguments), env={"LOGNAME": "forged", "USER": "forged"})
+    assert done.exit_code == 0, done.output
+    entry = only_new(before)
+    assert (entry.action, entry.subject, entry.actor) == (action, subject, LOGIN)
+
+
+def test_an_approval_by_command_names_the_login_and_the_person(cast: Cast) -> None:
+    adapter = waiting(cast)
+    before = seen()
+    done = CliRunner().invoke(app, ["adapter", "approve", adapter.name, "--by", "owner"])
+    assert done.exit_code == 0, done.output
+    assert (only_new(before).actor, only_new(before).details) == (LOGIN, {"person": "owner"})
+
+
+def test_the_record_editor_is_in_the_log_with_fields_and_without_values(cast: Cast) -> None:
+    browser, before = client(cast, "operator"), seen()
+    fields = {
+        "username": "kim",
+        "password1": "a long secret 8",
+        "password2": "a long secret 8",
+        "usable_password": "true",
+    }
+    inline = {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
+    assert browser.post("/admin/tenants/user/add/", fields | inline).status_code == 302
+    kim = User.objects.get(username="kim")
+    new = {"password1": "another secret 9", "password2": "another secret 9", "usable_password": "true"}
+    assert browser.post(f"/admin/tenants/user/{kim.pk}/password/", new).status_code == 302
+    assert browser.post(f"/admin/tenants/user/{kim.pk}/delete/", {"post": "yes"}).status_code == 302
+    entries = AuditEntry.objects.filter(seq__gt=before).order_by("seq")
+    assert [(row.action, row.subject, row.actor) for row in entries] == [
+        ("user.create", "kim", "operator"), ("user.change", "kim", "operator"), ("user.delete", "kim", "operator"),
+    ]  # fmt: skip
+    assert "secret" not in json.dumps([row.details for row in entries])
+    ticked: dict[str, Any] = {"action": "delete_selected", "_selected_action": [cast.stranger.pk], "post": "yes"}
+    assert browser.post("/admin/tenants/user/", ticked).status_code == 302
+    assert (AuditEntry.objects.latest("seq").action, AuditEntry.objects.latest("seq").subject) == (
+        "user.delete",
+        "stranger",
+    )
+    assert list(faults()) == []
+
+
+def test_no_entry_holds_a_key_or_a_password(db: None, tmp_path: Path) -> None:
+    login = first_rows.ensure_first_login(tmp_path / "login.json")
+    _, secret = mint(Tenant.objects.get(pk="demo"), "ci")
+    made = CliRunner().invoke(app, ["user", "create", "kim", "--operator"]).stdout.strip()
+    minted = CliRunner().invoke(app, ["key", "create", "demo"]).stdout.strip()
+    text = json.dumps(list(AuditEntry.objects.values("actor", "subject", "details", "tenant_id", "action")))
+    for word in (login.password, login.api_key, secret, made, minted):
+        assert len(word) > 11
+        assert word not in text
+        assert word[:14] not in text
