@@ -20,7 +20,7 @@ QUIET = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, this thread has an event loop: other modules need their own
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     if chromium is None:

@@ -103,13 +103,11 @@ def test_no_engine_control_route_is_reachable(appliance: Appliance, cast: Cast, 
 
 
 def test_a_plan_can_exclude_a_model(appliance: Appliance, deepseek: str) -> None:
-    key = appliance.new_tenant("narrow")
-    appliance.sql(
-        "WITH p AS (INSERT INTO tenants_plan (name, max_context_tokens, default_max_tokens, allowed_models, currency,"
-        " input_price_micros, cached_price_micros, output_price_micros) VALUES ('narrow', 512, 16, %s, 'CNY', 1, 1, 1)"
-        " RETURNING id) UPDATE tenants_tenant SET plan_id = (SELECT id FROM p) WHERE id = 'narrow' RETURNING id",
-        [DEMO],
-    )
+    limits = ("--max-context-tokens", "512", "--default-max-tokens", "16", "--allowed-model", DEMO)
+    for command in (("plan", "create", "narrow", *limits), ("tenant", "create", "narrow", "--plan", "narrow")):
+        done = appliance.cli(*command)
+        assert done.returncode == 0, done.stderr
+    key = str(appliance.cli_json("key", "create", "narrow")["key"])
     asked = until(
         lambda: appliance.request("POST", CHAT, chat(model=deepseek), key=key), lambda answer: answer[0] == 403, 5
     )
