@@ -69,9 +69,9 @@ def work_on(job_id: str) -> None:
 
 
 def _waits_in_vain(job_id: str) -> bool:
-    """Whether the job's next step needs a device and none is free: claiming it would change nothing."""
+    """Whether nobody holds the job, its next step needs a device, and none is free: claiming it would change nothing."""
     needs_one = Job.objects.filter(pk=job_id, status__in=(JobStatus.QUEUED.value, JobStatus.RUNNING.value))
-    return needs_one.exists() and not leases.any_free()
+    return needs_one.exists() and job_id in lease.unheld() and not leases.any_free()
 
 
 def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:

@@ -158,3 +158,10 @@ def test_a_deactivated_tenants_job_rests(cast: Cast, tmp_path: Path) -> None:
     work_on(job.pk)
     assert lease.unheld() == []
     assert Job.objects.get().status == "validating_files"
+
+
+def test_a_second_message_for_a_job_at_work_says_nothing(cast: Cast, tmp_path: Path) -> None:
+    job = cast.job(S.RUNNING, training_file=prepared(cast, tmp_path))
+    assert lease.claim(job.pk) == 1
+    work_on(job.pk)
+    assert story(job) == []
