@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from finetune.files import sha256_of, write_json
+
 FILE_NAME = "manifest.json"
 FORMAT = 1
-READ_BYTES = 4 * 1024 * 1024
 
 
 class NotWhole(Exception):
@@ -78,36 +79,6 @@ def verify(directory: Path) -> list[str]:
     listed = {file.path for file in manifest.files}
     others = [f"{path}: not in the manifest" for path in _files_of(directory) if str(path) not in listed | {FILE_NAME}]
     return others + [problem for file in manifest.files if (problem := _problem(directory, file))]
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON under a temporary name, sync it, rename it: readers see the old file or the whole new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, sort_keys=True, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make renames within a directory survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sha256_of(path: Path) -> str:
-    """The hex digest of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while piece := file.read(READ_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _files_of(directory: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from finetune import manifest
+from finetune import files
 from finetune.evaluate.errors import EvaluationError
 from finetune.evaluate.scored import Scored
 from finetune.train import slot
@@ -50,7 +50,7 @@ def run_scoring(
         content = {"model_path": str(model_path), "adapter_path": None if adapter_path is None else str(adapter_path)}
         rows = [{**row, "id": name} for name, row in texts]
         more = {"texts": rows, "threads": threads, "device": device, "max_length": max_length}
-        manifest.write_json(spec, content | more)
+        files.write_json(spec, content | more)
         environment = slot.environment(slot_python, Path(folder), threads) | dict(devices or {})
         printed = _run(slot.command(slot_python, MODULE, spec), environment, folder, log, timeout_s, on_start)
     scored = [Scored.from_json(json.loads(line)) for line in printed.splitlines()]

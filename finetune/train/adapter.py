@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from finetune import manifest
+from finetune import files, manifest
 from finetune.train.model import describe_base
 from finetune.train.spec import TrainSpec
 from finetune.train.state import WEIGHTS, adapter_weights
@@ -25,12 +25,12 @@ def write_adapter(spec: TrainSpec, run: str, model: Any) -> manifest.Manifest:
         shutil.rmtree(folder, ignore_errors=True)
     made.mkdir()
     save_file(adapter_weights(model), made / WEIGHTS, metadata={"format": "pt"})
-    manifest.write_json(made / CONFIG, config_of(model))
+    files.write_json(made / CONFIG, config_of(model))
     base, digest, licence = describe_base(spec.model_path)
     origin = f"finetune:{run} base:{digest}"
     manifest.write(made, name=f"{base}-adapter", origin=origin, licence=licence)
     made.rename(final)
-    manifest.sync_directory(spec.out)
+    files.sync_directory(spec.out)
     return manifest.read(final)
 
 

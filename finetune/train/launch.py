@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from finetune import manifest
+from finetune import files
 from finetune.train import slot
 from finetune.train.errors import SpecRefused, TrainerNotStarted
 from finetune.train.spec import TrainSpec, faults_of
@@ -43,7 +43,7 @@ class Trainer:
         if faults:
             raise SpecRefused(faults)
         path = spec.out / "spec.json"
-        manifest.write_json(path, spec.to_json())
+        files.write_json(path, spec.to_json())
         home = spec.out / "home"
         home.mkdir(exist_ok=True)
         environment = slot.environment(slot_python, home, spec.threads) | dict(devices or {})

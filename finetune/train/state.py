@@ -17,7 +17,7 @@ import torch
 from peft import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from finetune import manifest
+from finetune import files, manifest
 from finetune.train import checkpoints
 from finetune.train.errors import CheckpointRefused
 from finetune.train.spec import TrainSpec
@@ -46,9 +46,9 @@ class Progress:
 def fingerprint(spec: TrainSpec) -> str:
     """One digest of everything that decides a run's result: a checkpoint of another run is refused by it."""
     decisive: dict[str, Any] = {name: value for name, value in spec.to_json().items() if name not in _FREE}
-    decisive["base"] = manifest.sha256_of(_identity(spec.model_path))
+    decisive["base"] = files.sha256_of(_identity(spec.model_path))
     decisive["data"] = {
-        name: [manifest.sha256_of(path) for path in paths]
+        name: [files.sha256_of(path) for path in paths]
         for name, paths in (("train", spec.train), ("validation", spec.validation))
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
@@ -66,11 +66,11 @@ def save(spec: TrainSpec, run: str, model: Any, optimizer: Any, progress: Progre
     save_file(adapter_weights(model), made / WEIGHTS, metadata={"format": "pt"})
     save_file(_moments(model, optimizer), made / MOMENTS)
     progress.random = _random_state(spec.device)
-    manifest.write_json(made / STATE, {"run": run, "progress": asdict(progress)})
+    files.write_json(made / STATE, {"run": run, "progress": asdict(progress)})
     manifest.write(made, name=final.name, origin=f"finetune:{run}", licence="internal")
     shutil.rmtree(final, ignore_errors=True)  # only there after a step was done twice
     made.rename(final)
-    manifest.sync_directory(final.parent)
+    files.sync_directory(final.parent)
     checkpoints.prune(spec.out)
     return final
 

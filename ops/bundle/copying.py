@@ -7,8 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
+from finetune.files import READ_BYTES, sync_directory
 from ops.bundle.errors import NotEnoughSpace
-from ops.slots.files import READ_BYTES, sync_directory
 
 GB = 1_000_000_000
 SPARE_BYTES = 64 * 1024 * 1024  # directories, metadata and the file system's own needs
