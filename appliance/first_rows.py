@@ -106,7 +106,13 @@ def register_model(
 
 @transaction.atomic
 def ensure_deployment(model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], max_model_len: int) -> Deployment:
-    """A running deployment of this model version; an operator's own changes to it stay."""
+    """The name's running deployment, of this model version where there is none; what operators changed stays.
+
+    A version that came with an upgrade, or one that an upgrade is about to replace, is left as it is.
+    """
+    served = Deployment.objects.filter(name=model.name, running=True, serves=True).exclude(model=model).first()
+    if served is not None:
+        return served
     row, changed = deployment_of(model, slot, flags, max_model_len)
     if changed:
         record_serving(row)

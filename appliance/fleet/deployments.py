@@ -16,7 +16,6 @@ def deployment_of(
     model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], max_model_len: int
 ) -> tuple[Deployment, bool]:
     """The model version's deployment on this slot, and whether it was made or moved to it just now."""
-    Deployment.objects.filter(model__name=model.name, running=True).exclude(model=model).update(running=False)
     row, created = Deployment.objects.get_or_create(
         model=model, defaults={"slot": slot, "flags": list(flags), "max_model_len": max_model_len}
     )
@@ -30,9 +29,11 @@ def deployment_of(
 @transaction.atomic
 def serve(model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], replicas: int, devices_each: int) -> bool:
     """Have a model served so; True when engines that run keep other flags until they are started anew."""
+    Deployment.objects.filter(name=model.name, running=True).exclude(model=model).update(running=False)
     row, _ = deployment_of(model, slot, flags, model.max_model_len)
     stale = row.flags != list(flags) and Replica.objects.filter(deployment=row).exclude(life=None).exists()
-    row.replicas, row.devices_each, row.flags, row.running = replicas, devices_each, list(flags), True
+    row.replicas, row.devices_each, row.flags = replicas, devices_each, list(flags)
+    row.running = row.serves = True
     row.save()
     record_serving(row)
     return stale
@@ -51,7 +52,7 @@ def record_serving(row: Deployment) -> None:
 def withdraw(name: str) -> bool:
     """Have a model served no longer; False when it was not."""
     changed = 0
-    for row in Deployment.objects.select_for_update(of=("self",)).filter(model__name=name, running=True):
+    for row in Deployment.objects.select_for_update(of=("self",)).filter(name=name, running=True):
         row.running = False
         row.save(update_fields=("running",))
         changed += 1

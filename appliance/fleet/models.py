@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -12,9 +13,13 @@ from appliance.registry.models import Adapter, EngineSlot, ModelVersion
 
 
 class Deployment(models.Model):
-    """The operator's wish: this model version, so many replicas, so many devices each."""
+    """The operator's wish: this model version, so many replicas, so many devices each.
+
+    During an upgrade two deployments of one name run; the gateway sends the name's requests to the one that `serves`.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(_("name"), max_length=200, editable=False, help_text=_("the model's, that tenants use"))
     model = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, verbose_name=_("model"))
     slot = models.ForeignKey(EngineSlot, on_delete=models.PROTECT, verbose_name=_("engine slot"))
     replicas = models.PositiveSmallIntegerField(_("replicas"), default=1)
@@ -22,6 +27,7 @@ class Deployment(models.Model):
     max_model_len = models.PositiveIntegerField(_("context"))
     flags = ArrayField(models.CharField(max_length=200), verbose_name=_("engine flags"), default=list, blank=True)
     running = models.BooleanField(_("should run"), default=True)
+    serves = models.BooleanField(_("serves its name"), default=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
@@ -29,8 +35,17 @@ class Deployment(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=("model",), condition=models.Q(running=True), name="one_running_deployment_per_model"
-            )
+            ),
+            models.UniqueConstraint(
+                fields=("name",), condition=models.Q(running=True, serves=True), name="one_serving_deployment_per_name"
+            ),
         ]
+
+    def save(self, **options: Any) -> None:
+        """A new deployment takes its model's name."""
+        if self._state.adding:
+            self.name = self.model.name
+        super().save(**options)
 
     def __str__(self) -> str:
         return f"{self.model} ×{self.replicas}"
@@ -146,7 +161,10 @@ class AdapterLoad(models.Model):
 
 
 class Sample(models.Model):
-    """Tokens per second of one deployment over the seconds before `at`, read from its engines' counters."""
+    """Tokens per second of one deployment over the seconds before `at`, read from its engines' counters.
+
+    The latencies are estimated from the engines' histograms over the same seconds; null where no request gave one.
+    """
 
     id = models.BigAutoField(primary_key=True)
     model_name = models.CharField(max_length=200)
@@ -156,6 +174,10 @@ class Sample(models.Model):
     running = models.IntegerField()
     waiting = models.IntegerField()
     kv_usage = models.FloatField()
+    ttft_p50_ms = models.FloatField(null=True)
+    ttft_p99_ms = models.FloatField(null=True)
+    tpot_p50_ms = models.FloatField(null=True)
+    tpot_p99_ms = models.FloatField(null=True)
 
     class Meta:
         ordering = ("at",)

@@ -17,9 +17,16 @@ PREFIX_LENGTH = 11
 
 @transaction.atomic
 def mint(
-    tenant: Tenant, name: str, created_by: User | None = None, expires_at: datetime | None = None
+    tenant: Tenant,
+    name: str,
+    created_by: User | None = None,
+    expires_at: datetime | None = None,
+    internal: bool = False,
 ) -> tuple[ApiKey, str]:
-    """Create a key and return its row with the key itself, which is stored nowhere."""
+    """Create a key and return its row with the key itself, which is stored nowhere.
+
+    `internal`: for the appliance's own use, such as the playground's; lists of keys leave it out.
+    """
     key = "sk-cr-" + secrets.token_urlsafe(32)
     row = ApiKey.objects.create(
         tenant=tenant,
@@ -28,6 +35,7 @@ def mint(
         digest=hashlib.sha256(key.encode()).hexdigest(),
         created_by=created_by,
         expires_at=expires_at,
+        internal=internal,
     )
     _record("key.create", row)
     return row, key

@@ -105,6 +105,7 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
+    internal = models.BooleanField(default=False, editable=False, help_text=_("made by the appliance for a moment"))
 
     class Meta:
         ordering = ("-created_at",)

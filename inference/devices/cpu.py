@@ -11,7 +11,7 @@ from pathlib import Path
 
 from inference.devices.info import DeviceInfo
 
-MIN_DEFAULT_DEVICES = 2  # an engine and a fine-tune
+MIN_DEFAULT_DEVICES = 3  # an engine, a second one beside it, and a fine-tune or an upgrade
 MAX_DEFAULT_DEVICES = 4
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _CGROUP_USED = Path("/sys/fs/cgroup/memory.current")

@@ -59,8 +59,21 @@ def test_an_operators_changes_to_a_deployment_stay() -> None:
     assert (row.replicas, row.flags, row.slot) == (3, ["--b"], newer)
 
 
-def test_a_name_stands_for_one_version() -> None:
+def test_a_version_that_is_served_stays() -> None:
     slot = register_slot("cpu-1", "cpu", "1", Path("/s"), "d")
-    ensure_deployment(register_model("m", Path("/m1"), "old", "", 512, False), slot, (), 512)
-    ensure_deployment(register_model("m", Path("/m2"), "new", "", 512, False), slot, (), 512)
-    assert list(Deployment.objects.filter(running=True).values_list("model__digest", flat=True)) == ["new"]
+    upgraded = ensure_deployment(register_model("m", Path("/m2"), "new", "", 512, False), slot, (), 512)
+    ours = register_model("m", Path("/m1"), "old", "", 512, False)
+    assert ensure_deployment(ours, slot, (), 512) == upgraded
+    assert list(Deployment.objects.values_list("model__digest", flat=True)) == ["new"]
+
+
+def test_a_version_that_an_upgrade_brings_is_left_alone() -> None:
+    slot = register_slot("cpu-1", "cpu", "1", Path("/s"), "d")
+    ours = register_model("m", Path("/m1"), "old", "", 512, False)
+    ensure_deployment(ours, slot, (), 512)
+    coming = register_model("m", Path("/m2"), "new", "", 512, False)
+    Deployment.objects.create(model=coming, slot=slot, max_model_len=512, serves=False)
+    ensure_deployment(ours, slot, (), 512)
+    assert set(Deployment.objects.filter(running=True).values_list("model__digest", "serves")) == {
+        ("old", True), ("new", False),
+    }  # fmt: skip

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from django.db import connection, connections
+from django.db import IntegrityError, connection, connections, transaction
 
 from appliance.fleet.models import Deployment, EngineLife, Replica, Sample
 from appliance.fleet.store import DatabaseStore
@@ -178,3 +178,21 @@ def test_stop_is_asked_for_by_a_marker(store: DatabaseStore, tmp_path: Path) -> 
     assert not store.stop_requested()
     (tmp_path / "stopping").touch()
     assert store.stop_requested()
+
+
+def test_the_views_show_the_deployment_that_serves(store: DatabaseStore, deployment: Deployment) -> None:
+    replica, _ = ready_replica(store, deployment)
+    newer = ModelVersion.objects.create(name="m", path="/models/m2", digest="e", max_model_len=256)
+    beside = Deployment.objects.create(model=newer, slot=deployment.slot, max_model_len=256, serves=False)
+    assert [row[3] for row in view("gateway_models")] == [512]
+    with transaction.atomic():
+        Deployment.objects.filter(pk=deployment.pk).update(serves=False)
+        Deployment.objects.filter(pk=beside.pk).update(serves=True)
+    assert [row[3] for row in view("gateway_models")] == [256]
+    assert replica not in [row[0] for row in view("gateway_replicas")]
+
+
+def test_two_deployments_never_serve_one_name(deployment: Deployment) -> None:
+    newer = ModelVersion.objects.create(name="m", path="/models/m2", digest="e", max_model_len=256)
+    with pytest.raises(IntegrityError, match="one_serving_deployment_per_name"), transaction.atomic():
+        Deployment.objects.create(model=newer, slot=deployment.slot, max_model_len=256)

@@ -14,13 +14,13 @@ from inference.devices.errors import DeviceError, UnknownDeviceKind
 def test_it_splits_this_machine_into_virtual_devices():
     cores = os.sched_getaffinity(0)
     devices = detect("cpu")
-    assert [device.id for device in devices] == [f"cpu:{n}" for n in range(max(2, min(4, len(cores))))]
+    assert [device.id for device in devices] == [f"cpu:{n}" for n in range(max(3, min(4, len(cores))))]
     assert {core for device in devices for core in device.cores} == cores
     assert all(device.healthy and device.memory_bytes > 0 for device in devices)
 
 
-@pytest.mark.parametrize(("cores", "count"), [(1, 2), (2, 2), (3, 3), (16, 4)])
-def test_it_has_room_for_an_engine_and_a_fine_tune(monkeypatch, cores, count):
+@pytest.mark.parametrize(("cores", "count"), [(1, 3), (2, 3), (3, 3), (16, 4)])
+def test_it_has_room_for_two_engines_and_a_fine_tune(monkeypatch, cores, count):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
     assert len(CpuProbe().read()) == count
 

@@ -1,0 +1,1 @@
+"""What operators do to the appliance itself: upgrades and acceptance runs, as rows."""

@@ -1,0 +1,1 @@
+"""Acceptance runs: a load, what it measured, and a signed certificate of it."""

@@ -1,0 +1,1 @@
+"""Support bundles: what a person who helps needs to see, without secrets."""
