@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -23,7 +24,7 @@ SLOT_SCRIPTS = ["ops/models/gguf_to_safetensors.py", "ops/models/tiny_deepseek/b
 def small_copy(tmp_path: Path) -> Path:
     """The packages the contracts name, all empty, under the project's own contracts."""
     layers = next(c["layers"] for c in CONTRACTS if c["type"] == "layers")
-    for module in [name.strip() for layer in layers for name in layer.split("|")]:
+    for module in [name.strip() for layer in layers for name in re.split(r"[|:]", layer)]:
         package = tmp_path.joinpath(*module.split("."))
         package.mkdir(parents=True, exist_ok=True)
         for level in (package, *package.parents):
@@ -87,7 +88,7 @@ def test_it_accepts_a_right_import(small_copy: Path, file: str, line: str) -> No
 
 def test_every_package_stands_in_the_contracts() -> None:
     named = {
-        name.strip() for c in CONTRACTS if c["type"] == "layers" for layer in c["layers"] for name in layer.split("|")
+        name.strip() for c in CONTRACTS if c["type"] == "layers" for layer in c["layers"] for name in re.split(r"[|:]", layer)
     }
     inner = {f"ops.{p.parent.name}" for p in REPO.glob("ops/*/__init__.py")}
     assert inner | {"appliance", "inference", "finetune"} == named
