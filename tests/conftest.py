@@ -13,8 +13,18 @@ from ops.models.demo import ensure_demo_model
 from ops.slots.install import ensure_slot
 from ops.slots.lock import read_lock
 
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 settings.register_profile("long", max_examples=2000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+settings.load_profile(PROFILE)
+os.environ.pop("COLUMNS", None)  # of the terminal, or of a worker without one: tables are as wide as each test says
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the long tests outside `make test-long`."""
+    if PROFILE != "long":
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="takes many minutes more: make test-long"))
 
 
 @pytest.fixture(scope="session")

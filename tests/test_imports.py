@@ -88,7 +88,11 @@ def test_it_accepts_a_right_import(small_copy: Path, file: str, line: str) -> No
 
 def test_every_package_stands_in_the_contracts() -> None:
     named = {
-        name.strip() for c in CONTRACTS if c["type"] == "layers" for layer in c["layers"] for name in re.split(r"[|:]", layer)
+        name.strip()
+        for c in CONTRACTS
+        if c["type"] == "layers"
+        for layer in c["layers"]
+        for name in re.split(r"[|:]", layer)
     }
     inner = {f"ops.{p.parent.name}" for p in REPO.glob("ops/*/__init__.py")}
     assert inner | {"appliance", "inference", "finetune"} == named

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import django
@@ -106,11 +106,13 @@ def _start_postgres() -> subprocess.Popen[bytes]:
         user=cluster.user, group=cluster.group, extra_groups=groups,
     )  # fmt: skip
     log.close()
-    _wait_for(settings.ENV.postgres_dir / ".s.PGSQL.5432", server, ROOT / "postgres.log")
+    dsn = settings.ENV.database_dsn()
+    _wait_for(lambda: postgres.answers(dsn), server, ROOT / "postgres.log")
     return server
 
 
 def _start_redis() -> subprocess.Popen[bytes]:
+    from ops.cli.specs import socket_answers
     from ops.embedded import redis
 
     directory = settings.ENV.data_dir / "redis"
@@ -121,14 +123,13 @@ def _start_redis() -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
     )  # fmt: skip
     log.close()
-    _wait_for(settings.ENV.redis_socket, server, ROOT / "redis.log")
+    _wait_for(socket_answers(settings.ENV.redis_socket), server, ROOT / "redis.log")
     return server
 
 
-def _wait_for(socket: Path, server: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(answers: Callable[[], bool], server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not socket.exists():
+    while not answers():
         if server.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"the server behind {socket} did not start: {log.read_text(errors='replace')[-800:]}")
+            raise RuntimeError(f"a server did not start; {log} ends with: {log.read_text(errors='replace')[-800:]}")
         time.sleep(0.05)
-    time.sleep(0.3)  # the socket is there a moment before connections are served

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.cli.servers import require_postgres, require_redis
+from ops.cli.specs import socket_answers
 from ops.embedded import redis
 from ops.runner.errors import RunnerError
 
@@ -19,7 +20,7 @@ def redis_socket(tmp_path: Path) -> Iterator[Path]:
     socket = tmp_path / "r.sock"
     process = subprocess.Popen(redis.argv(redis.server_binary(), tmp_path, socket), stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 10
-    while not socket.exists() and time.monotonic() < deadline:
+    while not socket_answers(socket)() and time.monotonic() < deadline:
         time.sleep(0.02)
     yield socket
     process.terminate()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.cli.specs import socket_answers
 from ops.embedded.postgres import Cluster
 
 Serve = Callable[..., "subprocess.Popen[bytes]"]
@@ -39,7 +40,7 @@ def serve(open_dir: Path) -> Iterator[Serve]:
             )  # fmt: skip
         running.append(process)
         deadline = time.monotonic() + 30
-        while not socket.exists():
+        while not socket_answers(socket)():
             assert process.poll() is None, (open_dir / "server.log").read_text()
             assert time.monotonic() < deadline, (open_dir / "server.log").read_text()
             time.sleep(0.02)
