@@ -161,7 +161,7 @@ class AdapterLoad(models.Model):
 
 
 class Sample(models.Model):
-    """Tokens per second of one deployment over the seconds before `at`, read from its engines' counters.
+    """Tokens per second of one name's engines over the seconds before `at`, read from their counters.
 
     The latencies are estimated from the engines' histograms over the same seconds; null where no request gave one.
     """

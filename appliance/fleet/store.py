@@ -16,8 +16,9 @@ from django.utils import timezone
 from appliance.fleet import leases
 from appliance.fleet.models import AdapterLoad, Deployment, Device, DeviceOwner, EngineLife, Replica, Sample
 from appliance.registry.models import LOADED_STATES, Adapter
+from inference.engines.histogram import Histogram
 from inference.pool.states import ReplicaState
-from inference.pool.store import Counters, DesiredAdapter, DesiredDeployment, DeviceInfo, Life, ReplicaRow
+from inference.pool.store import Counters, DesiredAdapter, DesiredDeployment, DeviceInfo, Life, Load, ReplicaRow
 
 SAMPLES_KEPT = timedelta(days=7)
 PRUNE_EVERY_S = 600.0
@@ -201,23 +202,13 @@ class DatabaseStore:
         return self._stop_marker.exists()
 
     @_fresh_connection
-    def record_sample(
-        self,
-        deployment: str,
-        input_tps: float,
-        output_tps: float,
-        running: int,
-        waiting: int,
-        kv_usage: float,
-        at: float,
-    ) -> None:
-        """Keep one reading of a deployment's throughput; readings older than a week go."""
-        name = Deployment.objects.filter(id=deployment).values_list("model__name", flat=True).first()
-        if name is None:
-            return  # the deployment was deleted between the reading and now
+    def record_sample(self, model: str, load: Load, at: float) -> None:
+        """Keep one reading of a model's throughput and latencies; readings older than a week go."""
         Sample.objects.create(
-            model_name=name, input_tps=input_tps, output_tps=output_tps, running=running, waiting=waiting,
-            kv_usage=kv_usage, at=_utc(at),
+            model_name=model, input_tps=load.input_tps, output_tps=load.output_tps, running=load.running,
+            waiting=load.waiting, kv_usage=load.kv_usage, at=_utc(at),
+            ttft_p50_ms=_quantile_ms(load.ttft, 0.5), ttft_p99_ms=_quantile_ms(load.ttft, 0.99),
+            tpot_p50_ms=_quantile_ms(load.tpot, 0.5), tpot_p99_ms=_quantile_ms(load.tpot, 0.99),
         )  # fmt: skip
         if time.monotonic() - self._pruned_at > PRUNE_EVERY_S:
             self._pruned_at = time.monotonic()
@@ -226,6 +217,11 @@ class DatabaseStore:
 
 def _utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _quantile_ms(histogram: Histogram, share: float) -> float | None:
+    value = histogram.quantile(share)
+    return None if value is None else 1000 * value
 
 
 def _row(row: Replica) -> ReplicaRow:

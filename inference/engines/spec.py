@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inference.devices.info import DeviceInfo
+from inference.engines.histogram import NOTHING, Histogram
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,11 @@ class EngineSpec:
 
 @dataclass(frozen=True)
 class Counters:
-    """An engine's own token counters since it started, and its load at the moment `at` (unix seconds)."""
+    """An engine's own token counters since it started, and its load at the moment `at` (unix seconds).
+
+    `ttft` has every request's time to first token; `tpot` the mean time of each further token, once for each ended
+    request that had any. `single_token_requests` ended with one token at most.
+    """
 
     prompt_tokens: int
     generation_tokens: int
@@ -36,3 +41,6 @@ class Counters:
     waiting: int
     kv_usage: float
     at: float
+    ttft: Histogram = NOTHING
+    tpot: Histogram = NOTHING
+    single_token_requests: int = 0

@@ -1,17 +1,18 @@
-"""vLLM: its command line, its environment, its counters, and the requests the pool itself sends: canaries, aborts, adapters.
+"""vLLM: its command line, its environment, its counters and latencies, the pool's own requests: canaries, aborts, adapters.
 
 Everything is a pure function of its arguments, apart from a few variables of our own environment that a machine's
 drivers need (`PASSED_ON`). What the flags of a model should be is the catalog's business.
 """
 
+import json
 import math
 import os
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from inference.engines.errors import ListMalformed, MetricsMalformed, SpecRefused
+from inference.engines.exposition import series
+from inference.engines.histogram import Histogram
 from inference.engines.spec import Counters, EngineSpec
 
 HEALTH_PATH = "/health"
@@ -29,7 +30,17 @@ OWN_FLAGS = frozenset(
     {"--uds", "--host", "--port", "--model", "--served-model-name", "--api-key", "--root-path", "--lora-modules"}
 )
 _DEFAULT_RANK = 16  # what vLLM takes where --max-lora-rank is not given
-_SERIES = re.compile(r"^(?P<name>[A-Za-z_:][\w:]*)(?P<labels>\{.*\})?\s+(?P<value>\S+)(?:\s+-?\d+)?\s*$")
+# vLLM's own bounds of version 0.32, and those that contracts are written in: they jump from 1 s to 2.5 s otherwise.
+_BUCKETS_S = {
+    "time_to_first_token": (
+        *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
+        *(1, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560),
+    ),
+    "inter_token_latency": (  # for the time per output token too
+        *(0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.07, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75),
+        *(1, 2.5, 5, 7.5, 10, 20, 40, 80),
+    ),
+}
 
 
 def command(spec: EngineSpec) -> list[str]:
@@ -48,6 +59,7 @@ def command(spec: EngineSpec) -> list[str]:
         *("--enable-scale-out", "--enable-prompt-tokens-details"),  # abort by id, with the true usage in the answer
         *("--generation-config", "vllm"),
         *("--shutdown-timeout", str(spec.shutdown_timeout_s)),
+        *("--custom-histogram-buckets", json.dumps(_BUCKETS_S)),
         "--disable-uvicorn-access-log",
         *_device_flags(spec),
         *_checked(spec.flags),
@@ -130,13 +142,19 @@ def parse_adapters(listed: dict[str, Any]) -> dict[str, str]:
 
 
 def parse_counters(text: str, at: float) -> Counters:
-    """Read the token counters and the load out of a metrics page, summed over the engine's own parts.
+    """Read the token counters, the load and the latencies out of a metrics page, summed over the engine's own parts.
 
-    Raises: MetricsMalformed when a token counter is missing or is not a whole number; the gauges only inform.
+    Raises: MetricsMalformed when a token counter is missing or is not a whole number; the rest only informs.
     """
     values: dict[str, list[float]] = {}
-    for name, value in _series(text):
-        values.setdefault(name, []).append(value)
+    buckets: dict[str, dict[float, float]] = {}
+    for line in series(text, "vllm:"):
+        if line.bound is None:
+            values.setdefault(line.name, []).append(line.value)
+        else:
+            counts = buckets.setdefault(line.name, {})
+            counts[line.bound] = counts.get(line.bound, 0.0) + line.value
+    single = _single_token_requests(buckets)
     return Counters(
         prompt_tokens=_count(values, "vllm:prompt_tokens_total"),
         generation_tokens=_count(values, "vllm:generation_tokens_total"),
@@ -144,6 +162,10 @@ def parse_counters(text: str, at: float) -> Counters:
         waiting=int(_gauge(values, "vllm:num_requests_waiting")),
         kv_usage=max([value for value in values.get("vllm:kv_cache_usage_perc", []) if math.isfinite(value)] or [0.0]),
         at=at,
+        ttft=_histogram(buckets, "vllm:time_to_first_token_seconds"),
+        # (last token - first token) / (tokens - 1) of each ended request; for a single token it observes 0
+        tpot=_histogram(buckets, "vllm:request_time_per_output_token_seconds").without_fastest(single),
+        single_token_requests=single,
     )
 
 
@@ -193,15 +215,14 @@ def _checked(flags: tuple[str, ...]) -> tuple[str, ...]:
     return flags
 
 
-def _series(text: str) -> Iterator[tuple[str, float]]:
-    for line in text.splitlines():
-        match = _SERIES.match(line) if line.startswith("vllm:") else None
-        if match is None:
-            continue
-        try:
-            yield match["name"], float(match["value"])
-        except ValueError as error:
-            raise MetricsMalformed(f"not a metrics line: {line[:200]!r}") from error
+def _histogram(buckets: dict[str, dict[float, float]], name: str) -> Histogram:
+    return Histogram.of_cumulative(buckets.get(f"{name}_bucket", {}))
+
+
+def _single_token_requests(buckets: dict[str, dict[float, float]]) -> int:
+    """Ended requests with one token or none, out of the histogram of their lengths."""
+    lengths = _histogram(buckets, "vllm:request_generation_tokens").buckets
+    return sum(count for bound, count in lengths if bound <= 1)
 
 
 def _count(values: dict[str, list[float]], name: str) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from inference.engines import EngineKind
 from inference.engines.errors import EngineError
+from inference.pool import metrics
 from inference.pool.adapter_modules import Limits, check_adapter
 from inference.pool.adapters import (
     Action,
@@ -135,6 +136,7 @@ class AdapterLoader:
             except Exception:
                 # The top of one action's thread: what it did is seen when rows and engine are compared again.
                 log.exception("life %s: a step with its adapters failed, it will be tried again", self._life.id)
+                metrics.FAULTS.labels("adapters").inc()
                 time.sleep(_RETRY_S)
             finally:
                 self._wake()
@@ -178,6 +180,7 @@ class AdapterLoader:
     def _take(self, result: Result) -> None:
         adapter, reason = result.adapter, result.reason
         self._store.record_adapter(self._life.id, adapter.id, not reason, reason)
+        metrics.ADAPTER_LOADS.labels("failed" if reason else "loaded").inc()
         if reason:
             self._failures[adapter] = failed_again(self._failures.get(adapter), time.monotonic())
             log.error("life %s: adapter %s is not loaded: %s", self._life.id, adapter.name, reason)

@@ -1,6 +1,6 @@
 """One engine's health: its counters read and kept, its canaries sent and heard, the verdict whether it is hung.
 
-What follows from the verdict is the keeper's. Not for use by several threads at once, `gauge.load` apart.
+What follows from the verdict is the keeper's. Not for use by several threads at once, `gauge.load` and `gauge.sample` apart.
 """
 
 import logging

@@ -13,18 +13,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from inference.engines import EngineKind
+from inference.pool import metrics
 from inference.pool.adapter_loader import AdapterLoader
 from inference.pool.adapters import Wish
 from inference.pool.backoff import delay_s
 from inference.pool.canary import Journal
 from inference.pool.checkup import Checkup, Patient
 from inference.pool.errors import IllegalMove
-from inference.pool.gauge import Load
+from inference.pool.load import Load
 from inference.pool.log_tail import last_words
 from inference.pool.process import ExitWatch, kill_session
 from inference.pool.settings import PoolSettings
 from inference.pool.states import LIVE, ReplicaState, may_move
-from inference.pool.store import Life, ReplicaRow, Store
+from inference.pool.store import Counters, Life, ReplicaRow, Store
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Keeper:
     def __init__(self, row: ReplicaRow, life: Life, model: str | None, around: Surroundings) -> None:
         self.replica_id = row.id
         self.deployment_id = row.deployment_id
+        self.model = model
         self.life = life
         self.is_done = False
         self._around = around
@@ -110,8 +112,21 @@ class Keeper:
     def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
 
+    @property
+    def life_id(self) -> str:
+        return self.life.id
+
+    @property
+    def counters(self) -> Counters | None:
+        return self._checkup.gauge.counters
+
     def load(self) -> Load:
+        """Throughput and load now, without latencies."""
         return self._checkup.gauge.load(time.time())
+
+    def sample(self) -> Load:
+        """The same with the latencies since the last sample: for one reader, each is told once."""
+        return self._checkup.gauge.sample(time.time())
 
     def _run(self) -> None:
         exited = False
@@ -125,6 +140,7 @@ class Keeper:
                 # The top of this engine's loop. The store may be away, anything else is a fault of ours: in both cases
                 # the engine serves on, and the same step is tried again.
                 log.exception("replica %s: a step failed, it will be tried again", self.replica_id)
+                metrics.FAULTS.labels("keeper").inc()
                 pause_s = _RETRY_S
                 time.sleep(_RETRY_S if exited else 0.0)
         self._checkup.wait_for_canary(_RETRY_S)
@@ -246,6 +262,7 @@ class Keeper:
             return
         if self._backoff is None:
             self._backoff = (self._restarts + 1, time.time() + delay_s(self._restarts + 1))
+            metrics.ENGINE_FAILURES.labels(self.model or "").inc()
         self._store.set_backoff(self.replica_id, *self._backoff)
         self._move(_S.FAILED, reason)
 

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from inference.devices import open_probe
@@ -24,14 +24,16 @@ log = logging.getLogger(__name__)
 _LOCK_WAIT_S = 10.0
 
 
-def run_pool(store: Store, settings: PoolSettings) -> int:
+def run_pool(store: Store, settings: PoolSettings, when_sole: Callable[[], object] = lambda: None) -> int:
     """Supervise the engines until told to go; returns the exit status. Call it from the main thread.
 
+    `when_sole` is called once no other pool can be there: what only one may have is taken then.
     SIGTERM and SIGINT end it within two seconds and leave the engines running. Once `store.stop_requested()` is true it
     drains and ends all engines, deletes their rows and returns.
     Raises: AnotherPoolRuns when another pool holds the data directory for more than ten seconds.
     """
     with _sole_pool(settings):
+        when_sole()
         journal = JournalWriter(settings.journal_dir, "pool")
         try:
             kind = engine_kind(settings.engine_kind)

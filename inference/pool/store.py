@@ -10,9 +10,10 @@ from typing import Protocol
 
 from inference.devices.info import DeviceInfo
 from inference.engines.spec import Counters
+from inference.pool.load import Load
 from inference.pool.states import ReplicaState
 
-__all__ = ["Counters", "DesiredAdapter", "DesiredDeployment", "DeviceInfo", "Life", "ReplicaRow", "Store"]
+__all__ = ["Counters", "DesiredAdapter", "DesiredDeployment", "DeviceInfo", "Life", "Load", "ReplicaRow", "Store"]
 
 
 @dataclass(frozen=True)
@@ -121,15 +122,6 @@ class Store(Protocol):
         """Whether the whole appliance is to stop."""
         ...
 
-    def record_sample(
-        self,
-        deployment: str,
-        input_tps: float,
-        output_tps: float,
-        running: int,
-        waiting: int,
-        kv_usage: float,
-        at: float,
-    ) -> None:
-        """Throughput and load of a deployment (by id) over the last moments."""
+    def record_sample(self, model: str, load: Load, at: float) -> None:
+        """Throughput, load and latencies of a model's engines over the last moments."""
         ...

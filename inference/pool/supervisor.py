@@ -14,12 +14,13 @@ from dataclasses import replace
 from inference.devices import DeviceInfo, Probe
 from inference.devices.errors import DeviceError
 from inference.engines.errors import EngineError
+from inference.pool import metrics
 from inference.pool.adapters import Wish
 from inference.pool.backoff import delay_s
 from inference.pool.errors import LaunchFailed
-from inference.pool.gauge import Load
 from inference.pool.keeper import Keeper, Surroundings
 from inference.pool.launcher import LocalLauncher
+from inference.pool.load import Load
 from inference.pool.plan import Action, Create, Delete, Drain, MarkFailed, Start, Stop, plan
 from inference.pool.states import ReplicaState
 from inference.pool.store import DesiredDeployment, Life, ReplicaRow
@@ -41,6 +42,7 @@ class Supervisor:
         self._devices: list[DeviceInfo] = []
         self._next_devices = 0.0
         self._next_sample = 0.0
+        self._tokens = metrics.TokenSum()
         self._is_stopping = False
         self._is_leaving = False
         self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -59,6 +61,7 @@ class Supervisor:
             except Exception:
                 # The top of the pool's loop: with the database away nothing can be planned, and the engines serve on.
                 log.exception("the pool could not plan, and tries again")
+                metrics.FAULTS.labels("plan").inc()
             select.select([self._wakeup], [], [], self._settings.tick_s)
         self._let_go()
 
@@ -67,15 +70,19 @@ class Supervisor:
         self._is_stopping = self._store.stop_requested()
         desired = [] if self._is_stopping else self._store.desired()
         self._look_at_devices()
+        self._tokens.add(self._keepers.values())  # also of those that have just ended
         self._keepers = {key: keeper for key, keeper in self._keepers.items() if not keeper.is_done}
         rows = self._store.replicas()
         deployments = {deployment.id: deployment for deployment in desired}
         self._match_keepers(rows, deployments)
         by_id = {row.id: row for row in rows}
-        for action in plan(desired, self._devices, rows, time.time(), self._store.leased_devices()):
+        leased = self._store.leased_devices()
+        metrics.NOW.picture = metrics.picture(desired, rows, self._devices, leased, self._keepers.values())
+        for action in plan(desired, self._devices, rows, time.time(), leased):
             self._try(action, by_id, deployments)
         self._hand_out_adapters(deployments)
         self._sample(desired)
+        metrics.LAST_PLAN.set_to_current_time()
         return self._is_stopping and not rows and not self._keepers
 
     def _look_at_devices(self) -> None:
@@ -131,6 +138,7 @@ class Supervisor:
         except Exception:
             # The top of one action's work: what goes wrong with one replica must not keep the others waiting.
             log.exception("the pool could not carry out %s, and plans it again", action)
+            metrics.FAULTS.labels("action").inc()
 
     def _act(self, action: Action, rows: dict[str, ReplicaRow], deployments: dict[str, DesiredDeployment]) -> None:
         match action:
@@ -161,7 +169,7 @@ class Supervisor:
             devices = {device.id: device for device in self._devices}
             launched = self._launcher.launch(deployment, row, tuple(devices[device_id] for device_id in row.devices))
         except (LaunchFailed, EngineError) as error:
-            self._could_not_start(row, str(error))
+            self._could_not_start(row, deployment.model, str(error))
             return
         try:
             self._store.begin_life(row.id, launched.life)
@@ -169,11 +177,13 @@ class Supervisor:
             launched.abandon()
             raise
         launched.release()
+        metrics.ENGINE_STARTS.labels(deployment.model).inc()
         log.info("replica %s: started engine %d on %s", row.id, launched.life.pid, ", ".join(row.devices))
         self._keep(replace(row, state=_S.STARTING, life=launched.life), launched.life, deployment.model)
 
-    def _could_not_start(self, row: ReplicaRow, reason: str) -> None:
+    def _could_not_start(self, row: ReplicaRow, model: str, reason: str) -> None:
         log.error("replica %s: %s", row.id, reason)
+        metrics.ENGINE_FAILURES.labels(model).inc()
         failures = row.restarts + 1
         self._store.set_backoff(row.id, failures, time.time() + delay_s(failures))
         self._store.move(row.id, _S.STARTING, _S.FAILED, reason)
@@ -182,14 +192,15 @@ class Supervisor:
         if time.monotonic() < self._next_sample:
             return
         self._next_sample = time.monotonic() + self._settings.scrape_s
+        loads: dict[str, Load] = {}
         for deployment in desired:
             keepers = [keeper for keeper in self._keepers.values() if keeper.deployment_id == deployment.id]
-            if not deployment.running and not keepers:
-                continue  # zeros of a version that is not served would dilute those of the one that is
-            load = sum((keeper.load() for keeper in keepers), start=Load())
-            self._store.record_sample(
-                deployment.id, load.input_tps, load.output_tps, load.running, load.waiting, load.kv_usage, time.time()
-            )
+            if deployment.running or keepers:  # zeros of a version that is not served would say nothing
+                # during an upgrade two deployments of one name work side by side
+                of_others = loads.get(deployment.model, Load())
+                loads[deployment.model] = sum((keeper.sample() for keeper in keepers), start=of_others)
+        for model, load in loads.items():
+            self._store.record_sample(model, load, time.time())
 
     def _let_go(self) -> None:
         deadline = time.monotonic() + _LEAVE_S

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.db import IntegrityError, connection, connections, transaction
+from django.utils import timezone
 
 from appliance.fleet.models import Deployment, EngineLife, Replica, Sample
 from appliance.fleet.store import DatabaseStore
 from appliance.registry.models import EngineSlot, ModelVersion
 from appliance.tenants.keys import mint, revoke
 from appliance.tenants.models import Plan, Tenant
+from inference.engines.histogram import Histogram
 from inference.pool.states import ReplicaState
-from inference.pool.store import Counters, DeviceInfo, Life
+from inference.pool.store import Counters, DeviceInfo, Life, Load
 
 pytestmark = pytest.mark.usefixtures("db")
 S = ReplicaState
@@ -154,10 +158,19 @@ def test_devices_that_are_gone_leave_the_inventory(store: DatabaseStore) -> None
     assert list(Device.objects.values_list("id", "healthy")) == [("cpu:0", False)]
 
 
-def test_a_sample_of_a_deleted_deployment_is_dropped(store: DatabaseStore, deployment: Deployment) -> None:
-    store.record_sample(str(deployment.id), 1.0, 2.0, 1, 0, 0.1, time.time())
-    store.record_sample(str(uuid.uuid4()), 1.0, 2.0, 1, 0, 0.1, time.time())
-    assert list(Sample.objects.values_list("model_name", "output_tps")) == [("m", 2.0)]
+def test_a_sample_keeps_its_latencies_percentiles_in_ms(store: DatabaseStore) -> None:
+    quick = Histogram(((0.1, 98), (0.5, 2), (math.inf, 0)))
+    store.record_sample("m", Load(1.0, 2.0, 1, 0, 0.1, ttft=quick), time.time())
+    row = Sample.objects.get()
+    assert (row.model_name, row.output_tps, row.tpot_p50_ms, row.tpot_p99_ms) == ("m", 2.0, None, None)
+    assert (row.ttft_p50_ms, row.ttft_p99_ms) == (pytest.approx(51.02, abs=0.01), pytest.approx(300))
+
+
+def test_samples_older_than_a_week_go(store: DatabaseStore) -> None:
+    store.record_sample("m", Load(), time.time())
+    Sample.objects.update(at=timezone.now() - timedelta(days=8))
+    DatabaseStore(Path("stopping")).record_sample("m", Load(), time.time())
+    assert Sample.objects.count() == 1
 
 
 def test_the_gateway_sees_keys_that_work_and_no_others(store: DatabaseStore) -> None:

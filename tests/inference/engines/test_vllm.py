@@ -1,5 +1,7 @@
-"""vLLM's command line, environment and counters."""
+"""vLLM's command line, environment, counters and latencies."""
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +40,23 @@ vllm:num_requests_waiting{engine="0",model_name="lite"} 1.0
 vllm:kv_cache_usage_perc{engine="0",model_name="lite"} 0.25
 vllm:kv_cache_usage_perc{engine="1",model_name="lite"} 0.5
 process_cpu_seconds_total 3.0
+"""
+# two parts of an engine; of the five ended requests three had one token, for which vLLM observes 0 s a token
+LATENCIES = """\
+vllm:time_to_first_token_seconds_bucket{engine="0",le="0.1",model_name="x,le=\\"9\\""} 2.0
+vllm:time_to_first_token_seconds_bucket{engine="0",le="0.5",model_name="m"} 4.0
+vllm:time_to_first_token_seconds_bucket{engine="0",le="+Inf",model_name="m"} 4.0
+vllm:time_to_first_token_seconds_count{engine="0",model_name="m"} 4.0
+vllm:time_to_first_token_seconds_bucket{engine="1",le="0.1",model_name="m"} 0.0
+vllm:time_to_first_token_seconds_bucket{engine="1",le="0.5",model_name="m"} 0.0
+vllm:time_to_first_token_seconds_bucket{engine="1",le="+Inf",model_name="m"} 1.0
+vllm:request_time_per_output_token_seconds_bucket{engine="0",le="0.025",model_name="m"} 3.0
+vllm:request_time_per_output_token_seconds_bucket{engine="0",le="0.05",model_name="m"} 5.0
+vllm:request_time_per_output_token_seconds_bucket{engine="0",le="+Inf",model_name="m"} 5.0
+vllm:inter_token_latency_seconds_bucket{engine="0",le="0.025",model_name="m"} 900.0
+vllm:request_generation_tokens_bucket{engine="0",le="1.0",model_name="m"} 3.0
+vllm:request_generation_tokens_bucket{engine="0",le="2.0",model_name="m"} 4.0
+vllm:request_generation_tokens_bucket{engine="0",le="+Inf",model_name="m"} 5.0
 """
 
 
@@ -143,6 +162,33 @@ def test_it_adds_the_counters_up_over_an_engines_parts():
     counters = vllm.parse_counters(PAGE, at=5.0)
     assert (counters.prompt_tokens, counters.generation_tokens) == (1_000_120, 24)
     assert (counters.running, counters.waiting, counters.kv_usage, counters.at) == (2, 1, 0.5, 5.0)
+
+
+def test_it_adds_the_latencies_up_over_an_engines_parts():
+    ttft = vllm.parse_counters(PAGE + LATENCIES, 0).ttft
+    assert ttft.buckets == ((0.1, 2), (0.5, 2), (math.inf, 1))
+
+
+def test_it_leaves_requests_without_a_second_token_out_of_the_time_per_token():
+    counters = vllm.parse_counters(PAGE + LATENCIES, 0)
+    assert counters.single_token_requests == 3
+    assert counters.tpot.buckets == ((0.025, 0), (0.05, 2), (math.inf, 0))
+
+
+def test_it_does_without_latencies_that_make_no_sense():
+    counters = vllm.parse_counters(PAGE + LATENCIES.replace('le="0.5",model_name="m"} 4.0', 'le="0.5"} 1.0'), 0)
+    assert counters.ttft.total == 0
+    assert counters.prompt_tokens == 1_000_120
+
+
+@pytest.mark.parametrize(
+    ("family", "promised"), [("time_to_first_token", {1, 1.5, 2}), ("inter_token_latency", {0.03, 0.05, 0.07})]
+)
+def test_it_asks_for_buckets_that_end_where_contracts_do(family, promised):
+    argv = vllm.command(SPEC)
+    bounds = json.loads(argv[argv.index("--custom-histogram-buckets") + 1])[family]
+    assert promised <= set(bounds)
+    assert bounds == sorted(set(bounds))
 
 
 def test_it_does_without_the_gauges():

@@ -17,7 +17,7 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 
 options = dict(zip(sys.argv, sys.argv[1:]))
 model = Path(options["--model"])
-counts = {"prompt": 0, "generation": 0, "running": 0}
+counts = {"prompt": 0, "generation": 0, "running": 0, "several": 0}
 aborted = set()
 adapters = {}
 lora = "--enable-lora" in sys.argv and os.environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING") == "True"
@@ -45,6 +45,8 @@ class Handler(BaseHTTPRequestHandler):
         text = "".join('vllm:%s{engine="0",model_name="m"} %.1f\n' % pair for pair in [
             ("prompt_tokens_total", counts["prompt"]), ("generation_tokens_total", counts["generation"]),
             ("num_requests_running", counts["running"]), ("num_requests_waiting", 0), ("kv_cache_usage_perc", 0)])
+        text += "".join('vllm:time_to_first_token_seconds_bucket{le="%s"} %d\n' % (bound, counts["several"])
+            for bound in ("0.5", "+Inf"))
         self.answer(200, text.encode())
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -62,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         counts["running"] -= 1
         ended = name in aborted
         tokens = 0 if ended else body["max_tokens"]
-        counts["prompt"] += 5 * (tokens > 0); counts["generation"] += tokens
+        counts["prompt"] += 5 * (tokens > 0); counts["generation"] += tokens; counts["several"] += tokens > 1
         self.answer(200, json.dumps({"choices": [{"finish_reason": "abort" if ended else "length"}],
             "usage": {"prompt_tokens": 5, "completion_tokens": tokens}}).encode())
 

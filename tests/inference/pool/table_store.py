@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inference.pool.states import ReplicaState, may_move
-from inference.pool.store import Counters, DesiredAdapter, DesiredDeployment, DeviceInfo, Life, ReplicaRow
+from inference.pool.store import Counters, DesiredAdapter, DesiredDeployment, DeviceInfo, Life, Load, ReplicaRow
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Tables:
     counters: dict[str, Counters] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)
     moves: list[tuple[str, ReplicaState, str]] = field(default_factory=list)
-    samples: list[tuple[str, float, float, int]] = field(default_factory=list)
+    samples: list[tuple[str, Load]] = field(default_factory=list)
     stop: bool = False
     adapters: list[DesiredAdapter] = field(default_factory=list)
     loads: dict[tuple[str, str], tuple[bool, str]] = field(default_factory=dict)
@@ -140,15 +140,6 @@ class TableStore:
         with self.open() as tables:
             return tables.stop
 
-    def record_sample(
-        self,
-        deployment: str,
-        input_tps: float,
-        output_tps: float,
-        running: int,
-        waiting: int,
-        kv_usage: float,
-        at: float,
-    ) -> None:
+    def record_sample(self, model: str, load: Load, at: float) -> None:
         with self.open() as tables:
-            tables.samples.append((deployment, input_tps, output_tps, running))
+            tables.samples.append((model, load))

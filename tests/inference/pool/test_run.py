@@ -11,7 +11,7 @@ import pytest
 
 from inference.pool.errors import AnotherPoolRuns
 from inference.pool.process import is_alive
-from inference.pool.run import _sole_pool
+from inference.pool.run import _sole_pool, run_pool
 from inference.pool.states import ReplicaState
 from tests.inference.pool.conftest import Pool
 from tests.inference.pool.table_store import TableStore
@@ -63,7 +63,9 @@ def test_it_returns_once_the_stop_is_complete(shared):
 
 def test_it_is_alone_on_its_data_directory(shared, monkeypatch):
     monkeypatch.setattr("inference.pool.run._LOCK_WAIT_S", 0.3)
-    with _sole_pool(shared.settings), pytest.raises(AnotherPoolRuns), _sole_pool(shared.settings):
-        pass
+    taken = []
+    with _sole_pool(shared.settings), pytest.raises(AnotherPoolRuns):
+        run_pool(shared.store, shared.settings, lambda: taken.append("the metrics page's address"))
+    assert taken == []
     with _sole_pool(shared.settings):
         pass

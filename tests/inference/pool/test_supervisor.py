@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -38,6 +39,30 @@ def test_it_journals_what_its_canaries_spent(pool):
     }
     assert sum(record.engine_prompt_tokens for record in records) == counters.prompt_tokens
     assert sum(record.completion_tokens for record in records) == counters.generation_tokens
+
+
+def test_two_deployments_of_one_name_give_one_sample(make_pool):
+    pool = make_pool(canary_period_s=60)
+    pool.deploy("old")
+    pool.deploy("new", model_path=pool.folder / "models" / "old")
+    with pool.store.open() as tables:
+        tables.desired = [replace(deployment, model="lite") for deployment in tables.desired]
+    pool.start()
+    asked = []
+    for name in ("old", "new"):
+        socket = pool.wait_until(S.READY, name).life.socket
+        body = {"max_tokens": 3, "seconds": 1.5}
+        asked.append(threading.Thread(target=EngineClient(socket).post, args=("/v1/completions", body, 5, name)))
+    for request in asked:
+        request.start()
+    for request in asked:
+        request.join()
+    time.sleep(1)  # a few samples, and between them more looks for the metrics page
+    with pool.store.open() as tables:
+        samples = list(tables.samples)
+    assert sum(load.ttft.total for _, load in samples) == 2
+    assert {model for model, _ in samples} == {"lite"}
+    assert max(load.running for _, load in samples) == 2
 
 
 def test_it_leaves_engines_running_and_adopts_them(pool):
