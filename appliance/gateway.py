@@ -29,6 +29,7 @@ def gateway_settings(env: Env) -> GatewaySettings:
         journal_dir=env.journal_dir,
         salt_secret=hmac.digest(secret_key(env).encode(), b"prefix cache salt", hashlib.sha256),
         prom_dir=env.run_dir / "prom",
+        metrics_dir=env.metrics_dir,
         public_scheme=urlsplit(env.base_url).scheme,
         max_body_bytes=env.max_body_bytes,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from django.db import transaction
 
+from appliance.ledger import metrics
 from appliance.ledger.models import JournalCursor, LedgerEntry
 from inference.metering.journal import Corrupt, UsageRecord, read_records
 from inference.pool.process import read_stat
@@ -52,6 +53,7 @@ def ship(path: Path) -> int:
         cursor = JournalCursor.objects.select_for_update().get(name=path.name)
         rows, offset = read_records(path, cursor.offset)
         if offset == cursor.offset:
+            metrics.LAG.offsets[path.name] = offset
             return 0
         records = [row for row in rows if isinstance(row, UsageRecord)]
         corrupt = [row for row in rows if isinstance(row, Corrupt)]
@@ -59,6 +61,8 @@ def ship(path: Path) -> int:
         cursor.offset = offset
         cursor.corrupt_lines += len(corrupt)
         cursor.save(update_fields=("offset", "corrupt_lines"))
+    metrics.LAG.offsets[path.name] = offset
+    metrics.count(records, len(corrupt))
     for line in corrupt:
         log.error("journal %s holds a damaged line at byte %d; kept in the file, not booked", path.name, line.offset)
     return len(records)
@@ -85,6 +89,14 @@ def _writer_is_gone(path: Path) -> bool:
 
 def _retire(path: Path) -> None:
     cursor = JournalCursor.objects.get(name=path.name)
-    if cursor.offset == path.stat().st_size and cursor.corrupt_lines == 0:
+    size = path.stat().st_size
+    if cursor.offset < size:  # a torn last line that nobody will complete
+        log.error("journal %s ends within a line at byte %d; kept in the file, not booked", path.name, cursor.offset)
+        cursor.offset, cursor.corrupt_lines = size, cursor.corrupt_lines + 1
+        cursor.save(update_fields=("offset", "corrupt_lines"))
+        metrics.LAG.offsets[path.name] = size
+        metrics.count([], 1)
+    if cursor.corrupt_lines == 0:
         path.unlink()
         cursor.delete()
+        metrics.LAG.offsets.pop(path.name, None)

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from appliance.audit.record import record
 from appliance.fleet import leases
 from appliance.registry.models import Adapter, AdapterState
-from appliance.training import lease
+from appliance.training import lease, metrics
 from appliance.training.adapters import move
 from appliance.training.datasets import BeingMade, ensure_dataset
 from appliance.training.devices import NoDevice, a_device
@@ -49,21 +49,28 @@ def work_on(job_id: str) -> None:
     if fence is None:
         return
     log.info("%s: attempt %d", job_id, fence)
+    metrics.STARTED.inc()
+    outcome = "done"
     with Heartbeat(job_id, fence) as heart:
         try:
             _go_on(job_id, fence, heart)
         except LeaseLost as lost:
+            outcome = "lost"
             log.info("%s", lost)
         except AttemptFailed as failure:
+            outcome = "failed"
             patiently(lambda failure=failure: _fail(job_id, fence, failure))  # type: ignore[misc]
         except (NoDevice, NoEngine, BeingMade) as absent:
+            outcome = "waiting"
             log.info("%s waits: %s", job_id, absent)
             say_once(job_id, f"waiting for {WAITS_FOR[type(absent)]}")
         except Exception:
             # The top of an attempt: a fault of ours must not lose the job. The sweep has it tried again, a bounded
             # number of times.
+            outcome = "broke_off"
             log.exception("%s: attempt %d broke off", job_id, fence)
             patiently(lambda: _count_failure(job_id, fence))
+    metrics.ENDED.labels(outcome).inc()
     lease.release(job_id, fence)
     clear_if_over(job_id)
 

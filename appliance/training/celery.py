@@ -10,7 +10,7 @@ import os
 from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
-from celery.signals import worker_shutting_down
+from celery.signals import after_task_publish, beat_init, worker_init, worker_shutting_down
 from django.conf import settings
 
 SWEEP_S = 5.0
@@ -55,3 +55,24 @@ def _leave_what_runs(**_details: object) -> None:
     from appliance.training.heartbeat import stopping  # noqa: PLC0415 - needs Django, which Celery sets up first
 
     stopping.set()
+
+
+@worker_init.connect
+def _show_the_worker(**_details: object) -> None:
+    from appliance.metrics.show import show  # noqa: PLC0415 - see above
+    from appliance.training import metrics  # noqa: PLC0415
+
+    show(settings.ENV.metrics_dir, "worker", metrics.WORKER)
+
+
+@beat_init.connect
+def _show_beat(**_details: object) -> None:
+    from appliance.metrics.show import show  # noqa: PLC0415 - see above
+    from appliance.training import metrics  # noqa: PLC0415
+
+    def count_tick(**_details: object) -> None:
+        metrics.TICKS.inc()
+        metrics.LAST_TICK.set_to_current_time()
+
+    after_task_publish.connect(count_tick, weak=False)  # Redis has it
+    show(settings.ENV.metrics_dir, "beat", metrics.BEAT)

@@ -10,7 +10,7 @@ from types import TracebackType
 from django.db import Error, close_old_connections, connection
 
 from appliance.fleet import leases
-from appliance.training import lease
+from appliance.training import lease, metrics
 from appliance.training.errors import LeaseLost
 
 log = logging.getLogger("coderack.training")
@@ -84,7 +84,9 @@ class Heartbeat:
             lost_device = held_before and self.holds_device and not renewed
             if lost_device or not lease.renew(self._job_id, self._fence):
                 self._lost.set()
+                metrics.LEASES_LOST.inc()
         except Error as error:
             # nobody else can take the job while the database is away, and the next beat tries again
             log.warning("%s: the lease could not be renewed: %s", self._job_id, str(error).partition("\n")[0])
+            metrics.RENEWALS_FAILED.inc()
             connection.close()

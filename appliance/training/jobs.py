@@ -73,7 +73,7 @@ def create(
 
 
 def _base(name: str, tenant: Tenant) -> ModelVersion:
-    deployment = Deployment.objects.filter(running=True, model__name=name).select_related("model").first()
+    deployment = Deployment.objects.filter(running=True, serves=True, name=name).select_related("model").first()
     allowed = tenant.plan.allowed_models
     if deployment is None:
         raise JobRefused(f"The model {name!r} does not exist or is not served.", "model", "model_not_found")

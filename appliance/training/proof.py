@@ -21,7 +21,7 @@ from appliance.audit.record import record
 from appliance.fleet.models import AdapterLoad, Deployment
 from appliance.registry.models import Adapter, AdapterState
 from appliance.tenants.models import AdapterPolicy
-from appliance.training import lease
+from appliance.training import lease, metrics
 from appliance.training.adapters import is_loaded, move
 from appliance.training.devices import a_device
 from appliance.training.errors import AttemptFailed, BrokeOff, LeaseLost
@@ -67,7 +67,8 @@ def prove(
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = _loaded_engine(adapter, heart)
     add_event(job.pk, "the adapter is loaded beside the base model; its checks begin")
-    checks = _measure(job, adapter, fence, heart, engine, training, validation)
+    with metrics.EVALUATION.time():
+        checks = _measure(job, adapter, fence, heart, engine, training, validation)
     heart.check()
     patiently(lambda: _carry_out(job, adapter, fence, checks, decide(checks)))
 

@@ -9,6 +9,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
+from appliance.training import metrics
 from appliance.training.attempt import work_on
 from appliance.training.datasets import BeingMade, ensure_dataset
 from appliance.training.errors import AttemptFailed, BrokeOff
@@ -33,7 +34,9 @@ def prepare_file(file_id: str) -> None:
         return
     try:
         ensure_dataset(file)
+        metrics.DATASETS.labels("made").inc()
     except (AttemptFailed, BrokeOff) as error:
+        metrics.DATASETS.labels("failed").inc()
         log.warning("%s: %s", file_id, error)
     except BeingMade:
         log.info("%s is being made by somebody else", file_id)

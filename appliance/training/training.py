@@ -14,7 +14,7 @@ from django.db import transaction
 
 from appliance.fleet.models import Deployment
 from appliance.registry.models import Adapter
-from appliance.training import lease
+from appliance.training import lease, metrics
 from appliance.training.adapters import public_name
 from appliance.training.devices import Leased
 from appliance.training.errors import AttemptFailed, BrokeOff, LeaseLost
@@ -76,7 +76,8 @@ def train(
         raise AttemptFailed("server_error", f"the trainer can't be given this job: {error}") from error
     heart.when_lost(lambda: trainer.stop(STOP_GRACE_S))
     try:
-        finished = _follow(job, fence, heart, trainer)
+        with metrics.TRAINING.time():
+            finished = _follow(job, fence, heart, trainer)
     finally:
         heart.when_lost(None)
         trainer.stop(STOP_GRACE_S)

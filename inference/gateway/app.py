@@ -17,6 +17,7 @@ from inference.gateway.front import Front
 from inference.gateway.inbound import Inbound
 from inference.gateway.local import Local
 from inference.gateway.paths import CONSOLE_METHODS, METHODS, Kind, allowed_methods
+from inference.gateway.process_metrics import ProcessPage
 from inference.gateway.relay import Relay
 from inference.gateway.request import Handler, Request
 from inference.gateway.route import Router
@@ -27,6 +28,7 @@ from inference.metering.journal import JournalWriter
 log = logging.getLogger(__name__)
 
 SWEEP_S = 1.0
+WITHOUT_DIRECTORY = frozenset({Kind.HEALTH, Kind.METRICS, Kind.PROCESS_METRICS})
 
 
 class Gateway:
@@ -59,13 +61,15 @@ class Gateway:
             return ConsoleSplice(self, front, request)
         if request.method != METHODS[kind]:
             raise errors.wrong_method(allowed_methods(kind))
-        if self.directory.snapshot.generation < 0 and kind not in (Kind.HEALTH, Kind.METRICS):
+        if self.directory.snapshot.generation < 0 and kind not in WITHOUT_DIRECTORY:
             # Without a directory every key would look like a bad one.
             raise errors.overloaded("The service is starting. Try again shortly.")
         if kind in (Kind.CHAT, Kind.COMPLETIONS):
             if (request.content_length or 0) > self.settings.max_body_bytes:
                 raise errors.too_large(self.settings.max_body_bytes)
             return Inbound(self, front, request)
+        if kind is Kind.PROCESS_METRICS:
+            return ProcessPage(self, front, request)
         return Local(self, front, request)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:

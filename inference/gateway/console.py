@@ -14,6 +14,7 @@ import httptools
 
 from inference.gateway import errors
 from inference.gateway.errors import ApiError
+from inference.gateway.paths import CONTROL_API
 from inference.gateway.request import Request, end_to_end
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ class ConsoleSplice(asyncio.Protocol):
             return
         if self._started:
             front.cut()
-        elif self._request.target.is_api or self._request.raw_target.startswith(b"/v1/"):
+        elif self._request.target.is_api or self._request.raw_target.startswith(CONTROL_API):
             front.refuse(errors.overloaded("This part of the service is not running at the moment."))
         else:
             headers = [(b"content-type", b"text/html; charset=utf-8"), (b"retry-after", b"5")]

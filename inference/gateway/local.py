@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Answer = tuple[bytes, bytes]  # content type, body
 JSON = b"application/json"
+METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 def _model(model: Model, key: Key) -> dict[str, Any]:
@@ -65,12 +66,17 @@ def health(gateway: Gateway, request: Request) -> Answer:
     return JSON, msgspec.json.encode(counts)
 
 
-def show_metrics(gateway: Gateway, request: Request) -> Answer:
-    """For a scraper on this machine; through a proxy, or from elsewhere, there is nothing here."""
+def require_scraper(request: Request) -> None:
+    """Figures are for a scraper on this machine; through a proxy, or from elsewhere, there is nothing here."""
     forwarded = any(name.startswith(b"x-forwarded-") or name == b"forwarded" for name, _ in request.headers)
     if forwarded or not ip_address(request.peer or "::1").is_loopback:
         raise errors.not_found()
-    return b"text/plain; version=0.0.4; charset=utf-8", metrics.render()
+
+
+def show_metrics(gateway: Gateway, request: Request) -> Answer:
+    """The figures of all workers."""
+    require_scraper(request)
+    return METRICS, metrics.render()
 
 
 ANSWERS: dict[Kind, Callable[[Gateway, Request], Answer]] = {
@@ -82,12 +88,11 @@ ANSWERS: dict[Kind, Callable[[Gateway, Request], Answer]] = {
 }
 
 
-class Local:
-    """Answers once the request is whole."""
+class Whole:
+    """Answers once the request is whole; what, is for a subclass to say."""
 
-    def __init__(self, gateway: Gateway, front: Front, request: Request) -> None:
+    def __init__(self, gateway: Gateway, front: Front) -> None:
         self._front: Front | None = front
-        self._content_type, self._body = ANSWERS[request.target.kind](gateway, request)
         self._left = gateway.settings.max_body_bytes
 
     def body(self, chunk: bytes) -> None:
@@ -99,9 +104,12 @@ class Local:
 
     def body_end(self) -> None:
         """Answer."""
+        raise NotImplementedError
+
+    def _respond(self, content_type: bytes, body: bytes) -> None:
         if self._front is not None:
             front, self._front = self._front, None
-            front.respond(200, [(b"content-type", self._content_type)], self._body)
+            front.respond(200, [(b"content-type", content_type)], body)
 
     def client_lost(self) -> None:
         """Nothing is at stake."""
@@ -121,3 +129,15 @@ class Local:
 
     def sweep(self, now: float) -> None:
         """Nothing to watch."""
+
+
+class Local(Whole):
+    """What this worker knows by itself."""
+
+    def __init__(self, gateway: Gateway, front: Front, request: Request) -> None:
+        super().__init__(gateway, front)
+        self._answer = ANSWERS[request.target.kind](gateway, request)
+
+    def body_end(self) -> None:
+        """Answer."""
+        self._respond(*self._answer)

@@ -7,15 +7,19 @@ start.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from inference.metrics.family import ProcessFamily
+
 REQUESTS = Counter("coderack_gateway_requests", "Ended requests to engines.", ["endpoint", "model", "status"])
 TOKENS = Counter("coderack_gateway_tokens", "Tokens settled.", ["model", "direction"])
 REFUSALS = Counter("coderack_gateway_refusals", "Requests refused before an engine saw them.", ["code"])
 DROPPED_FIELDS = Counter("coderack_gateway_dropped_fields", "Request fields accepted and not forwarded.", ["field"])
+BROKEN = Counter("coderack_gateway_broken", "Answers that failed after they had begun.", ["model"])
 INEXACT = Counter("coderack_gateway_inexact", "Requests settled by a lower bound.", ["model"])
 RETRIES = Counter("coderack_gateway_retries", "Requests tried on a second replica.", ["model"])
 IN_FLIGHT = Gauge("coderack_gateway_in_flight", "Requests at engines.", ["model"], multiprocess_mode="livesum")
@@ -24,6 +28,12 @@ TTFT = Histogram(
     "Time from the end of the request's body to the engine's first event.",
     ["model"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30),
+)
+TPOT = Histogram(
+    "coderack_gateway_tpot_seconds",
+    "Time per output token after the first, of whole streams of one sequence.",
+    ["model"],
+    buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2),
 )
 DIRECTORY_LOADS = Counter("coderack_gateway_directory_loads", "Loads of the directory from the database.")
 DIRECTORY_RECONNECTS = Counter("coderack_gateway_directory_reconnects", "Lost or refused database connections.")
@@ -37,8 +47,9 @@ def prepare(directory: Path) -> None:
 
 
 def render() -> bytes:
-    """All workers' figures in Prometheus' text format."""
+    """All workers' figures in Prometheus' text format, with what master and workers use."""
     registry = CollectorRegistry()
+    registry.register(ProcessFamily(os.getppid()))
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 

@@ -20,13 +20,14 @@ class Kind(Enum):
     EMBEDDINGS = "embeddings"
     HEALTH = "health"
     METRICS = "metrics"
+    PROCESS_METRICS = "process metrics"
     CONSOLE = "console"
     NOWHERE = "nowhere"
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where one request goes; `name` is the model id of `/v1/models/{id}`."""
+    """Where one request goes; `name` is the model id of `/v1/models/{id}`, or the process of `/metrics/{process}`."""
 
     kind: Kind
     name: str = ""
@@ -52,6 +53,10 @@ _EXACT: dict[bytes, Kind] = {
     b"/metrics": Kind.METRICS,
 }
 
+# The other processes, each with a metrics page on a socket of this name. Nothing else of a path ever names a socket.
+PROCESSES = ("beat", "console", "meter", "pool", "runner", "worker")
+_PROCESS_PAGES: dict[bytes, str] = {b"/metrics/" + name.encode(): name for name in PROCESSES}
+
 METHODS: dict[Kind, bytes] = {
     Kind.CHAT: b"POST",
     Kind.COMPLETIONS: b"POST",
@@ -60,12 +65,16 @@ METHODS: dict[Kind, bytes] = {
     Kind.MODEL: b"GET",
     Kind.HEALTH: b"GET",
     Kind.METRICS: b"GET",
+    Kind.PROCESS_METRICS: b"GET",
 }
 
 # Methods of the gateway's own addresses that the control API answers: only there can a fine-tuned model be deleted.
 CONSOLE_METHODS: dict[Kind, bytes] = {Kind.MODEL: b"DELETE"}
 
 ENGINE_PATHS: dict[Kind, bytes] = {Kind.CHAT: b"/v1/chat/completions", Kind.COMPLETIONS: b"/v1/completions"}
+
+# The control API's addresses at the console: that it is away is said there as an API error, too.
+CONTROL_API = (b"/v1/", b"/files", b"/fine_tuning/", b"/organization/", b"/user/")
 
 # One origin, two users of one word: the console's pages end in a slash, the API's alias without /v1 does not.
 CONSOLE_MODELS = b"/models/"
@@ -90,6 +99,8 @@ def classify(raw_target: bytes) -> Target:
     kind = _EXACT.get(bare)
     if kind is not None:
         return Target(kind)
+    if bare in _PROCESS_PAGES:
+        return Target(Kind.PROCESS_METRICS, _PROCESS_PAGES[bare])
     for prefix in _MODEL_PREFIXES:
         if bare.startswith(prefix):
             return Target(Kind.MODEL, unquote(bare[len(prefix) :].decode("latin-1")))

@@ -94,7 +94,7 @@ class Relay:
             try:
                 replica = self._gateway.router.choose(self._admitted.model.name, self._tried)
             except ApiError as error:
-                self._refuse(error)
+                self._turn_away(error)
                 return
             self._tried.add(replica.life_id)
             fresh = self._num_attempts > 1 or len(self._tried) > 1
@@ -115,7 +115,7 @@ class Relay:
             self._connection = connection
             connection.send(self._data, self)
             return
-        self._refuse(errors.overloaded("No replica of this model accepts requests. Try again shortly."))
+        self._turn_away(errors.overloaded("No replica of this model accepts requests. Try again shortly."))
 
     def _has_tried_all(self) -> bool:
         replicas = self._gateway.directory.replicas(self._admitted.model.name)
@@ -147,7 +147,7 @@ class Relay:
             self._break_off(errors.engine_failed())
             return
         if self._attempt is not None and self._attempt.ttft_s is None:
-            self._attempt.ttft_s = self._last_byte - self._began
+            self._attempt.ttft_s, self._attempt.first_event_at = self._last_byte - self._began, time.time()
         if self._events.failed:
             self._outcome = "failed"
         if self._events.failed or self._events.done:
@@ -227,6 +227,11 @@ class Relay:
         if self._comment_timer is not None:
             self._comment_timer.cancel()
             self._comment_timer = None
+
+    def _turn_away(self, error: ApiError) -> None:
+        """No engine has it, so that nothing is settled: it is counted as a refusal."""
+        metrics.REFUSALS.labels(error.code or str(error.status)).inc()
+        self._refuse(error)
 
     def _refuse(self, error: ApiError) -> None:
         """Tell the client, by status where that is still possible, else by the last event."""

@@ -18,6 +18,7 @@ class GatewaySettings:
     journal_dir: Path
     salt_secret: bytes
     prom_dir: Path
+    metrics_dir: Path  # the other processes' metrics pages, one socket each
     public_scheme: str = "http"  # what clients use, "https" with a TLS front; the console builds its links with it
     max_body_bytes: int = 4 * 1024 * 1024
     queue_wait_s: float = 30.0

@@ -27,6 +27,7 @@ class Attempt:
     replica: Replica
     started_at: float = field(default_factory=time.time)
     ttft_s: float | None = None
+    first_event_at: float | None = None
 
 
 def settle(journal: JournalWriter, attempt: Attempt, usage: Usage, outcome: str, http_status: int) -> None:
@@ -57,6 +58,8 @@ def settle(journal: JournalWriter, attempt: Attempt, usage: Usage, outcome: str,
     except JournalFull:
         log.critical("usage of request %s is lost: the journal's disk takes nothing", record.request_id)
     _count(record, admitted.model.base)
+    if outcome == "completed" and admitted.stream and admitted.num_sequences == 1:
+        _count_pace(record, attempt.first_event_at, admitted.model.base)
 
 
 def _count(record: UsageRecord, base: str) -> None:
@@ -64,7 +67,19 @@ def _count(record: UsageRecord, base: str) -> None:
     metrics.REQUESTS.labels(record.endpoint, base, str(record.http_status)).inc()
     metrics.TOKENS.labels(base, "input").inc(record.prompt_tokens)
     metrics.TOKENS.labels(base, "output").inc(record.completion_tokens)
+    if record.outcome == "failed" and record.http_status == 200:  # what went out before the failure can't be taken back
+        metrics.BROKEN.labels(base).inc()
     if not record.exact:
         metrics.INEXACT.labels(base).inc()
     if record.ttft_ms is not None:
         metrics.TTFT.labels(base).observe(record.ttft_ms / 1000)
+
+
+def _count_pace(record: UsageRecord, first_event_at: float | None, base: str) -> None:
+    """Time per output token, from the first event to the end of a whole stream.
+
+    Not reckoned from `ttft_ms`: that has the wait for a replica too, which lies before `started_at`.
+    """
+    if first_event_at is not None and record.completion_tokens > 1:
+        streamed_s = max(0.0, record.finished_at - first_event_at)
+        metrics.TPOT.labels(base).observe(streamed_s / (record.completion_tokens - 1))

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inference.pool.process import read_stat
+
 
 @dataclass(frozen=True)
 class ProcessSpec:
@@ -34,6 +36,7 @@ class Child:
     spec: ProcessSpec
     process: subprocess.Popen[bytes] | None = None
     failures: int = 0
+    restarts: int = 0
     started_at: float = 0.0
     restart_at: float = 0.0
     stopping: bool = field(default=False)
@@ -54,6 +57,13 @@ class Child:
     def pid(self) -> int | None:
         """The process id while it runs."""
         return self.process.pid if self.process and self.process.poll() is None else None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is there, asked from another thread: nothing is waited for."""
+        process = self.process
+        stat = None if process is None or process.returncode is not None else read_stat(process.pid)
+        return stat is not None and stat.state not in {"Z", "X"}
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process itself, if it still runs."""

@@ -96,6 +96,7 @@ class Runner:
             child.restart_at = time.monotonic() + backoff_s(child.failures)
             self.report(f"{child.spec.name} can't be started: {error}")
             return
+        child.restarts += 1
         self._remember()
 
     def request_stop(self) -> None:

@@ -90,6 +90,11 @@ class Rig:
     def chat(self, orders: str = "", **fields: Any) -> dict[str, Any]:
         return {"model": "deepseek-fake", "messages": [{"role": "user", "content": orders}], **fields}
 
+    def figure(self, series: str) -> float:
+        """A figure of the gateway's metrics page; 0 for one that is not there yet."""
+        lines = self.call("GET", "/metrics")[2].decode().splitlines()
+        return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(series + " ")), 0.0)
+
     def records(self) -> list[UsageRecord]:
         found: list[UsageRecord] = []
         for path in sorted(self.journal_dir.glob("*.jsonl")):

@@ -33,6 +33,7 @@ def settings() -> GatewaySettings:
         journal_dir=Path(_facts["journal"]),
         salt_secret=b"salt",
         prom_dir=Path(_facts["prom"]),
+        metrics_dir=Path(_facts["console_socket"]).parent / "metrics",
         max_body_bytes=1024 * 1024,
         **_extra,
     )

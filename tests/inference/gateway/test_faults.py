@@ -90,6 +90,7 @@ def test_it_books_a_lower_bound_when_the_engine_does_not_hear_the_abort(rig: Rig
 
 
 def test_it_ends_a_stream_with_one_error_event_when_the_engine_dies(rig: Rig) -> None:
+    before = rig.figure('coderack_gateway_broken_total{model="deepseek-fake"}')
     status, headers, body = rig.call("POST", CHAT, rig.chat("die=3 tokens=9", stream=True))
     seen = events(body)
     assert status == 200
@@ -98,6 +99,7 @@ def test_it_ends_a_stream_with_one_error_event_when_the_engine_dies(rig: Rig) ->
     assert set(seen[-1]["error"]) == {"message", "type", "param", "code"}
     record = rig.record(headers["x-request-id"])
     assert (record.outcome, record.exact, record.completion_tokens, record.http_status) == ("failed", False, 3, 200)
+    wait_until(lambda: rig.figure('coderack_gateway_broken_total{model="deepseek-fake"}') == before + 1)
 
 
 def test_it_passes_an_engines_own_error_event_on_without_its_inside(rig: Rig) -> None:

@@ -248,8 +248,9 @@ def test_it_keeps_both_cookies(rig: Rig) -> None:
 def test_it_says_that_the_console_is_away(rig: Rig) -> None:
     rig.stop_console()
     try:
-        status, headers, body = rig.call("GET", "/v1/files")
-        assert (status, json.loads(body)["error"]["code"]) == (503, "overloaded")
+        for path in ("/v1/files", "/files", "/fine_tuning/jobs", "/organization/costs", "/user/balance"):
+            status, headers, body = rig.call("GET", path)
+            assert (status, json.loads(body)["error"]["code"]) == (503, "overloaded")
         status, headers, body = rig.call("POST", "/console/login", b"x=1")
         assert (status, headers["content-type"]) == (503, "text/html; charset=utf-8")
         assert rig.call("POST", "/v1/chat/completions", rig.chat())[0] == 200

@@ -61,8 +61,10 @@ def test_it_refuses_a_model_outside_the_plan(rig: Rig) -> None:
 
 
 def test_it_says_that_no_replica_is_ready_and_when_to_come_back(rig: Rig) -> None:
+    before = rig.figure('coderack_gateway_refusals_total{code="overloaded"}')
     status, headers, body = rig.call("POST", CHAT, rig.chat(model="deepseek-away"))
     assert (status, error(body)["code"], headers["retry-after"]) == (503, "overloaded", "2")
+    assert rig.figure('coderack_gateway_refusals_total{code="overloaded"}') == before + 1
 
 
 def test_it_keeps_the_context_limit_of_the_plan(rig: Rig) -> None:

@@ -10,7 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from appliance.fleet.dead_engines import pool_settings
 from appliance.fleet.store import DatabaseStore
-from inference.pool import run_pool
+from appliance.metrics.show import show
+from inference.pool import metrics, run_pool
 from inference.pool.errors import AnotherPoolRuns
 
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
         """Run the pool with the database as its store."""
         env = settings.ENV
         try:
-            sys.exit(run_pool(DatabaseStore(env.run_dir / "stopping"), pool_settings(env)))
+            store = DatabaseStore(env.run_dir / "stopping")
+            sys.exit(run_pool(store, pool_settings(env), lambda: show(env.metrics_dir, "pool", metrics.REGISTRY)))
         except AnotherPoolRuns as error:
             raise CommandError(str(error)) from None

@@ -11,7 +11,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import Error, close_old_connections, connections
 
+from appliance.ledger import metrics
 from appliance.ledger.meter import ship_all
+from appliance.metrics.show import show
 
 log = logging.getLogger("coderack.meter")
 PERIOD_S = 0.5
@@ -27,6 +29,8 @@ class Command(BaseCommand):
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
+        metrics.LAG.journal_dir = settings.ENV.journal_dir
+        show(settings.ENV.metrics_dir, "meter", metrics.REGISTRY)
         while not stop.wait(PERIOD_S):
             self._pass()
         self._pass()
@@ -35,8 +39,11 @@ class Command(BaseCommand):
         close_old_connections()
         try:
             ship_all(settings.ENV.journal_dir)
+            metrics.LAST_PASS.set_to_current_time()
         except Error as error:
             log.warning("the ledger can't be reached, trying again: %s", error)
+            metrics.FAILED_PASSES.inc()
             connections.close_all()
         except OSError as error:
             log.warning("a journal can't be read, trying again: %s", error)
+            metrics.FAILED_PASSES.inc()
