@@ -1,1 +1,1 @@
-"""Acceptance runs: a load, what it measured, and a signed certificate of it."""
+"""Acceptance: a declared load through the gateway, held against the ledger and the engines' counters, and signed."""
