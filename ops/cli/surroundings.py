@@ -9,6 +9,7 @@ import socket
 import stat
 
 from appliance.env import Env
+from ops.backup.restore import is_half_restored
 from ops.runner.errors import RunnerError
 
 DATA_FREE_BYTES = 1 << 30
@@ -37,6 +38,12 @@ def prepare_directories(env: Env) -> None:
     (env.run_dir / "replicas").mkdir(mode=0o700, exist_ok=True)
     for private in (env.log_dir, env.journal_dir):
         private.chmod(0o700)  # names, errors and usage of all tenants
+
+
+def require_whole(env: Env) -> None:
+    """Raises: RunnerError when a restore into the data directory was cut short."""
+    if is_half_restored(env.data_dir):
+        raise RunnerError(f"{env.data_dir} is half-restored: run the same `coderack restore` again, it begins anew")
 
 
 def require_port(env: Env) -> None:

@@ -10,17 +10,20 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from prometheus_client import CollectorRegistry
 
 from appliance.env import Env, EnvError, load
+from appliance.metrics.show import show
 from ops.cli import ready
 from ops.cli.first_steps import Start, begin_database, set_up
 from ops.cli.printing import Exit, fail, out
 from ops.cli.servers import start_servers
 from ops.cli.specs import POOL_STOP_S, control_plane_specs
-from ops.cli.surroundings import prepare_directories, require_port, require_space
+from ops.cli.surroundings import prepare_directories, require_port, require_space, require_whole
 from ops.embedded.errors import EmbeddedError
 from ops.models.errors import ModelError
 from ops.runner.errors import AlreadyRunning, RunnerError
+from ops.runner.metrics import Children, Disks
 from ops.runner.runner import Runner, end_leftovers
 from ops.runner.sweep import end_engines
 from ops.slots.errors import SlotError
@@ -67,9 +70,11 @@ def _run(env: Env, runner: Runner, report: Report, give_up: bool) -> None:
         report(f"ended {name}, left over from a runner that was killed")
     (env.run_dir / "stopping").unlink(missing_ok=True)
     env.ready_file.unlink(missing_ok=True)
+    require_whole(env)
     require_port(env)
     require_space(env)
 
+    _show_metrics(env, runner)
     runner.may_be_interrupted = True  # nothing runs yet that would have to be drained
     installed = set_up(env, report)
     runner.may_be_interrupted = False
@@ -88,6 +93,13 @@ def _run(env: Env, runner: Runner, report: Report, give_up: bool) -> None:
     while not runner.stop_requested:
         runner.watch()
         time.sleep(0.2)
+
+
+def _show_metrics(env: Env, runner: Runner) -> None:
+    registry = CollectorRegistry()
+    registry.register(Children(runner.children))
+    registry.register(Disks({"data": env.data_dir, "cache": env.cache_dir}))
+    show(env.metrics_dir, "runner", registry)
 
 
 def _first_answer(env: Env, runner: Runner, report: Report, start: Start) -> None:
