@@ -10,11 +10,18 @@ from ninja.errors import HttpError, ValidationError
 
 from appliance.api import errors, parsing
 from appliance.api.auth import KeyAuth
-from appliance.api.v1 import files, fine_tuning, models
+from appliance.api.v1 import balance, costs, files, fine_tuning, models, usage
 from appliance.training.errors import Refused
 
 # One line for each resource.
-ROUTERS = {"/files": files.router, "/fine_tuning": fine_tuning.router, "/models": models.router}
+ROUTERS = {
+    "/files": files.router,
+    "/fine_tuning": fine_tuning.router,
+    "/models": models.router,
+    "/organization": costs.router,
+    "/organization/usage": usage.router,
+    "/user": balance.router,
+}
 
 
 def build() -> NinjaAPI:
@@ -22,7 +29,7 @@ def build() -> NinjaAPI:
     api = NinjaAPI(
         title="Coderack tenant API",
         version="1",
-        description="Files and fine-tuning. Chat and completions are OpenAI's own, see the documentation.",
+        description="Files, fine-tuning, usage and costs. Chat and completions are OpenAI's own, see the documentation.",
         openapi_url=None,
         docs_url=None,
         auth=KeyAuth(),

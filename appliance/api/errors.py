@@ -9,8 +9,8 @@ from django.http import HttpRequest, JsonResponse
 
 from appliance.training.errors import Refused
 
-PREFIXES = ("/v1/", "/beta/", "/user/")
-PATHS = ("/v1", "/beta", "/user")
+PREFIXES = ("/v1/", "/beta/", "/user/", "/organization/")
+PATHS = ("/v1", "/beta", "/user", "/organization")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.datastructures import MultiValueDict
 from ninja.errors import ValidationError
 from ninja.parser import Parser
 
@@ -23,6 +24,12 @@ class StrictParser(Parser):
         if not storable(body):
             raise ValueError("a text can't be stored")
         return body
+
+    def parse_querydict(self, data: MultiValueDict, list_fields: list[str], request: HttpRequest) -> dict[str, Any]:  # type: ignore[type-arg]
+        """Ninja: a query's values. Lists may also be written `name[]=…`, as OpenAI's clients do."""
+        lists = {name: data.getlist(name) + data.getlist(f"{name}[]") for name in list_fields}
+        single = {name: data[name] for name in data if name not in lists}
+        return single | {name: values for name, values in lists.items() if values}
 
 
 def storable(value: object) -> bool:
@@ -44,6 +51,8 @@ def first_fault(error: ValidationError) -> Refused:
     source, *path = fault["loc"]
     if source == "body":
         path = path[1:]  # the name of our own function's argument
+    elif source == "query":
+        path = [part for part in path if isinstance(part, str)][-1:]  # queries are flat
     param = ".".join(str(part) for part in path) or None
     said = str(fault["msg"]).removeprefix("Value error, ")
     return Refused(f"{param}: {said}" if param else f"The body is missing or not an object: {said}", param)

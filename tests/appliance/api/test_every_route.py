@@ -18,6 +18,7 @@ from appliance.tenants.keys import mint, revoke
 from appliance.tenants.models import Tenant, User
 from inference.gateway import errors as gateway
 from tests.appliance.api.callers import MODEL, Caller, refused
+from tests.appliance.api.used import days, used
 
 # What a request needs to succeed: the ids in its path, made of its tenant's rows.
 NONE: Callable[[Caller], str] = lambda caller: ""  # noqa: E731
@@ -40,8 +41,13 @@ ROUTES: dict[str, Callable[[Caller], str]] = {
     "GET /v1/fine_tuning/jobs/{job_id}/events": JOB,
     "GET /v1/fine_tuning/jobs/{job_id}/checkpoints": JOB,
     "DELETE /v1/models/{model_id}": ADAPTER,
+    "GET /v1/organization/usage/completions": NONE,
+    "GET /v1/organization/costs": NONE,
+    "GET /v1/user/balance": NONE,
 }
 WITH_IDS = [route for route, own in ROUTES.items() if own is not NONE]
+LISTS = ["GET /v1/files", "GET /v1/fine_tuning/jobs"]
+SUMS = ["GET /v1/organization/usage/completions", "GET /v1/organization/costs"]
 INVALID_KEY = gateway.invalid_key().fields()
 
 
@@ -135,7 +141,23 @@ def test_a_strangers_file_is_an_unknown_one_in_a_body_too(acme: Caller, rivals: 
     assert (theirs["param"], theirs["code"]) == (unknown["param"], unknown["code"]) == (column, "file_not_found")
 
 
-@pytest.mark.parametrize("route", [route for route in ROUTES if route.startswith("GET") and ROUTES[route] is NONE])
+def test_every_route_that_shows_rows_is_a_list_or_a_sum() -> None:
+    shown = {route for route, own in ROUTES.items() if route.startswith("GET") and own is NONE}
+    assert shown == {*LISTS, *SUMS, "GET /v1/user/balance"}
+
+
+@pytest.mark.parametrize("route", SUMS)
+def test_a_strangers_rows_are_in_no_sum(acme: Caller, rivals: Caller, route: str) -> None:
+    used(acme)
+    _, path = filled(route, "")
+    groups = "group_by=api_key_id&group_by=project_id"
+    for query in ("start_time=0", f"start_time=0&{groups}", f"start_time=0&{groups}&api_key_ids={acme.key.pk}"):
+        assert [bucket for bucket in days(acme, f"{path}?{query}") if bucket["results"]]
+        theirs = days(rivals, f"{path}?{query}&project_ids=acme") + days(rivals, f"{path}?{query}")
+        assert [bucket for bucket in theirs if bucket["results"]] == []
+
+
+@pytest.mark.parametrize("route", LISTS)
 def test_a_strangers_rows_are_in_no_list(acme: Caller, rivals: Caller, route: str) -> None:
     acme.job()
     method, path = filled(route, "")

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 import openai
 import pytest
 from openai import OpenAI
+from openai.types.admin.organization.usage_completions_response import DataResultOrganizationUsageCompletionsResult
+from openai.types.admin.organization.usage_costs_response import DataResultOrganizationCostsResult
 
 from appliance.registry.models import AdapterState
 from appliance.training.models import Checkpoint, Job, JobEvent
 from finetune.job import JobStatus
 from tests.appliance.api.callers import MODEL, ROWS, Caller
+from tests.appliance.api.used import NOON, used
 
 
 @pytest.fixture
@@ -71,6 +74,31 @@ def test_models(client: OpenAI, acme: Caller) -> None:
     assert client.models.delete(named).deleted
     with pytest.raises(openai.NotFoundError):
         client.models.delete(named)
+
+
+def test_usage_and_costs(client: OpenAI, acme: Caller) -> None:
+    for hour in range(3):
+        used(acme, NOON + hour * 3600)
+    asked = client.with_options(admin_api_key=acme.secret).admin.organization.usage
+    end = NOON + 4 * 3600
+    found = asked.completions(
+        start_time=NOON, end_time=end, bucket_width="1h", limit=2, group_by=["model", "api_key_id"], models=[MODEL]
+    )
+    assert (found.object, found.has_more, len(found.data)) == ("page", True, 2)
+    assert found.next_page
+    rest = asked.completions(start_time=NOON, end_time=end, bucket_width="1h", limit=2, page=found.next_page)
+    assert [len(bucket.results) for bucket in found.data + rest.data] == [1, 1, 1, 0]
+    (result,) = found.data[0].results
+    assert isinstance(result, DataResultOrganizationUsageCompletionsResult)
+    assert (result.input_tokens, result.input_cached_tokens, result.output_tokens) == (100, 40, 7)
+    assert (result.num_model_requests, result.model, result.api_key_id) == (1, MODEL, str(acme.key.pk))
+    (day,) = asked.costs(start_time=NOON, end_time=end, group_by=["line_item"]).data
+    assert [cost.line_item for cost in day.results if isinstance(cost, DataResultOrganizationCostsResult)] == [
+        f"{MODEL}, input", f"{MODEL}, cached input", f"{MODEL}, output",
+    ]  # fmt: skip
+    with pytest.raises(openai.BadRequestError) as caught:
+        asked.completions(start_time=NOON, limit=1441)
+    assert caught.value.param == "limit"
 
 
 def test_a_bad_key_is_an_authentication_error(client: OpenAI) -> None:
