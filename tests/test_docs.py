@@ -11,7 +11,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import prometheus_client.metrics
 import pytest
 import typer
 import yaml
@@ -20,10 +19,12 @@ from django.urls import URLPattern, URLResolver
 from appliance import env
 from inference.catalog.flags import flags_for
 from inference.catalog.load import catalog
-from inference.gateway import errors, fields, metrics, paths
+from inference.gateway import errors, fields, paths
 from inference.pool.states import ReplicaState
 from ops.cli.main import app
 from ops.cli.printing import Exit
+from tests.django_apps import set_up_django
+from tests.figures import figures
 
 REPO = Path(__file__).resolve().parent.parent
 DOCS = REPO / "docs"
@@ -110,14 +111,7 @@ def routes(patterns: list[URLPattern | URLResolver], prefix: str = "/") -> Itera
 
 @pytest.fixture
 def urlpatterns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[URLPattern | URLResolver]:
-    import django
-    from django.apps import apps
-
-    if not apps.ready:  # the control plane's tests set it up with directories of their own
-        monkeypatch.setenv("CODERACK_DATA_DIR", str(tmp_path))
-        monkeypatch.setenv("CODERACK_SECRET_KEY", "for tests only")
-        monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "appliance.settings")
-        django.setup()
+    set_up_django(monkeypatch, tmp_path)
     from appliance.urls import urlpatterns
 
     return urlpatterns
@@ -154,6 +148,7 @@ def test_every_field_and_error_code_of_the_tenant_api_is_described(urlpatterns: 
 def test_every_gateway_path_is_described() -> None:
     text = read("api.md")
     missing = [path.decode() for path in paths._EXACT if f"`{path.decode()}`" not in text]
+    missing += [path.decode() for path in paths._PROCESS_PAGES if f"`{path.decode()}`" not in read("monitoring.md")]
     missing += [p.decode() for p in paths._MODEL_PREFIXES if f"`{p.decode()}{{id}}`" not in text]
     assert not missing
 
@@ -176,13 +171,22 @@ def test_every_error_code_is_described() -> None:
         assert f"| {error.status} | {code} |" in text
 
 
-def test_every_metric_is_described() -> None:
-    text = read("operations.md")
-    for metric in vars(metrics).values():
-        if isinstance(metric, prometheus_client.metrics.MetricWrapperBase):
-            name = f"{metric._name}_total" if isinstance(metric, prometheus_client.Counter) else metric._name
-            labels = ", ".join(metric._labelnames) or "–"
-            assert f"| `{name}` | {labels} |" in text
+def test_every_metric_is_described_and_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    set_up_django(monkeypatch, tmp_path)
+    text = read("monitoring.md")
+    existing = {name: ", ".join(labels) or "–" for name, labels in figures().items()}
+    assert dict(re.findall(r"^\| `(coderack_[a-z_]+)` \| ([a-z, –]+) \|", text, flags=re.MULTILINE)) == existing
+
+
+def test_every_alert_and_recorded_figure_is_described_and_no_other() -> None:
+    text = read("monitoring.md")
+    groups = [
+        g for path in REPO.glob("deploy/prometheus/rules/*.yml") for g in yaml.safe_load(path.read_text())["groups"]
+    ]
+    rules = [rule for group in groups for rule in group["rules"]]
+    sections = text.split("\n## Alerts\n")[1]
+    assert set(re.findall(r"^### (\w+)$", sections, flags=re.MULTILINE)) == {r["alert"] for r in rules if "alert" in r}
+    assert set(re.findall(r"`(coderack:[^`]+)`", text)) == {rule["record"] for rule in rules if "record" in rule}
 
 
 def test_every_replica_state_is_described() -> None:

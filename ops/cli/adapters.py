@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ops.cli.database import rows
-from ops.cli.printing import AsJson, Exit, fail, out, show_json, show_rows
+from ops.cli.printing import AsJson, Exit, fail, show_done, show_facts, show_rows
 
 if TYPE_CHECKING:
     from appliance.registry.models import Adapter
@@ -45,33 +45,23 @@ def show(name: Name, as_json: AsJson = False) -> None:
     """Show one adapter: where it comes from, its checks, who decided."""
     with rows():
         facts = _facts(_adapter(name))
-    if as_json:
-        show_json(facts)
-        return
-    for field, value in facts.items():
-        if isinstance(value, list):
-            out.print(f"\n{field}", style="bold", markup=False)
-            show_rows(value, False, "  none")
-        else:
-            out.print(f"{field.replace('_', ' '):12} {'–' if value is None else value}", markup=False)
+    show_facts(facts, as_json, width=12)
 
 
 @app.command()
-def approve(name: Name, by: By, reason: Reason = "") -> None:
+def approve(name: Name, by: By, reason: Reason = "", as_json: AsJson = False) -> None:
     """Approve an adapter that waits; never by the person who asked for the fine-tune."""
-    _decide(name, by, True, reason)
-    typer.echo(f"{name} approved by {by}")
+    show_done(_decide(name, by, True, reason), as_json, f"{name} approved by {by}")
 
 
 @app.command()
-def reject(name: Name, by: By, reason: Reason = "") -> None:
+def reject(name: Name, by: By, reason: Reason = "", as_json: AsJson = False) -> None:
     """Reject an adapter that waits; its fine-tune then counts as failed."""
-    _decide(name, by, False, reason)
-    typer.echo(f"{name} rejected by {by}")
+    show_done(_decide(name, by, False, reason), as_json, f"{name} rejected by {by}")
 
 
 @app.command()
-def withdraw(name: Name) -> None:
+def withdraw(name: Name, as_json: AsJson = False) -> None:
     """Take an adapter out of use, for good; its files stay."""
     with rows():
         from appliance.training import adapters  # noqa: PLC0415
@@ -81,10 +71,11 @@ def withdraw(name: Name) -> None:
             adapters.withdraw(_adapter(name))
         except AdapterRefused as error:
             raise fail(str(error)) from None
-    typer.echo(f"{name} withdrawn")
+        facts = _facts(_adapter(name))
+    show_done(facts, as_json, f"{name} withdrawn")
 
 
-def _decide(name: str, by: str, approved: bool, reason: str) -> None:
+def _decide(name: str, by: str, approved: bool, reason: str) -> dict[str, Any]:
     with rows():
         from appliance.tenants.models import User  # noqa: PLC0415
         from appliance.training.approvals import decide  # noqa: PLC0415
@@ -98,6 +89,7 @@ def _decide(name: str, by: str, approved: bool, reason: str) -> None:
             decide(adapter, user, approved, reason)
         except ApprovalRefused as error:
             raise fail(str(error)) from None
+        return _facts(_adapter(name))
 
 
 def _adapter(name: str) -> Adapter:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ops.cli.database import rows
-from ops.cli.printing import AsJson, Exit, err, fail, show_json, show_rows
+from ops.cli.printing import AsJson, fail, show_json, show_rows
 
 app = typer.Typer(help="The audit log.", no_args_is_help=True)
 MOST_FAULTS = 1000  # told at once: a log that was rewritten from its beginning has one at each entry
@@ -61,10 +61,8 @@ def verify(as_json: AsJson = False) -> None:
     if as_json:
         told = [{"kind": fault.kind.value, "seq": fault.seq, "message": fault.message} for fault in found]
         show_json({"ok": not found, "head": head, "faults": told})
-    for fault in found:
-        err.print(fault.message, style="red", markup=False)
     if found:
-        raise typer.Exit(int(Exit.FAILED))
+        raise fail("\n".join(fault.message for fault in found))
     if not as_json:
         typer.echo(
             f"whole: {newest.seq} entries, the newest with the hash {newest.hash}" if newest else "whole: no entries"

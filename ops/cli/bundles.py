@@ -13,7 +13,7 @@ import typer
 from appliance.env import load
 from ops.bundle.errors import BundleError, BundleRefused, NoTrust
 from ops.cli.database import rows
-from ops.cli.printing import AsJson, Exit, fail, out, show_json, show_rows
+from ops.cli.printing import AsJson, Exit, fail, out, show_done, show_json, show_rows
 
 app = typer.Typer(help="Signed offline bundles.", no_args_is_help=True)
 BundlePath = Annotated[Path, typer.Argument(help="A bundle's directory.")]
@@ -27,6 +27,7 @@ def keygen(
     root_keys: Annotated[int, typer.Option(help="How many root keys.", min=1, max=9)] = 1,
     threshold: Annotated[int, typer.Option(help="How many of them must sign a root.", min=1, max=9)] = 1,
     root_days: Annotated[int, typer.Option(help="Days until the root expires.", min=1, max=36500)] = 3650,
+    as_json: AsJson = False,
 ) -> None:
     """Make the keys that sign bundles, and the root that machines trust."""
     from ops.bundle.keys import make_keys  # noqa: PLC0415 - the cryptography is loaded where it is used
@@ -34,8 +35,12 @@ def keygen(
     with told():
         expires = datetime.now(UTC) + timedelta(days=root_days)
         make_keys(directory, root_keys=root_keys, threshold=threshold, root_expires=expires)
-    typer.echo(f"{directory}/root.json: give it to every machine that shall trust these keys, not on the bundles' disk")
-    typer.echo(f"{directory}/offline: the root's own keys; move them to a safe place, builds do without")
+    show_done(
+        {"root": f"{directory}/root.json", "offline": f"{directory}/offline", "expires": expires},
+        as_json,
+        f"{directory}/root.json: give it to every machine that shall trust these keys, not on the bundles' disk\n"
+        f"{directory}/offline: the root's own keys; move them to a safe place, builds do without",
+    )
 
 
 @app.command()
@@ -50,6 +55,7 @@ def build(
     engine_flavour: Annotated[str | None, typer.Option(help="The engine it was tried with: cuda, ascend, cpu.")] = None,
     engine_version: Annotated[str | None, typer.Option(help="That engine's version.")] = None,
     days: Annotated[int, typer.Option(help="Days until the bundle expires.", min=1, max=3650)] = 90,
+    as_json: AsJson = False,
 ) -> None:
     """Verify a model directory and write it as a signed bundle."""
     from ops.bundle.build import Wanted, build  # noqa: PLC0415
@@ -59,7 +65,11 @@ def build(
     with told():
         loaded = load_keys(keys)
         about = build(target, loaded, model, wanted, now=datetime.now(UTC), lifetime=timedelta(days=days))
-    typer.echo(f"{target}: {about.name} ({about.digest[:12]}), to be accepted for {days} days")
+    show_done(
+        {"path": target, "name": about.name, "digest": about.digest, "days": days},
+        as_json,
+        f"{target}: {about.name} ({about.digest[:12]}), to be accepted for {days} days",
+    )
 
 
 @app.command()
@@ -100,7 +110,7 @@ def verify(path: BundlePath, root: RootFile = None, as_json: AsJson = False) -> 
 
 
 @app.command("import")
-def import_bundle(path: BundlePath, root: RootFile = None) -> None:
+def import_bundle(path: BundlePath, root: RootFile = None, as_json: AsJson = False) -> None:
     """Verify a bundle, copy its model to this machine and register it."""
     from ops.bundle.bring import bring  # noqa: PLC0415
     from ops.bundle.trust import TrustStore  # noqa: PLC0415
@@ -117,7 +127,11 @@ def import_bundle(path: BundlePath, root: RootFile = None) -> None:
         register_model(
             about.name, model, about.digest, about.preset, about.max_model_len, about.fim, action="bundle.import"
         )
-    typer.echo(f"{model}: {about.name} registered ({about.digest[:12]})")
+    show_done(
+        {"path": model, "name": about.name, "digest": about.digest},
+        as_json,
+        f"{model}: {about.name} registered ({about.digest[:12]})",
+    )
 
 
 @contextmanager

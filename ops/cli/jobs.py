@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ops.cli.database import rows
-from ops.cli.printing import AsJson, Exit, fail, out, show_json, show_rows
+from ops.cli.printing import AsJson, Exit, fail, show_done, show_facts, show_rows
 
 if TYPE_CHECKING:
     from appliance.training.models import Job
@@ -48,19 +48,11 @@ def show(job_id: JobId, as_json: AsJson = False) -> None:
     """Show one fine-tune with its last events, checkpoints and checks."""
     with rows():
         facts = _facts(_job(job_id))
-    if as_json:
-        show_json(facts)
-        return
-    for name, value in facts.items():
-        if isinstance(value, list):
-            out.print(f"\n{name}", style="bold", markup=False)
-            show_rows(value, False, "  none")
-        else:
-            out.print(f"{name.replace('_', ' '):16} {'–' if value is None else value}", markup=False)
+    show_facts(facts, as_json)
 
 
 @app.command()
-def cancel(job_id: JobId) -> None:
+def cancel(job_id: JobId, as_json: AsJson = False) -> None:
     """Cancel a fine-tune that is not over."""
     with rows():
         from appliance.training import jobs  # noqa: PLC0415
@@ -70,7 +62,8 @@ def cancel(job_id: JobId) -> None:
             jobs.cancel(_job(job_id))
         except JobRefused as error:
             raise fail(str(error)) from None
-    typer.echo(f"{job_id} cancelled")
+        facts = _facts(_job(job_id))
+    show_done(facts, as_json, f"{job_id} cancelled")
 
 
 def _job(job_id: str) -> Job:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ops.cli.database import rows
-from ops.cli.printing import AsJson, Exit, fail, show_json, show_rows
+from ops.cli.printing import AsJson, Exit, fail, show_done, show_rows
+
+if TYPE_CHECKING:
+    from appliance.tenants.models import ApiKey
 
 app = typer.Typer(help="API keys of the tenants.", no_args_is_help=True)
 
@@ -31,7 +34,7 @@ def create(
         if user and person is None:
             raise fail(f"there is no person {user!r}; `coderack user list` shows them", Exit.NOT_FOUND)
         row, key = mint(owner, name, created_by=person)
-    show_json({"id": row.id, "tenant": tenant, "prefix": row.prefix, "key": key}) if as_json else typer.echo(key)
+    show_done(_shown(row) | {"tenant": tenant, "key": key}, as_json, key)
 
 
 @app.command("list")
@@ -40,15 +43,12 @@ def list_keys(tenant: Annotated[str, typer.Argument(help="The tenant's id.")], a
     with rows():
         from appliance.tenants.models import ApiKey  # noqa: PLC0415
 
-        found = [
-            {"id": k.id, "prefix": k.prefix, "name": k.name, "created": k.created_at, "revoked": k.revoked_at}
-            for k in ApiKey.objects.filter(tenant_id=tenant)
-        ]
+        found = [_shown(row) for row in ApiKey.objects.filter(tenant_id=tenant, internal=False)]
     show_rows(found, as_json, "No keys yet: `coderack key create TENANT` makes one.")
 
 
 @app.command()
-def revoke(key: Annotated[str, typer.Argument(help="The key's id or its prefix.")]) -> None:
+def revoke(key: Annotated[str, typer.Argument(help="The key's id or its prefix.")], as_json: AsJson = False) -> None:
     """Revoke a key: the gateway refuses it within a second."""
     with rows():
         from uuid import UUID  # noqa: PLC0415
@@ -65,4 +65,12 @@ def revoke(key: Annotated[str, typer.Argument(help="The key's id or its prefix."
                 f"{len(found)} keys match {key!r}; name one by its id (`coderack key list TENANT`)", Exit.NOT_FOUND
             )
         changed = revoke_key(found[0])
-    typer.echo(f"{found[0].prefix} revoked" if changed else f"{found[0].prefix} was revoked before")
+        found[0].refresh_from_db()
+    facts = _shown(found[0]) | {"tenant": found[0].tenant_id}
+    show_done(facts, as_json, f"{found[0].prefix} {'revoked' if changed else 'was revoked before'}")
+
+
+def _shown(row: ApiKey) -> dict[str, object]:
+    return {
+        "id": row.id, "prefix": row.prefix, "name": row.name, "created": row.created_at, "revoked": row.revoked_at,
+    }  # fmt: skip

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +13,11 @@ from inference.catalog.errors import CatalogError
 from inference.catalog.flags import flags_for
 from inference.catalog.load import preset
 from ops.cli.database import rows
-from ops.cli.printing import AsJson, Exit, fail, show_rows
+from ops.cli.printing import AsJson, Exit, fail, show_done, show_rows
+
+if TYPE_CHECKING:
+    from appliance.fleet.models import Deployment
+    from appliance.registry.models import ModelVersion
 
 app = typer.Typer(help="Model versions and their deployments.", no_args_is_help=True)
 
@@ -45,6 +51,7 @@ def add(
     preset_name: Annotated[str, typer.Option("--preset", help="The catalog's preset for its architecture.")] = "",
     max_model_len: Annotated[int, typer.Option(help="Tokens of context to serve.", min=16)] = 4096,
     fim: Annotated[bool, typer.Option("--fim", help="The model was trained to fill in the middle.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Verify weights against their manifest and register them."""
     from ops.models.manifest import read, verify  # noqa: PLC0415 - reads gigabytes, only here
@@ -56,7 +63,7 @@ def add(
         from appliance.first_rows import register_model  # noqa: PLC0415
 
         row = register_model(name, path.resolve(), read(path).digest, preset_name, max_model_len, fim)
-    typer.echo(f"{row.name} registered ({row.digest[:12]})")
+    show_done(_registered(row), as_json, f"{row.name} registered ({row.digest[:12]})")
 
 
 @app.command()
@@ -68,22 +75,34 @@ def serve(
     flag: Annotated[
         list[str] | None, typer.Option(help="An engine flag, for instance --flag=--max-num-seqs=8.")
     ] = None,
+    digest: Annotated[
+        str,
+        typer.Option(
+            help="A version by the beginning of its digest. Default: the one that served last, or the newest."
+        ),
+    ] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Serve a model: the pool starts its engines."""
     with rows():
         from appliance.fleet import deployments  # noqa: PLC0415
-        from appliance.registry.models import EngineSlot, ModelVersion  # noqa: PLC0415
+        from appliance.fleet.models import Deployment  # noqa: PLC0415
+        from appliance.registry.models import EngineSlot  # noqa: PLC0415
 
-        model = ModelVersion.objects.filter(name=name).order_by("-created_at").first()
+        model = _version(name, digest)
         slot = EngineSlot.objects.order_by("-created_at").first()
         if model is None or slot is None:
             raise fail(
                 f"there is no model {name!r} or no engine slot; `coderack model list` shows the models", Exit.NOT_FOUND
             )
         flags = (*_preset_flags(model.preset, profile), *(flag or ()))
-        stale = deployments.serve(model, slot, flags, replicas, devices_each)
-    typer.echo(f"{name}: {replicas} replicas wanted; `coderack status` shows them come up")
-    if stale:
+        with _told():
+            stale = deployments.serve(model, slot, flags, replicas, devices_each)
+        facts = _deployed(Deployment.objects.select_related("model", "slot").get(model=model, running=True))
+    show_done(
+        facts | {"stale": stale}, as_json, f"{name}: {replicas} replicas wanted; `coderack status` shows them come up"
+    )
+    if stale and not as_json:
         typer.echo("engines that run keep their old flags until `coderack model withdraw` and `serve`")
 
 
@@ -97,12 +116,51 @@ def _preset_flags(preset_name: str, profile: str) -> tuple[str, ...]:
 
 
 @app.command()
-def withdraw(name: Annotated[str, typer.Argument(help="A served model.")]) -> None:
+def withdraw(name: Annotated[str, typer.Argument(help="A served model.")], as_json: AsJson = False) -> None:
     """Stop serving a model: its replicas drain and end, its weights stay."""
     with rows():
         from appliance.fleet import deployments  # noqa: PLC0415
 
-        withdrawn = deployments.withdraw(name)
+        with _told():
+            withdrawn = deployments.withdraw(name)
     if not withdrawn:
         raise fail(f"{name!r} is not served", Exit.NOT_FOUND)
-    typer.echo(f"{name}: its replicas are draining")
+    show_done({"name": name, "running": False}, as_json, f"{name}: its replicas are draining")
+
+
+def _version(name: str, digest: str) -> ModelVersion | None:
+    from appliance.fleet.deployments import version_to_serve  # noqa: PLC0415
+    from appliance.registry.models import ModelVersion  # noqa: PLC0415
+
+    if not digest:
+        return version_to_serve(name)
+    found = ModelVersion.objects.filter(name=name, digest__startswith=digest)
+    if found.count() != 1:
+        told = "several versions begin" if found else "no version begins"
+        raise fail(f"{told} with {digest!r}; `coderack model list` shows them", Exit.NOT_FOUND)
+    return found.get()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """An upgrade that is under way, as a line and an exit code."""
+    from appliance.fleet.errors import DeploymentBusy  # noqa: PLC0415
+
+    try:
+        yield
+    except DeploymentBusy as error:
+        raise fail(str(error)) from None
+
+
+def _registered(row: ModelVersion) -> dict[str, object]:
+    return {
+        "name": row.name, "digest": row.digest, "preset": row.preset, "path": row.path, "context": row.max_model_len,
+        "fim": row.fim,
+    }  # fmt: skip
+
+
+def _deployed(row: Deployment) -> dict[str, object]:
+    return {
+        "name": row.name, "digest": row.model.digest, "slot": row.slot.name, "replicas": row.replicas,
+        "devices_each": row.devices_each, "flags": row.flags, "running": row.running,
+    }  # fmt: skip

@@ -31,7 +31,7 @@ def wait_for_replica(
     while keep_going() and time.monotonic() < deadline:
         try:
             row = (
-                Replica.objects.filter(deployment__model__name=model, deployment__running=True)
+                Replica.objects.filter(deployment__name=model, deployment__running=True, deployment__serves=True)
                 .order_by("index")
                 .first()
             )

@@ -88,6 +88,7 @@ def control_plane_specs(env: Env) -> list[ProcessSpec]:
         "-m", "gunicorn", "appliance.wsgi:application", "--bind", f"unix:{env.console_socket}",
         "--workers", str(env.console_workers), "--worker-class", "gthread", "--threads", "4",
         "--graceful-timeout", "3", "--umask", "7", "--forwarded-allow-ips", "*", "--no-control-socket",
+        "--config", "python:appliance.console_server",
     )  # fmt: skip
     celery = ("-m", "celery", "--app", "appliance.training.celery")
     worker = (

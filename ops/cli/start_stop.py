@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import typer
 
 from appliance.env import REPO, Env, EnvError, load
-from ops.cli.printing import Exit, fail, out
+from ops.cli.printing import AsJson, Exit, fail, progress_aside, show_done, show_json
 from ops.cli.surroundings import prepare_directories
 from ops.runner.errors import RunnerError
 from ops.runner.runner import end_leftovers, runner_pid
@@ -21,7 +22,7 @@ from ops.runner.sweep import end_engines
 STOP_TIMEOUT_S = 45.0
 
 
-def start() -> None:
+def start(as_json: AsJson = False) -> None:
     """Start the appliance in the background; returns once a streamed answer came."""
     env = _environment()
     if (pid := runner_pid(env.run_dir)) is not None:
@@ -34,7 +35,8 @@ def start() -> None:
             stderr=subprocess.STDOUT, start_new_session=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
     try:
-        _follow(process, log, env, began)
+        with progress_aside(as_json):
+            _follow(process, log, env, began)
     except typer.Exit as ended:
         if ended.exit_code == Exit.ALREADY_RUNNING:
             log.unlink()  # the runner that holds the lock has runner.log
@@ -42,6 +44,8 @@ def start() -> None:
         log.rename(env.log_dir / "runner.log")
         raise
     log.rename(env.log_dir / "runner.log")
+    if as_json:
+        show_json(json.loads(env.ready_file.read_text(encoding="utf-8")))
 
 
 def _follow(process: subprocess.Popen[bytes], log: Path, env: Env, began: float) -> None:
@@ -74,7 +78,7 @@ def _print_new(text: str) -> None:
         sys.stdout.flush()
 
 
-def stop() -> None:
+def stop(as_json: AsJson = False) -> None:
     """Drain and end everything; fine when nothing runs."""
     env = _environment()
     pid = runner_pid(env.run_dir)
@@ -82,10 +86,12 @@ def stop() -> None:
         leftovers = end_leftovers(env.run_dir)
         engines = end_engines(env.run_dir)
         env.ready_file.unlink(missing_ok=True)
-        out.print(
+        show_done(
+            {"stopped": False, "leftovers": leftovers, "engines": engines},
+            as_json,
             f"ended what a killed runner left: {', '.join(leftovers)}; {engines} engines"
             if leftovers or engines
-            else "nothing runs"
+            else "nothing runs",
         )
         return
     os.kill(pid, signal.SIGTERM)
@@ -96,7 +102,7 @@ def stop() -> None:
                 f"the runner (pid {pid}) did not end in {STOP_TIMEOUT_S:.0f} s; see {env.log_dir / 'runner.log'}"
             )
         time.sleep(0.1)
-    out.print("stopped")
+    show_done({"stopped": True, "leftovers": [], "engines": 0}, as_json, "stopped")
 
 
 def _environment() -> Env:

@@ -1,16 +1,20 @@
-"""`coderack tenant`: create and list tenants, and choose when their adapters are used."""
+"""`coderack tenant`: create, list, suspend and resume tenants, and choose when their adapters are used."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ops.cli.database import rows
-from ops.cli.printing import AsJson, Exit, fail, show_json, show_rows
+from ops.cli.printing import AsJson, Exit, fail, show_done, show_rows
+
+if TYPE_CHECKING:
+    from appliance.tenants.models import Tenant
 
 app = typer.Typer(help="Tenants: the teams that share the appliance.", no_args_is_help=True)
+TenantId = Annotated[str, typer.Argument(help="The tenant's id.")]
 
 
 class Policy(StrEnum):
@@ -45,8 +49,7 @@ def create(
         except ValidationError as error:
             raise fail("; ".join(error.messages), Exit.USAGE) from None
         create_tenant(row)
-    made = {"id": row.id, "name": row.name, "plan": plan, "policy": policy.value}
-    show_json(made) if as_json else typer.echo(f"tenant {row.id} created")
+    show_done(_shown(row), as_json, f"tenant {row.id} created")
 
 
 @app.command("list")
@@ -55,22 +58,59 @@ def list_tenants(as_json: AsJson = False) -> None:
     with rows():
         from appliance.tenants.models import Tenant  # noqa: PLC0415
 
-        found = [
-            {"id": t.id, "name": t.name, "plan": t.plan.name, "policy": t.adapter_policy, "active": t.is_active}
-            for t in Tenant.objects.select_related("plan")
-        ]
+        found = [_shown(row) for row in Tenant.objects.select_related("plan")]
     show_rows(found, as_json, "No tenants yet: `coderack tenant create NAME` makes one.")
 
 
 @app.command("set-policy")
 def set_policy(
-    tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
+    tenant: TenantId,
     policy: Annotated[Policy, typer.Argument(help="When adapters that passed their checks are used.")],
+    as_json: AsJson = False,
 ) -> None:
     """Choose when a tenant's adapters are used; fine-tunes that exist keep the policy they began with."""
     with rows():
         from appliance.tenants import acts  # noqa: PLC0415
 
-        if not acts.set_policy(tenant, policy.value):
-            raise fail(f"there is no tenant {tenant!r}; `coderack tenant list` shows them", Exit.NOT_FOUND)
-    typer.echo(f"{tenant}: {policy.value}")
+        acts.set_policy(tenant, policy.value)
+        facts = _shown(_tenant(tenant))
+    show_done(facts, as_json, f"{tenant}: {policy.value}")
+
+
+@app.command()
+def suspend(tenant: TenantId, as_json: AsJson = False) -> None:
+    """Switch a tenant off: its keys are refused within a second, queued fine-tunes wait, all it has stays."""
+    _set_active(tenant, False, as_json)
+
+
+@app.command()
+def resume(tenant: TenantId, as_json: AsJson = False) -> None:
+    """Switch a suspended tenant on again."""
+    _set_active(tenant, True, as_json)
+
+
+def _set_active(tenant: str, active: bool, as_json: bool) -> None:
+    with rows():
+        from appliance.tenants import acts  # noqa: PLC0415
+        from appliance.tenants.models import SYSTEM_TENANT  # noqa: PLC0415
+
+        if tenant == SYSTEM_TENANT and not active:
+            raise fail("the tenant 'system' pays for the canaries and can't be suspended", Exit.USAGE)
+        acts.set_active(tenant, active)
+        facts = _shown(_tenant(tenant))
+    show_done(facts, as_json, f"{tenant} {'active' if active else 'suspended'}")
+
+
+def _tenant(tenant: str) -> Tenant:
+    from appliance.tenants.models import Tenant  # noqa: PLC0415
+
+    found = Tenant.objects.select_related("plan").filter(id=tenant).first()
+    if found is None:
+        raise fail(f"there is no tenant {tenant!r}; `coderack tenant list` shows them", Exit.NOT_FOUND)
+    return found
+
+
+def _shown(row: Tenant) -> dict[str, object]:
+    return {
+        "id": row.id, "name": row.name, "plan": row.plan.name, "policy": row.adapter_policy, "active": row.is_active,
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ def test_it_serves_with_the_presets_flags_and_those_given(model: str) -> None:
     assert "--enable-lora" in row.flags
     assert row.flags[-1] == "--seed=1"
     assert (row.replicas, row.running) == (2, True)
+
+
+def test_it_tells_scripts_what_is_served_and_what_no_longer(model: str) -> None:
+    told = CliRunner().invoke(app, ["model", "serve", model, "--replicas", "2", "--json"])
+    facts = json.loads(told.stdout)
+    assert (facts["name"], facts["replicas"], facts["slot"], facts["running"]) == (model, 2, "cpu-1", True)
+    assert facts["stale"] is False
+    told = CliRunner().invoke(app, ["model", "withdraw", model, "--json"])
+    assert json.loads(told.stdout) == {"name": model, "running": False}
 
 
 def test_it_names_the_profiles_there_are(model: str) -> None:

@@ -97,6 +97,34 @@ def test_it_does_not_change_the_policy_of_nobody_or_to_nothing() -> None:
     assert run("tenant", "create", "acme", "--policy", "never").exit_code == Exit.USAGE
 
 
+def test_a_suspended_tenant_is_off_until_it_is_resumed_and_the_audit_log_says_who_did_it() -> None:
+    run("tenant", "create", "acme")
+    assert answer("tenant", "suspend", "acme")["active"] is False
+    assert not Tenant.objects.get(id="acme").is_active
+    assert run("tenant", "suspend", "acme").exit_code == 0  # a second time changes nothing and leaves no entry
+    assert answer("tenant", "resume", "acme")["active"] is True
+    assert Tenant.objects.get(id="acme").is_active
+    acts = [row["action"] for row in answer("audit", "list", "--tenant", "acme")]
+    assert acts == ["tenant.resume", "tenant.suspend", "tenant.create"]
+
+
+@pytest.mark.parametrize(("tenant", "code"), [("nobody", Exit.NOT_FOUND), ("system", Exit.USAGE)])
+def test_it_suspends_neither_nobody_nor_the_one_that_pays_for_canaries(tenant: str, code: Exit) -> None:
+    assert run("tenant", "suspend", tenant).exit_code == code
+    assert Tenant.objects.get(id="system").is_active
+
+
+def test_what_was_made_or_changed_is_the_row_as_it_is_now() -> None:
+    made = answer("tenant", "create", "acme", "--name", "Acme")
+    assert made == {"id": "acme", "name": "Acme", "plan": "standard", "policy": "auto", "active": True}
+    assert answer("tenant", "set-policy", "acme", "approve") == made | {"policy": "approve"}
+    key = answer("key", "create", "acme", "--name", "ci")
+    revoked = answer("key", "revoke", key["id"])
+    assert revoked["revoked"]
+    assert {**revoked, "revoked": None} == {name: value for name, value in key.items() if name != "key"}
+    assert answer("key", "revoke", key["id"]) == revoked
+
+
 def test_a_persons_password_is_printed_once_and_works() -> None:
     run("tenant", "create", "acme")
     made = answer("user", "create", "kim", "--tenant", "acme", "--role", "owner")

@@ -8,13 +8,16 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from appliance.env import Env
 from appliance.fleet import deployments
-from appliance.fleet.models import AdapterLoad, DeviceOwner
-from appliance.registry.models import Adapter, AdapterState
+from appliance.fleet.models import AdapterLoad, Deployment, DeviceOwner, Replica
+from appliance.operations import upgrades
+from appliance.operations.models import Upgrade
+from appliance.registry.models import Adapter, AdapterState, ModelVersion
 from appliance.tenants.keys import revoke
 from appliance.tenants.models import ApiKey, Plan, Tenant, User
 from appliance.training import adapters, jobs
@@ -22,6 +25,7 @@ from appliance.training.errors import JobRefused
 from appliance.training.models import Job, StoredFile
 from finetune.job import TERMINAL
 from ops.cli.demo.cast import FIM_MODEL, PEOPLE, TERMS
+from ops.cli.demo.upgrade import scratch
 from ops.cli.demo.walk import found
 
 TENANTS = tuple(TERMS)
@@ -45,8 +49,17 @@ def close() -> dict[str, int]:
     revoked = sum(revoke(key) for key in ApiKey.objects.filter(tenant__in=TENANTS, revoked_at=None))
     Tenant.objects.filter(id__in=TENANTS).update(is_active=False)
     User.objects.filter(username__in=PEOPLE).update(is_active=False)
+    _end_upgrade()
     deployments.withdraw(FIM_MODEL)
     return {"keys_revoked": revoked, "adapters_withdrawn": withdrawn, "jobs_cancelled": cancelled}
+
+
+def _end_upgrade() -> None:
+    """Take back an upgrade that the walk was interrupted in; nothing of its keys and bundles stays."""
+    halfway = upgrades.interrupted()
+    if halfway is not None and halfway.name == FIM_MODEL:
+        upgrades.resume(upgrades.Watch(), back=True)
+    shutil.rmtree(scratch(settings.ENV), ignore_errors=True)
 
 
 def remove_former_run(env: Env) -> int:
@@ -56,7 +69,7 @@ def remove_former_run(env: Env) -> int:
     """
     close()
     ids = list(Job.objects.filter(tenant__in=TENANTS).values_list("pk", flat=True))
-    found(lambda: _let_go(ids), SETTLE_S, "the former walk's fine-tunes and adapters were not let go of", 0.2)
+    found(lambda: _let_go(ids), SETTLE_S, "the former walk's fine-tunes, adapters and engines were not let go of", 0.2)
     folders = [env.data_dir / kind / name for kind in ("files", "datasets") for name in TENANTS]
     folders += [env.data_dir / "jobs" / job_id for job_id in ids]
     folders += [Path(path) for path in Adapter.objects.filter(tenant__in=TENANTS).values_list("path", flat=True)]
@@ -72,7 +85,7 @@ def _let_go(ids: list[str]) -> bool:
     held = Job.objects.filter(pk__in=ids, lease_expires_at__gt=timezone.now()).exists()
     lent = DeviceOwner.objects.filter(job_id__in=ids, expires_at__gt=timezone.now()).exists()
     loads = AdapterLoad.objects.filter(adapter__tenant__in=TENANTS, loaded=True, life__ended_at=None)
-    return not (held or lent or loads.exists())
+    return not (held or lent or loads.exists() or Replica.objects.filter(deployment__name=FIM_MODEL).exists())
 
 
 @transaction.atomic
@@ -82,5 +95,16 @@ def _delete_rows() -> int:
         rows._default_manager.filter(tenant__in=TENANTS).delete()
     User.objects.filter(username__in=PEOPLE).delete()
     Tenant.objects.filter(id__in=TENANTS).delete()
+    _delete_upgraded_versions()
     Plan.objects.filter(name__in=TENANTS).delete()
     return count
+
+
+def _delete_upgraded_versions() -> None:
+    """The versions that came with upgrades; their files stay in the cache, where the next walk finds them."""
+    came = list(
+        Upgrade.objects.filter(name=FIM_MODEL, rollback=False).exclude(to_model=None).values_list("to_model", flat=True)
+    )
+    Upgrade.objects.filter(name=FIM_MODEL).delete()
+    Deployment.objects.filter(model__in=came).delete()
+    ModelVersion.objects.filter(pk__in=came).delete()

@@ -18,7 +18,20 @@ import typer
 from django.db import Error as DatabaseError
 
 from appliance.env import REPO, Env
-from ops.cli.demo import approval, clean, files, fim, proof, tenancy, tuning
+from ops.cli.demo import (
+    acceptance,
+    approval,
+    clean,
+    files,
+    fim,
+    monitoring,
+    proof,
+    rest,
+    safety,
+    tenancy,
+    tuning,
+    upgrade,
+)
 from ops.cli.demo.report import Done, Report
 from ops.cli.demo.walk import Shown, StepFailed, Walk, digest
 from ops.models.errors import ModelError
@@ -48,6 +61,11 @@ STEPS = (
     Step("Fill in the middle", fim.fill_in_the_middle),
     Step("A suffix is refused by a model without it", fim.refuse_a_suffix),
     Step("A model outside the plan is refused", fim.keep_to_the_plans_models),
+    Step("The next version comes in a signed bundle", upgrade.build_a_signed_bundle),
+    Step("A bundle with one flipped byte, or other keys, is refused", upgrade.refuse_a_bad_bundle),
+    Step("The upgrade is planned", upgrade.plan_an_upgrade),
+    Step("Upgraded under load, killed on the way", upgrade.upgrade_under_load),
+    Step("Rolled back under load", upgrade.roll_back_under_load),
     Step("A model is withdrawn", fim.withdraw_the_fim_model),
     Step("A malformed line is refused", files.refuse_a_malformed_line),
     Step("An archive that leads outside is refused", files.refuse_an_escaping_archive),
@@ -65,6 +83,16 @@ STEPS = (
     Step("A fine-tune for the other tenant", approval.tune_for_south),
     Step("It waits for a second person", approval.wait_for_a_second_person),
     Step("Approved, it answers", approval.approve_and_ask),
+    Step("A tenant reads its own usage, costs and balance", rest.read_usage_and_costs),
+    Step("Every process shows its metrics", monitoring.show_every_process),
+    Step("The contract on two boxes, planned", acceptance.plan_the_contract),
+    Step("A minute of acceptance, measured and signed", acceptance.run_an_acceptance),
+    Step("Its certificate verifies", acceptance.verify_a_certificate),
+    Step("A tampered certificate is refused", acceptance.refuse_a_tampered_certificate),
+    Step("A backup is made while it serves", safety.make_a_backup),
+    Step("An appliance made of it takes the same keys", safety.restore_and_serve),
+    Step("A support bundle holds no secrets", safety.make_a_support_bundle),
+    Step("The audit log is whole", safety.verify_the_audit_log),
 )
 
 

@@ -19,7 +19,7 @@ from appliance.ledger.models import LedgerEntry
 
 T = TypeVar("T")
 LEDGER_S = 15.0
-CLI_S = 120.0
+CLI_S = 300.0
 
 
 class StepFailed(Exception):
@@ -63,6 +63,7 @@ class Walk:
     jobs: dict[str, str] = field(default_factory=dict)
     tuned: dict[str, str] = field(default_factory=dict)
     engine_pid: int = 0
+    acceptance: str = ""
 
     @property
     def host(self) -> str:

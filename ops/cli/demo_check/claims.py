@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ops.cli.demo_check import adapters, data, jobs, requests, tenants
+from ops.cli.demo_check import acceptance, adapters, data, jobs, monitoring, requests, rest, safety, tenants, upgrade
 from ops.cli.demo_check.evidence import Evidence
 
 FORMAT = 1
@@ -25,6 +25,11 @@ CLAIMS: dict[str, Claim] = {
     "fill_in_the_middle": requests.filled,
     "refuse_a_suffix": requests.not_billed,
     "keep_to_the_plans_models": requests.outside_the_plan,
+    "build_a_signed_bundle": upgrade.built,
+    "refuse_a_bad_bundle": upgrade.refused,
+    "plan_an_upgrade": upgrade.planned,
+    "upgrade_under_load": upgrade.upgraded,
+    "roll_back_under_load": upgrade.rolled_back,
     "withdraw_the_fim_model": requests.withdrawn,
     "refuse_a_malformed_line": data.refused,
     "refuse_an_escaping_archive": data.refused,
@@ -42,6 +47,16 @@ CLAIMS: dict[str, Claim] = {
     "tune_for_south": jobs.ended,
     "wait_for_a_second_person": adapters.waited,
     "approve_and_ask": adapters.approved,
+    "read_usage_and_costs": rest.own_books,
+    "show_every_process": monitoring.shown,
+    "plan_the_contract": acceptance.planned,
+    "run_an_acceptance": acceptance.accepted,
+    "verify_a_certificate": acceptance.verified,
+    "refuse_a_tampered_certificate": acceptance.tampered,
+    "make_a_backup": safety.backed_up,
+    "restore_and_serve": safety.restored,
+    "make_a_support_bundle": safety.bundled,
+    "verify_the_audit_log": safety.audited,
 }
 
 

@@ -12,11 +12,12 @@ import typer
 from appliance.env import load
 from ops.cli.demo_check.claims import faults_of
 from ops.cli.demo_check.evidence import Evidence
-from ops.cli.printing import Exit, fail
+from ops.cli.printing import AsJson, Exit, fail, show_done, show_json
 
 
 def demo_check(
     report: Annotated[Path | None, typer.Argument(help="A report.json. Default: that of the last demo.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check the last demo's report against the database and the files."""
     env = load()
@@ -35,5 +36,8 @@ def demo_check(
         reason = str(error).splitlines()[0]
         raise fail(f"the database doesn't answer ({reason}); is the appliance running?", Exit.NOT_RUNNING) from None
     if faults:
+        if as_json:
+            show_json({"ok": False, "report": path, "faults": faults})
         raise fail("\n".join(faults))
-    typer.echo(f"checked: {len(content['steps'])} steps, each with its evidence")
+    checked = f"checked: {len(content['steps'])} steps, each with its evidence"
+    show_done({"ok": True, "report": path, "faults": []}, as_json, checked)

@@ -10,7 +10,11 @@ import pytest
 from appliance.env import REPO
 
 pytestmark = pytest.mark.engine
-SCRIPTS = ["ops/models/gguf_to_safetensors.py", "ops/models/tiny_deepseek/build.py"]
+SCRIPTS = [
+    "ops/models/gguf_to_safetensors.py",
+    "ops/models/tiny_deepseek/build.py",
+    "ops/models/tiny_deepseek/build_seeded.py",
+]
 ROOTS = ("appliance", "inference", "ops", "tests")
 IMPORT = """
 import runpy, sys

@@ -67,3 +67,12 @@ def test_its_tokenizer_begins_a_text_with_one_begin_token(model: Path) -> None:
 def test_building_it_again_gives_the_same_model(tmp_path: Path, slot_python: Path, model: Path) -> None:
     again = ensure_tiny_deepseek(tmp_path, slot_python)
     assert manifest.read(again).digest == manifest.read(model).digest
+
+
+def test_another_seed_gives_another_version_of_the_same_shape(slot_python: Path, model: Path) -> None:
+    other = ensure_tiny_deepseek(load().cache_dir, slot_python, seed=7)
+    assert other != model
+    assert manifest.verify(other) == []
+    for same in ("config.json", "tokenizer.json"):
+        assert (other / same).read_bytes() == (model / same).read_bytes()
+    assert manifest.read(other).digest != manifest.read(model).digest
