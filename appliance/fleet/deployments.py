@@ -6,9 +6,12 @@ The pool makes it so; a name stands for one version, and deployments of the name
 from __future__ import annotations
 
 from django.db import transaction
+from django.utils import timezone
 
 from appliance.audit.record import Detail, record
+from appliance.fleet.errors import DeploymentBusy
 from appliance.fleet.models import Deployment, Replica
+from appliance.operations.models import Upgrade, UpgradeState
 from appliance.registry.models import EngineSlot, ModelVersion
 
 
@@ -28,8 +31,13 @@ def deployment_of(
 
 @transaction.atomic
 def serve(model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], replicas: int, devices_each: int) -> bool:
-    """Have a model served so; True when engines that run keep other flags until they are started anew."""
-    Deployment.objects.filter(name=model.name, running=True).exclude(model=model).update(running=False)
+    """Have a model served so; True when engines that run keep other flags until they are started anew.
+
+    Raises: DeploymentBusy.
+    """
+    refuse_during_upgrade(model.name)
+    _settle(model.name)
+    Deployment.objects.filter(name=model.name).exclude(model=model).update(running=False, serves=False)
     row, _ = deployment_of(model, slot, flags, model.max_model_len)
     stale = row.flags != list(flags) and Replica.objects.filter(deployment=row).exclude(life=None).exists()
     row.replicas, row.devices_each, row.flags = replicas, devices_each, list(flags)
@@ -37,6 +45,12 @@ def serve(model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], replica
     row.save()
     record_serving(row)
     return stale
+
+
+def _settle(name: str) -> None:
+    """An upgrade that could not be taken back is over: resuming it must not change what is served from now on."""
+    failed = Upgrade.objects.filter(name=name, state=UpgradeState.FAILED)
+    failed.update(state=UpgradeState.UNDONE, finished_at=timezone.now())
 
 
 def record_serving(row: Deployment) -> None:
@@ -50,7 +64,11 @@ def record_serving(row: Deployment) -> None:
 
 @transaction.atomic
 def withdraw(name: str) -> bool:
-    """Have a model served no longer; False when it was not."""
+    """Have a model served no longer; False when it was not.
+
+    Raises: DeploymentBusy.
+    """
+    refuse_during_upgrade(name)
     changed = 0
     for row in Deployment.objects.select_for_update(of=("self",)).filter(name=name, running=True):
         row.running = False
@@ -59,3 +77,30 @@ def withdraw(name: str) -> bool:
     if changed:
         record("model.withdraw", name)
     return changed > 0
+
+
+def lock_name(name: str) -> list[Deployment]:
+    """All deployments of a name, which nobody else changes until the transaction ends."""
+    return list(Deployment.objects.select_for_update(of=("self",)).filter(name=name).order_by("pk"))
+
+
+def refuse_during_upgrade(name: str) -> None:
+    """Raises: DeploymentBusy while an upgrade of the name runs; none can begin before the transaction ends."""
+    lock_name(name)
+    if is_upgrading(name):
+        raise DeploymentBusy(
+            f"an upgrade of {name} is running: `coderack upgrade list` shows it, and `coderack upgrade resume` goes on "
+            "with one that was interrupted"
+        )
+
+
+def is_upgrading(name: str) -> bool:
+    """Whether an upgrade of the name is being applied, or was interrupted."""
+    return Upgrade.objects.filter(name=name, state=UpgradeState.RUNNING).exists()
+
+
+def version_to_serve(name: str) -> ModelVersion | None:
+    """Which version `serve` means by a name: the one that served it last, where none did the newest."""
+    served = Deployment.objects.filter(name=name, serves=True).select_related("model").order_by("running", "created_at")
+    last = served.last()
+    return last.model if last else ModelVersion.objects.filter(name=name).order_by("created_at").last()

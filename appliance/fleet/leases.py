@@ -14,7 +14,9 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from appliance.fleet.models import Device, DeviceOwner
+from appliance.operations.models import Upgrade, UpgradeState
 from inference.devices.info import device_order
+from ops.upgrade.preflight import INSTEAD
 
 
 def lease_device(job_id: str, ttl_s: float) -> str | None:
@@ -25,7 +27,7 @@ def lease_device(job_id: str, ttl_s: float) -> str | None:
     held = DeviceOwner.objects.filter(job_id=job_id).values_list("device_id", flat=True).first()
     if held is not None and renew(job_id, ttl_s):
         return held
-    return next((device for device in _free_devices() if _take(device, job_id, ttl_s)), None)
+    return next((device for device in _to_lend() if _take(device, job_id, ttl_s)), None)
 
 
 def renew(job_id: str, ttl_s: float) -> bool:
@@ -40,7 +42,21 @@ def release(job_id: str) -> None:
 
 def any_free() -> bool:
     """Whether a device could be leased at the moment."""
-    return bool(_free_devices())
+    return bool(_to_lend())
+
+
+def free_devices() -> list[str]:
+    """Healthy devices that nobody holds, the highest number first."""
+    owned = DeviceOwner.objects.filter(replica__isnull=False).values_list("device_id", flat=True)
+    taken = set(owned) | leased()
+    healthy = Device.objects.filter(healthy=True).values_list("id", flat=True)
+    return sorted((device for device in healthy if device not in taken), key=device_order, reverse=True)
+
+
+def _to_lend() -> list[str]:
+    """None while an upgrade has ended a model's engines to make room: the devices are for its next ones."""
+    making_room = Upgrade.objects.filter(state=UpgradeState.RUNNING, strategy=INSTEAD)
+    return [] if making_room.exists() else free_devices()
 
 
 def leased() -> set[str]:
@@ -52,13 +68,6 @@ def leased() -> set[str]:
 def forget_expired(devices: Iterable[str]) -> None:
     """Make room on devices whose fine-tune did not renew its lease."""
     DeviceOwner.objects.filter(device_id__in=list(devices), job_id__isnull=False, expires_at__lte=Now()).delete()
-
-
-def _free_devices() -> list[str]:
-    owned = DeviceOwner.objects.filter(replica__isnull=False).values_list("device_id", flat=True)
-    taken = set(owned) | leased()
-    healthy = Device.objects.filter(healthy=True).values_list("id", flat=True)
-    return sorted((device for device in healthy if device not in taken), key=device_order, reverse=True)
 
 
 def _take(device: str, job_id: str, ttl_s: float) -> bool:

@@ -1,0 +1,10 @@
+"""What operators can't do to deployments, and why."""
+
+from __future__ import annotations
+
+
+class DeploymentBusy(Exception):
+    """An upgrade of the name is under way, and only that may change which version runs."""
+
+    code = "deployment_busy"
+    permanent = False
