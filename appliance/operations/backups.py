@@ -8,6 +8,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import connection, models, transaction
 from django.db.migrations.loader import MigrationLoader
@@ -132,9 +133,9 @@ def _expected() -> Iterator[Path]:
 
 
 def _dsn() -> str:
-    """How this very database is reached."""
-    info = connection.connection.info
-    return make_conninfo(info.dsn, password=info.password or None)
+    """How this very database is reached, in the operator's own words: psycopg's own list has options that an older pg_dump
+    does not know."""
+    return make_conninfo(settings.ENV.database_dsn(), dbname=connection.settings_dict["NAME"])
 
 
 def _migrations() -> list[str]:

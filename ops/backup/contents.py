@@ -40,7 +40,7 @@ SCRATCH = ("jobs", frozenset({"home", "split"}))
 
 
 def is_left_out(path: Path) -> bool:
-    """Whether a path below what is kept, relative to the data directory, is scratch: hidden ones are uploads on their way in."""
+    """Whether a path below what is kept, relative to the data directory, is scratch; uploads begin hidden."""
     top, names = SCRATCH
     return path.name.startswith(".") or (path.parts[0] == top and path.name in names)
 

@@ -111,10 +111,16 @@ def plain_files(source: Path, notes: list[str]) -> Iterator[Path]:
 
 
 def _plain(path: Path, data_dir: Path, notes: list[str]) -> Iterator[Path]:
-    if path.is_symlink() or (path.exists() and not stat.S_ISREG(path.lstat().st_mode)):
-        notes.append(f"{path.relative_to(data_dir)} is no plain file, and left out")
-    elif path.exists() or path.parent != data_dir:  # what is gone from a listing was removed; an entry may be absent
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        if path.parent != data_dir:  # it was listed: whoever copies it notes that it was removed
+            yield path
+        return
+    if stat.S_ISREG(mode):
         yield path
+    else:
+        notes.append(f"{path.relative_to(data_dir)} is no plain file, and left out")
 
 
 def _unless_removed(error: OSError) -> None:

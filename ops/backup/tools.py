@@ -66,11 +66,13 @@ def restore(tool: Path, dsn: str, source: Path, with_grants: bool) -> None:
 
 
 def connection(dsn: str) -> tuple[str, dict[str, str]]:
-    """A connection string that everybody may see, and the environment that holds its password."""
+    """A connection string that everybody may see, and the environment that holds its password.
+
+    libpq's own variables (PGSSLMODE, PGPASSFILE and so on) are passed on: the appliance connects by them as well.
+    """
     words = {name: str(value) for name, value in conninfo_to_dict(dsn).items() if value is not None}
     password = words.pop("password", None)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return make_conninfo("", **words), inherited | ({"PGPASSWORD": password} if password else {})
+    return make_conninfo("", **words), dict(os.environ) | ({"PGPASSWORD": password} if password else {})
 
 
 def _run(tool: Path, dsn: str, *options: str) -> None:

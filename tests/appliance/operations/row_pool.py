@@ -18,7 +18,7 @@ from inference.pool.states import ReplicaState
 from inference.pool.store import Life
 
 S = ReplicaState
-TICK_S = 0.01
+TICK_S = 0.04
 
 
 @dataclass

@@ -22,6 +22,7 @@ import pytest
 from click.testing import Result
 from django.conf import settings
 from django.utils import timezone
+from psycopg.conninfo import conninfo_to_dict
 from typer.testing import CliRunner
 
 from appliance.audit.models import AuditEntry
@@ -30,10 +31,12 @@ from appliance.fleet.models import DeviceOwner, EngineLife, Replica
 from appliance.ledger.meter import entry
 from appliance.ledger.models import LedgerEntry
 from appliance.operations import backups
+from appliance.operations.models import Upgrade, UpgradeState
 from appliance.training import files
 from appliance.training.models import Dataset, StoredFile
 from finetune.job import JobStatus
 from inference.metering.journal import JournalWriter, UsageRecord
+from ops.backup import manifest as manifests
 from ops.backup.copying import begin
 from ops.cli.main import app
 from ops.cli.printing import Exit
@@ -269,6 +272,47 @@ def test_a_killed_restore_is_not_started_and_begins_again(box: Box, copy: Copy) 
         )
 
 
+def test_a_backup_of_a_newer_version_is_refused_before_the_database_is_filled(box: Box, copy: Copy) -> None:
+    backup(box)
+    manifest = box.target / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["facts"]["migrations"].append("tenants.9999_later")
+    manifest.write_text(json.dumps(content))
+    done = copy.coderack("restore", str(box.target))
+    assert (done.returncode, "tenants.9999_later" in done.stderr) == (Exit.FAILED, True)
+    assert not (copy.data_dir / "pgdata").exists()
+
+
+def test_a_trial_serves_nothing_though_an_upgrade_was_at_work(box: Box) -> None:
+    deployment = box.cast.deployment
+    Upgrade.objects.create(
+        name=deployment.name, digest="d", strategy="rolling", state=UpgradeState.RUNNING, from_model=deployment.model
+    )
+    backup(box)
+    backups.settle(manifests.read(box.target), box.data_dir, Path(settings.ENV.cache_dir), idle=True)
+    deployment.refresh_from_db()
+    assert deployment.running is False
+    assert AuditEntry.objects.filter(action="model.withdraw", subject=deployment.name).count() == 1
+
+
+def test_a_journal_that_the_meter_removes_meanwhile_stops_no_backup(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = box.data_dir / "journal" / "gateway-0-1-1.jsonl"
+    monkeypatch.setattr("ops.backup.make._journals", lambda _: [gone])
+    backup(box)
+    assert not (box.target / "data" / "journal").exists()
+
+
+def test_a_tenants_files_are_in_it_whatever_it_is_called(box: Box) -> None:
+    home = box.data_dir / "files" / "home"
+    home.mkdir(parents=True)
+    (home / "ab12").write_text("rows")
+    try:
+        backup(box)
+    finally:
+        shutil.rmtree(home)
+    assert (box.target / "data/files/home/ab12").read_text() == "rows"
+
+
 def test_a_target_that_holds_something_is_refused_without_an_entry(box: Box) -> None:
     box.target.mkdir()
     (box.target / "x").write_text("")
@@ -298,10 +342,10 @@ def test_a_failed_backup_leaves_nothing(box: Box, monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_a_killed_backup_left_goes_with_the_next(box: Box) -> None:
-    (begin(box.target) / "half").write_text("")
+    (begin(box.target) / "database.dump").write_text("half")
     backup(box)
     assert [path.name for path in sorted(box.target.parent.iterdir())] == ["backup"]
-    assert not (box.target / "half").exists()
+    assert (box.target / "database.dump").read_bytes().startswith(b"PGDMP")
 
 
 def test_a_file_that_a_row_speaks_of_and_nobody_has_is_told(box: Box) -> None:
@@ -313,6 +357,13 @@ def test_a_file_that_a_row_speaks_of_and_nobody_has_is_told(box: Box) -> None:
         (box.data_dir / "unheard-of").rmdir()
     assert [note for note in notes if box.file.sha256 in note and "is not there" in note]
     assert [note for note in notes if note.startswith("unheard-of ")]
+
+
+def test_an_older_pg_dump_is_told_only_what_the_operator_wrote(box: Box) -> None:
+    with backups.snapshot() as taken:
+        words = conninfo_to_dict(taken.dsn)
+    assert words.keys() <= {"host", "port", "user", "password", "dbname"}
+    assert words["dbname"] == settings.DATABASES["default"]["NAME"]
 
 
 def test_the_dump_and_the_facts_are_of_one_moment(box: Box) -> None:

@@ -46,8 +46,14 @@ def test_what_is_in_no_list_is_named(tmp_path: Path) -> None:
 
 
 def test_scratch_is_left_out() -> None:
-    assert [name for name in (".upload-1", "home", "split", "trainer.log", "adapter") if is_left_out(name)] == [
-        ".upload-1",
-        "home",
-        "split",
-    ]
+    names = (
+        "files/acme/.upload-1",
+        "jobs/ftjob-1/attempts/1/home",
+        "jobs/ftjob-1/split",
+        "jobs/ftjob-1/attempts/1/adapter",
+    )
+    assert [name for name in names if is_left_out(Path(name))] == [*names[:3]]
+
+
+def test_tenants_called_like_scratch_are_not_left_out() -> None:
+    assert not [name for name in ("files/home", "datasets/split", "files/split/ab12") if is_left_out(Path(name))]

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from ops.backup.copying import begin, copy_tree, publish
+from ops.backup.copying import begin, copy_tree, publish, put_back
 from ops.backup.errors import BadTarget, NotEnoughSpace
+from ops.backup.manifest import Manifest
 from ops.backup.space import GIB, require_space, size_of
+from tests.ops.backup.test_manifest import FACTS
 
 
 def test_it_copies_plain_files_and_notes_the_rest(tmp_path: Path) -> None:
@@ -39,6 +41,46 @@ def test_what_is_deleted_meanwhile_is_noted(tmp_path: Path) -> None:
     assert notes == ["files/two was removed while the backup was made"]
 
 
+def test_links_to_folders_and_in_the_place_of_an_entry_are_noted(tmp_path: Path) -> None:
+    notes = list[str]()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "one").write_text("one")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "acme").symlink_to(tmp_path / "disk")
+    (tmp_path / "secret_key").symlink_to(tmp_path / "disk" / "one")
+    for name in ("files", "secret_key"):
+        assert list(copy_tree(tmp_path / name, tmp_path / "backup", notes)) == []
+    assert [note.split()[0] for note in notes] == ["files/acme", "secret_key"]
+
+
+def test_an_entry_that_lies_on_another_disk_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "one").write_text("one")
+    (tmp_path / "files").symlink_to(tmp_path / "disk")
+    assert [file.path for file in copy_tree(tmp_path / "files", tmp_path / "backup", [])] == ["data/files/one"]
+    assert size_of(tmp_path / "files") == 3
+
+
+def test_a_directory_that_cannot_be_read_is_no_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "jobs").mkdir()
+
+    def closed(_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(PermissionError):
+        list(copy_tree(tmp_path / "jobs", tmp_path / "backup", []))
+
+
+def test_what_is_put_back_is_its_owners_only(tmp_path: Path) -> None:
+    (tmp_path / "files" / "acme").mkdir(parents=True)
+    (tmp_path / "files" / "acme" / "one").write_text("one")
+    files = tuple(copy_tree(tmp_path / "files", tmp_path / "backup", []))
+    put_back(tmp_path / "backup", Manifest("0", "/old", "/cache", 18, FACTS, (), files), tmp_path / "new")
+    assert (tmp_path / "new/files/acme/one").read_text() == "one"
+    assert [path for path in (tmp_path / "new").rglob("*") if path.stat().st_mode & 0o077] == []
+
+
 def test_an_absent_directory_gives_nothing(tmp_path: Path) -> None:
     assert list(copy_tree(tmp_path / "trust", tmp_path / "backup", [])) == []
 
@@ -61,6 +103,14 @@ def test_what_a_killed_backup_left_is_removed(tmp_path: Path) -> None:
     assert fresh == tmp_path / "b.new"
     assert not list(fresh.iterdir())
     assert fresh.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_directory_that_is_no_unfinished_backup_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "b.new").mkdir()
+    (tmp_path / "b.new" / "letters").write_text("mine")
+    with pytest.raises(BadTarget, match="no unfinished backup"):
+        begin(tmp_path / "b")
+    assert (tmp_path / "b.new" / "letters").read_text() == "mine"
 
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:

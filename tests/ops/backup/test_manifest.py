@@ -80,7 +80,21 @@ def edit(backup: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["../etc/passwd", "data/../../x", "/etc/passwd", "data", "other/x", "data//x", "data/./x"]
+    "path",
+    [
+        "../etc/passwd",
+        "data/../../x",
+        "data/files/../../x",
+        "/etc/passwd",
+        "data",
+        "other/x",
+        "data//files/x",
+        "data/./files/x",
+        "data/files/\0",
+        "data/engines/cpu/bin/python",
+        "data/pgdata/postgresql.auto.conf",
+        "data/restore.begun",
+    ],
 )
 def test_a_path_that_leads_outside_is_refused(backup: Path, path: str) -> None:
     edit(backup, lambda value: value["files"][1].update(path=path))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ops.backup.errors import DatabaseTool
-from ops.backup.tools import connection, find, major
+from ops.backup.tools import connection, find, major, needs_newer_server
 
 
 def tool(folder: Path, version: str) -> None:
@@ -38,7 +38,23 @@ def test_none_that_is_new_enough_is_told_with_what_to_install(tmp_path: Path, mo
         find("pg_dump", False, 99)
 
 
-def test_a_password_is_in_the_environment_only() -> None:
+def test_a_server_before_17_takes_no_newer_pg_restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    tool(tmp_path, "17.2")
+    assert (needs_newer_server(17, 150004), needs_newer_server(16, 150004), needs_newer_server(18, 170001)) == (
+        True, False, False,
+    )  # fmt: skip
+    with pytest.raises(DatabaseTool, match=r"is version 17.*postgresql-client-15"):
+        find("pg_dump", False, 15, below=17)
+
+
+def test_what_libpq_reads_from_the_environment_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    assert connection("postgresql://rack@db.example/coderack")[1]["PGSSLMODE"] == "verify-full"
+
+
+def test_a_password_is_in_the_environment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PGPASSWORD", raising=False)
     shown, environment = connection("postgresql://rack:s3cr%2Ft@db.example:5433/coderack?sslmode=require")
     assert environment["PGPASSWORD"] == "s3cr/t"
     assert "s3cr" not in shown

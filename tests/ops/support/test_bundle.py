@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from pathlib import Path
 
@@ -53,6 +54,18 @@ def test_a_file_that_is_there_is_kept(parts: Parts, tmp_path: Path) -> None:
     with pytest.raises(SupportError, match="there already"):
         write(tmp_path / "s.tar.gz", parts, KNOWN)
     assert (tmp_path / "s.tar.gz").read_text() == "mine"
+
+
+def test_a_file_system_without_second_names_will_do(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write(tmp_path / "s.tar.gz", parts, KNOWN)
+    assert len(members(tmp_path / "s.tar.gz")) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["s.tar.gz"]
 
 
 def test_a_directory_that_is_not_there_is_told(parts: Parts, tmp_path: Path) -> None:

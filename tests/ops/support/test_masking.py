@@ -40,6 +40,13 @@ def test_values_keep_their_shape_and_their_digests() -> None:
     assert KEY not in value["reason"]
 
 
+def test_names_go_as_addresses_write_them_too() -> None:
+    clean = Masker({}, {"工资 2026.jsonl": "file-1"}).text(
+        "GET /files?name=%E5%B7%A5%E8%B5%84%202026.jsonl\nread 工资 2026.jsonl\n"
+    )
+    assert clean == "GET /files?name=file-1\nread file-1\n"
+
+
 def test_lines_stay_lines() -> None:
     assert masker().text("one\ntwo\n\nfour") == "one\ntwo\n\nfour\n"
     assert masker().text("") == ""

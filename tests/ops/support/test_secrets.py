@@ -73,3 +73,5 @@ def test_a_damaged_or_absent_file_gives_none(tmp_path: Path) -> None:
 def test_an_address_gives_its_password_as_well() -> None:
     values = {value for _, value in of_settings({"DATABASE_URL": "postgresql://rack:a%2Fb%2Fc%2Fd@db/x"})}
     assert values == {"postgresql://rack:a%2Fb%2Fc%2Fd@db/x", "a%2Fb%2Fc%2Fd", "a/b/c/d"}
+    address = "postgresql://db/x?user=rack&password=in-the-query"
+    assert {value for _, value in of_settings({"DATABASE_URL": address})} == {address, "in-the-query"}
