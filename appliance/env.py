@@ -56,6 +56,10 @@ class Env:
     max_body_bytes: int
     log_level: str
     time_zone: str
+    contract_input_tps: int
+    contract_output_tps: int
+    contract_ttft_ms: int
+    contract_tpot_ms: int
 
     @property
     def journal_dir(self) -> Path:
@@ -76,6 +80,11 @@ class Env:
     def console_socket(self) -> Path:
         """Where gunicorn serves the console for the gateway."""
         return self.run_dir / "console.sock"
+
+    @property
+    def metrics_dir(self) -> Path:
+        """Where each process but the gateway has the socket of its metrics page."""
+        return self.run_dir / "metrics"
 
     @property
     def postgres_dir(self) -> Path:
@@ -173,6 +182,10 @@ def _assemble(values: Mapping[str, Any]) -> Env:
         max_body_bytes=values["CODERACK_MAX_BODY_BYTES"],
         log_level=values["CODERACK_LOG_LEVEL"],
         time_zone=values["CODERACK_TIME_ZONE"],
+        contract_input_tps=values["CODERACK_CONTRACT_INPUT_TPS"],
+        contract_output_tps=values["CODERACK_CONTRACT_OUTPUT_TPS"],
+        contract_ttft_ms=values["CODERACK_CONTRACT_TTFT_MS"],
+        contract_tpot_ms=values["CODERACK_CONTRACT_TPOT_MS"],
     )
 
 

@@ -29,6 +29,7 @@ from tests.figures import figures
 REPO = Path(__file__).resolve().parent.parent
 DOCS = REPO / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+DEPLOYED = [path for path in REPO.glob("deploy/*/**/*") if path.is_file()]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 # Put together here, so that this file is not the first to hold them.
 REGISTRY_HOSTS = tuple(
@@ -66,7 +67,7 @@ def test_every_variable_is_described_with_its_default(variable: env.Variable) ->
 
 def test_no_variable_is_described_that_does_not_exist() -> None:
     known = {v.name for v in env.VARIABLES} | {f"{v.name}_FILE" for v in env.VARIABLES if v.secret}
-    for page in [*PAGES, REPO / "README.md", *REPO.glob("deploy/*/*")]:
+    for page in [*PAGES, REPO / "README.md", *DEPLOYED]:
         named = set(re.findall(r"\bCODERACK_[A-Z_]+\b", page.read_text(errors="replace")))
         assert named <= known | {"CODERACK_API_KEY"}, page.name
 

@@ -70,7 +70,7 @@ def withdraw(name: str) -> bool:
     """
     refuse_during_upgrade(name)
     changed = 0
-    for row in Deployment.objects.select_for_update(of=("self",)).filter(name=name, running=True):
+    for row in Deployment.objects.select_for_update(of=("self",), no_key=True).filter(name=name, running=True):
         row.running = False
         row.save(update_fields=("running",))
         changed += 1
@@ -80,8 +80,11 @@ def withdraw(name: str) -> bool:
 
 
 def lock_name(name: str) -> list[Deployment]:
-    """All deployments of a name, which nobody else changes until the transaction ends."""
-    return list(Deployment.objects.select_for_update(of=("self",)).filter(name=name).order_by("pk"))
+    """All deployments of a name, which nobody else changes until the transaction ends.
+
+    `no_key`: the pool goes on making replicas of them. Were it to wait with the directory's generation in hand, both would.
+    """
+    return list(Deployment.objects.select_for_update(of=("self",), no_key=True).filter(name=name).order_by("pk"))
 
 
 def refuse_during_upgrade(name: str) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from appliance.operations.errors import UpgradeBusy
+
+TRIES, RETRY_S = 10, 0.05
 
 
 @contextmanager
@@ -18,14 +22,24 @@ def alone(path: Path) -> Iterator[None]:
     Raises: UpgradeBusy naming the process that has it.
     """
     with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UpgradeBusy(f"another upgrade is being applied by pid {_content(path)}: wait for it") from None
+        if not _taken(file):
+            raise UpgradeBusy(f"another upgrade is being applied by pid {_content(path)}: wait for it")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _taken(file: TextIO) -> bool:
+    """Whether the lock is ours. `holder` has it too, for a moment: that is no reason to give up."""
+    for _ in range(TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(RETRY_S)
+        else:
+            return True
+    return False
 
 
 def holder(path: Path) -> str:

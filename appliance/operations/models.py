@@ -27,7 +27,7 @@ UPGRADE_MOVES: dict[UpgradeState, frozenset[UpgradeState]] = {
     UpgradeState.RUNNING: frozenset({UpgradeState.DONE, UpgradeState.UNDONE, UpgradeState.FAILED}),
     UpgradeState.DONE: frozenset(),
     UpgradeState.UNDONE: frozenset(),
-    UpgradeState.FAILED: frozenset({UpgradeState.RUNNING}),
+    UpgradeState.FAILED: frozenset({UpgradeState.RUNNING, UpgradeState.UNDONE}),  # undone: `model serve` settled it
 }
 
 
@@ -35,7 +35,7 @@ class Upgrade(models.Model):
     """A name's way from one model version to another; a rollback is one too, back to the version before.
 
     `undone`: a step failed and everything before it was taken back. `failed`: taking it back failed as well, and a person
-    has to look; resuming tries again.
+    has to look; resuming tries again, and serving one version settles it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)

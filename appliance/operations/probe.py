@@ -28,19 +28,24 @@ def ask_through_the_gateway(upgrade: Upgrade) -> LedgerEntry:
 
     Raises: StepFailed when no answer came, or it was not booked.
     """
-    name = f"upgrade {str(upgrade.pk)[:8]}"
-    _revoke_all(name)  # of a try that was killed
+    revoke_keys(upgrade)  # of a try that was killed
     tenant = Tenant.objects.get(pk=SYSTEM_TENANT)
-    _, key = mint(tenant, name, expires_at=timezone.now() + KEY_LIFE, internal=True)
+    _, key = mint(tenant, _key_name(upgrade), expires_at=timezone.now() + KEY_LIFE, internal=True)
     try:
         return _booked(_answered(key, upgrade.name))
     finally:
-        _revoke_all(name)
+        revoke_keys(upgrade)
 
 
-def _revoke_all(name: str) -> None:
-    for key in ApiKey.objects.filter(tenant_id=SYSTEM_TENANT, name=name, internal=True, revoked_at=None):
+def revoke_keys(upgrade: Upgrade) -> None:
+    """Of all tries of an upgrade."""
+    unrevoked = ApiKey.objects.filter(tenant_id=SYSTEM_TENANT, internal=True, revoked_at=None)
+    for key in unrevoked.filter(name=_key_name(upgrade)):
         revoke(key)
+
+
+def _key_name(upgrade: Upgrade) -> str:
+    return f"upgrade {str(upgrade.pk)[:8]}"
 
 
 def _answered(key: str, model: str) -> str:

@@ -30,9 +30,12 @@ class RowLedger:
         return {name: StepState(state) for name, state in rows.values_list("name", "state")}
 
     def mark(self, step: str, state: StepState, reason: str = "") -> None:
-        """Write a step's next state, where the table of moves has it."""
+        """Write a step's next state, where the table of moves has it. Why it failed stays beside why it can't be undone."""
         before = [old for old, moves in MOVES.items() if state in moves]
         rows = UpgradeStep.objects.filter(upgrade=self._upgrade, name=step)
+        was = rows.values_list("reason", flat=True).first()
+        if was and reason:
+            reason = was if reason in was else f"{was}\n{reason}"
         if rows.filter(state__in=before).update(state=state, **_changes(state, reason, timezone.now())) != 1:
             raise RuntimeError(
                 f"step {step} can't become {state}: its row is {rows.values_list('state', flat=True).first()}"

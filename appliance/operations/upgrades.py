@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from appliance.audit import actor
@@ -113,12 +114,16 @@ def resume(watch: Watch, *, back: bool = False) -> Upgrade:
 
 
 def interrupted() -> Upgrade | None:
-    """The upgrade that `resume` goes on with: the running one, or the last of all when taking it back failed."""
+    """The upgrade that `resume` goes on with: the running one, or a name's last one when taking it back failed."""
     running = Upgrade.objects.filter(state=S.RUNNING).first()
     if running is not None:
         return running
-    last = Upgrade.objects.exclude(state=S.PLANNED).exclude(started_at=None).order_by("-started_at").first()
-    return last if last is not None and last.state == S.FAILED else None
+    failed = Upgrade.objects.filter(state=S.FAILED).order_by("-started_at")
+    return next((row for row in failed if not _later_than(row).exists()), None)
+
+
+def _later_than(upgrade: Upgrade) -> QuerySet[Upgrade]:
+    return Upgrade.objects.filter(name=upgrade.name, started_at__gt=upgrade.started_at)
 
 
 def rollback(name: str, allowed: Allowed, watch: Watch) -> Upgrade:

@@ -22,10 +22,12 @@ def mint(
     created_by: User | None = None,
     expires_at: datetime | None = None,
     internal: bool = False,
+    audited: bool = True,
 ) -> tuple[ApiKey, str]:
     """Create a key and return its row with the key itself, which is stored nowhere.
 
-    `internal`: for the appliance's own use, such as the playground's; lists of keys leave it out.
+    `internal`: for the appliance's own use, such as the playground's; lists of keys leave it out. `audited`: whether the audit
+    log gets an entry; not where one like it was recorded a moment ago.
     """
     key = "sk-cr-" + secrets.token_urlsafe(32)
     row = ApiKey.objects.create(
@@ -37,7 +39,8 @@ def mint(
         expires_at=expires_at,
         internal=internal,
     )
-    _record("key.create", row)
+    if audited:
+        _record("key.create", row)
     return row, key
 
 
@@ -51,4 +54,5 @@ def revoke(key: ApiKey) -> bool:
 
 
 def _record(action: str, key: ApiKey) -> None:
-    record(action, key.prefix, tenant=key.tenant_id, details={"id": str(key.pk), "name": key.name})
+    details = {"id": str(key.pk), "name": key.name} | ({"internal": True} if key.internal else {})
+    record(action, key.prefix, tenant=key.tenant_id, details=details)

@@ -54,7 +54,8 @@ def _jobs() -> Iterator[Metric]:
         said_at=Coalesce(Max("events__created_at"), F("created_at"))
     )
     yield SILENCE.is_(_since(running.aggregate(oldest=Min("said_at"))["oldest"]))
-    waiting = Job.objects.filter(status__in=(JobStatus.VALIDATING.value, JobStatus.QUEUED.value))
+    begun_never = Job.objects.filter(status__in=(JobStatus.VALIDATING.value, JobStatus.QUEUED.value), started_at=None)
+    waiting = begun_never.filter(tenant__is_active=True)  # a suspended tenant's wait for nothing of ours
     yield WAIT.is_(_since(waiting.aggregate(oldest=Min("created_at"))["oldest"]))
 
 

@@ -198,7 +198,7 @@ def _serving(offer: Offer, served: Served, machine: Machine, allowed: Allowed) -
         remedy = "`coderack upgrade resume` takes it back, `coderack model serve` settles on one version"
         return Finding("served", Verdict.REFUSED, told, remedy)
     if served.ready < served.replicas or not served.replicas:
-        if allowed.repair:
+        if allowed.repair and served.replicas:
             return Finding("served", Verdict.WARNING, told)
         return Finding("served", Verdict.REFUSED, told, "bring it to order first: `coderack status` says what is wrong")
     return Finding("served", Verdict.OK, told)
@@ -238,10 +238,8 @@ def _adapters(offer: Offer, machine: Machine, allowed: Allowed) -> Iterator[Find
         yield Finding("adapters", Verdict.OK, f"none depends on the present version of {offer.name}")
         return
     names = ", ".join(f"{name} ({tenant})" for name, tenant in machine.adapters) or "none"
-    told = (
-        f"{len(machine.adapters)} in use on the present version: {names}; {machine.jobs_on_base} fine-tunes on it go on"
-    )
-    remedy = "they are not served, and those fine-tunes not checked, while another version is"
+    told = f"{len(machine.adapters)} in use on the present version: {names}; {machine.jobs_on_base} fine-tunes on it"
+    remedy = "they are not served, and those fine-tunes wait for their base, while another version is"
     if allowed.without_adapters:
         yield Finding("adapters", Verdict.WARNING, told, remedy)
     else:

@@ -7,7 +7,7 @@ import time
 from django.db.models import QuerySet
 
 from appliance.fleet.models import Deployment
-from appliance.operations.engines import wait_gone, wait_ready
+from appliance.operations.engines import wait_gone, wait_idle, wait_ready
 from appliance.operations.upgrade_steps.base import RowStep
 from ops.upgrade.preflight import INSTEAD
 
@@ -18,11 +18,12 @@ class Drain(RowStep):
     name = "drain"
 
     def apply(self) -> None:
-        """Have them end, and wait until they have.
+        """Let them answer what they have, have them end, and wait until they have.
 
         Raises: StepFailed.
         """
         begin = time.monotonic()
+        wait_idle(self.old(), self.tell)
         self._old().update(running=False, replicas=self.replicas)
         wait_gone(self.old(), self.tell)
         self.note(drained_after_s=round(time.monotonic() - begin, 1))

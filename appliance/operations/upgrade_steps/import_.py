@@ -26,7 +26,7 @@ class Import(RowStep):
     def check(self) -> None:
         """Raises: StepRefused where the disk with the bundle is not there."""
         if not Path(self.upgrade.source).is_dir():
-            raise StepRefused(f"{self.upgrade.source} is not there: mount the disk with the bundle and apply again")
+            raise StepRefused(f"{self.upgrade.source} is not there: mount the disk with the bundle and plan again")
 
     def apply(self) -> None:
         """Bring the model.

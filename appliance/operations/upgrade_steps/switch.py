@@ -10,7 +10,7 @@ from appliance.audit.record import record
 from appliance.fleet.deployments import lock_name
 from appliance.fleet.models import Deployment, EngineLife
 from appliance.operations.engines import wait_ready
-from appliance.operations.probe import ask_through_the_gateway
+from appliance.operations.probe import ask_through_the_gateway, revoke_keys
 from appliance.operations.upgrade_steps.base import RowStep
 from inference.gateway.directory_feed import POLL_S
 from ops.upgrade.errors import StepFailed
@@ -44,7 +44,8 @@ class Switch(RowStep):
         self.note(request=entry.request_id, life=str(entry.life_id))
 
     def undo(self) -> None:
-        """Give the name back."""
+        """Give the name back. A try that was killed may have left its key."""
+        revoke_keys(self.upgrade)
         self._give(self.old(), self.new())
         time.sleep(SETTLE_S)
 

@@ -10,12 +10,14 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.db import connections, transaction
 from django.utils import timezone
 
 from appliance.audit.models import AuditEntry
@@ -410,6 +412,23 @@ def test_somebody_who_only_looks_at_the_lock_is_in_nobodys_way(tmp_path: Path) -
         threading.Timer(0.1, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
         with alone(tmp_path / "lock"):
             assert holder(tmp_path / "lock") == str(os.getpid())
+
+
+def test_the_pool_makes_replicas_while_somebody_holds_a_name(site: Site) -> None:
+    """It holds what the holder needs next, the directory's generation: were it to wait, both would for ever."""
+    row = Deployment.objects.get()
+
+    def create() -> None:
+        try:
+            with transaction.atomic(), connections["default"].cursor() as cursor:
+                cursor.execute("SET LOCAL lock_timeout = '2s'")
+                Replica.objects.create(deployment=row, index=7, state="stopped")
+        finally:
+            connections.close_all()
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as other:
+        deployments.lock_name(NAME)
+        other.submit(create).result()
 
 
 def test_a_newer_plan_replaces_the_older_one(site: Site) -> None:

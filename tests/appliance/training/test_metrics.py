@@ -8,6 +8,7 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
+from appliance.tenants.acts import set_active
 from appliance.training import lease, metrics
 from appliance.training.attempt import work_on
 from appliance.training.events import add_event
@@ -52,8 +53,14 @@ def test_the_most_silent_running_fine_tune_counts_and_no_paused_one(cast: Cast) 
 
 
 def test_the_longest_wait_is_that_of_a_fine_tune_that_has_not_begun(cast: Cast) -> None:
-    Job.objects.filter(pk=cast.job(JobStatus.QUEUED).pk).update(created_at=timezone.now() - timedelta(hours=1))
+    now = timezone.now()
+    job = cast.job(JobStatus.QUEUED)
+    Job.objects.filter(pk=job.pk).update(created_at=now - timedelta(hours=1))
+    resumed = cast.job(JobStatus.QUEUED)
+    Job.objects.filter(pk=resumed.pk).update(created_at=now - timedelta(days=9), started_at=now - timedelta(days=9))
     assert shown()["job_wait_seconds",] == pytest.approx(3600, abs=60)
+    set_active(job.tenant_id, False)
+    assert shown()["job_wait_seconds",] == 0
 
 
 def test_an_attempt_that_has_to_wait_is_counted_as_such(cast: Cast, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,8 @@ def test_a_name_that_is_not_served_or_not_well_is_refused_and_a_rollback_is_not(
     assert "1 of 2 replicas ready" in finding("served", look(served=sick)).line
     assert finding("served", look(served=sick)).verdict is Verdict.REFUSED
     assert finding("served", look(served=sick, allowed=Allowed(repair=True))).verdict is Verdict.WARNING
+    none = replace(SERVED, replicas=0, ready=0)
+    assert finding("served", look(served=none, allowed=Allowed(repair=True))).verdict is Verdict.REFUSED
     two = finding("served", look(machine=replace(MACHINE, versions_running=2), allowed=Allowed(repair=True)))
     assert two.verdict is Verdict.REFUSED
 
