@@ -47,6 +47,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "appliance.console.metrics.count_requests",
     "django.middleware.security.SecurityMiddleware",
     "appliance.console.content_security.content_security",
     "whitenoise.middleware.WhiteNoiseMiddleware",

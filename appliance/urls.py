@@ -7,21 +7,25 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django.views.i18n import set_language
 
 from appliance.api.urls import urlpatterns as tenant_api
+from appliance.console.pages.acceptance import acceptance, acceptance_run, certificate_html, certificate_json
 from appliance.console.pages.adapter import adapter, withdraw_adapter
 from appliance.console.pages.approvals import approvals, approve_adapter, reject_adapter
 from appliance.console.pages.audit import audit
 from appliance.console.pages.data import data, file
 from appliance.console.pages.data_acts import delete_file, report_html, report_json
 from appliance.console.pages.fine_tuning import fine_tuning
+from appliance.console.pages.guide import guide
 from appliance.console.pages.job import job
 from appliance.console.pages.job_acts import cancel_job, pause_job, resume_job
 from appliance.console.pages.keys import keys, revoke_key
 from appliance.console.pages.login import Login, Logout, editor_login
 from appliance.console.pages.models import models
 from appliance.console.pages.overview import overview
+from appliance.console.pages.playground import playground, playground_key
 from appliance.console.pages.serving import serving
 from appliance.console.pages.tenant import tenant, tenant_policy
 from appliance.console.pages.tenants import new, tenants
+from appliance.console.pages.upgrades import upgrade, upgrades
 from appliance.console.pages.usage import usage
 
 form = require_http_methods(["GET", "HEAD", "POST"])
@@ -31,6 +35,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("login/", Login.as_view(), name="login"),
     path("logout/", Logout.as_view(), name="logout"),
     path("language/", login_not_required(require_POST(set_language)), name="set_language"),
+    path("playground/", require_safe(playground), name="playground"),
+    path("playground/key/", require_POST(playground_key), name="playground_key"),
     path("serving/", require_safe(serving), name="serving"),
     path("models/", require_safe(models), name="models"),
     path("models/adapters/<uuid:adapter_id>/", require_safe(adapter), name="adapter"),
@@ -55,7 +61,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("tenants/<slug:tenant_id>/keys/", form(keys), name="keys"),
     path("tenants/<slug:tenant_id>/keys/<uuid:key_id>/revoke/", form(revoke_key), name="key_revoke"),
     path("usage/", require_safe(usage), name="usage"),
+    path("guide/", require_safe(guide), name="guide"),
+    path("upgrades/", require_safe(upgrades), name="upgrades"),
+    path("upgrades/<uuid:upgrade_id>/", require_safe(upgrade), name="upgrade"),
+    path("acceptance/", require_safe(acceptance), name="acceptance"),
+    path("acceptance/<uuid:run_id>/", require_safe(acceptance_run), name="acceptance_run"),
+    path("acceptance/<uuid:run_id>/certificate.html", require_safe(certificate_html), name="certificate_html"),
+    path("acceptance/<uuid:run_id>/certificate.json", require_safe(certificate_json), name="certificate_json"),
     path("audit/", require_safe(audit), name="audit"),
+    path("admin/logout/", Logout.as_view()),
     path("admin/login/", login_not_required(editor_login)),
     path("admin/", admin.site.urls),
     *tenant_api,

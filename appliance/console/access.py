@@ -5,7 +5,7 @@ Every address needs a log-in (Django's LoginRequiredMiddleware); what a page sho
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID
@@ -14,8 +14,9 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 
+from appliance.console.queries import text
 from appliance.registry.models import Adapter
-from appliance.tenants.models import Membership, Tenant, User
+from appliance.tenants.models import SYSTEM_TENANT, Membership, Tenant, User
 from appliance.training.models import Job, StoredFile
 
 P = ParamSpec("P")
@@ -57,6 +58,17 @@ def visible_tenant(user: User, tenant_id: str) -> Tenant:
     if tenant is None:
         raise Http404
     return tenant
+
+
+def chosen_tenant(request: PersonRequest, query: Mapping[str, str]) -> Tenant | None:
+    """The tenant that the query names, else the first one this person may open; None where there is none.
+
+    Raises: Http404, for a name this person may not know as for an unknown one.
+    """
+    name = text(query, "tenant")
+    if name:
+        return visible_tenant(request.user, name)
+    return visible_tenants(request.user).exclude(pk=SYSTEM_TENANT).order_by("-is_active", "pk").first()
 
 
 def may_manage(user: User, tenant: Tenant) -> bool:

@@ -18,6 +18,7 @@ from unfold.admin import ModelAdmin, TabularInline  # type: ignore[import-untype
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm  # type: ignore[import-untyped]
 
 from appliance.audit.record import record
+from appliance.fleet.deployments import is_upgrading
 from appliance.fleet.models import Deployment
 from appliance.ledger.models import LedgerEntry
 from appliance.registry.models import EngineSlot, ModelVersion
@@ -163,17 +164,33 @@ class MembershipAdmin(Audited):
 class ApiKeyAdmin(ReadOnly):
     """Keys are created and revoked on a tenant's page."""
 
-    list_display = ("name", "prefix", "tenant", "created_at", "expires_at", "revoked_at")
+    list_display = ("name", "prefix", "tenant", "created_at", "expires_at", "revoked_at", "internal")
+    list_filter = ("internal",)
     search_fields = ("name", "prefix", "tenant__id")
-    fields = ("tenant", "name", "prefix", "created_by", "created_at", "expires_at", "revoked_at")
+    fields = ("tenant", "name", "prefix", "created_by", "created_at", "expires_at", "revoked_at", "internal")
 
 
 @admin.register(Deployment)
 class DeploymentAdmin(Audited):
-    """What should run; the pool makes it so within seconds. Stop one instead of deleting it."""
+    """What should run; the pool makes it so within seconds. Stop one instead of deleting it.
 
-    list_display = ("model", "replicas", "devices_each", "max_model_len", "slot", "running")
+    Which version a name leads to is `coderack model serve`'s and upgrades' to change, which keep the name served.
+    """
+
+    list_display = ("model", "replicas", "devices_each", "max_model_len", "slot", "running", "serves")
     list_filter = ("running",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """A stopped one is begun by `coderack model serve`, which ends the name's other versions."""
+        return ("model", "serves") if obj is None or obj.running else ("model", "serves", "running")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """`coderack model serve` makes them."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """An upgrade relies on its deployments."""
+        return super().has_change_permission(request, obj) and not (obj is not None and is_upgrading(obj.name))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Deleting would take running engines' rows along."""

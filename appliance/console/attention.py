@@ -16,6 +16,7 @@ from django.utils.translation import ngettext
 from appliance.console import words
 from appliance.fleet.models import Deployment, Device, Replica
 from appliance.ledger.models import JournalCursor
+from appliance.operations.models import Upgrade, UpgradeState
 from appliance.registry.models import Adapter, AdapterState
 
 POOL_SILENT = timedelta(seconds=60)
@@ -33,7 +34,7 @@ class Notice:
 
 def notices() -> list[Notice]:
     """Everything that needs a person now."""
-    return [*_replicas(), *_devices(), *_approvals(), *_ledger()]
+    return [*_replicas(), *_upgrades(), *_devices(), *_approvals(), *_ledger()]
 
 
 def _replicas() -> Iterator[Notice]:
@@ -42,6 +43,12 @@ def _replicas() -> Iterator[Notice]:
         first_line = replica.reason.strip().splitlines()[0] if replica.reason.strip() else _("no reason was recorded")
         text = _("Replica %(name)s failed: %(reason)s") % {"name": str(replica), "reason": first_line}
         yield Notice("bad", text, serving)
+
+
+def _upgrades() -> Iterator[Notice]:
+    for upgrade in Upgrade.objects.filter(state=UpgradeState.FAILED):
+        text = _("The upgrade of %(name)s failed and could not be taken back as a whole.") % {"name": upgrade.name}
+        yield Notice("bad", text, reverse("upgrade", args=[upgrade.pk]))
 
 
 def _devices() -> Iterator[Notice]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import dataclass
 
 from django.http import HttpRequest
 
 from appliance.fleet.models import Deployment
+from appliance.registry.models import Adapter, AdapterState
 from appliance.tenants.models import Tenant
 
 EXAMPLE_MODEL = "MODEL"
@@ -20,20 +22,46 @@ def base_url(request: HttpRequest) -> str:
     return request.build_absolute_uri("/v1")
 
 
-def model_names(tenant: Tenant) -> list[str]:
-    """The models this tenant's keys may use now."""
-    names = Deployment.objects.filter(running=True).order_by("model__name").values_list("model__name", flat=True)
-    allowed = tenant.plan.allowed_models
-    return [name for name in names if allowed is None or name in allowed]
+@dataclass(frozen=True)
+class CallableModel:
+    """A model that a tenant's keys may use: a base, or an adapter of the tenant's own. `context` is in tokens."""
+
+    name: str
+    fim: bool
+    adapter: bool
+    context: int
+
+
+def callable_models(tenant: Tenant) -> list[CallableModel]:
+    """What this tenant's keys may use now, as the gateway decides it: bases by their name, then the tenant's adapters."""
+    serving = {
+        row.model_id: row
+        for row in Deployment.objects.filter(running=True, serves=True).select_related("model").order_by("name")
+    }
+    adapters = Adapter.objects.filter(tenant=tenant, state=AdapterState.ACTIVE, base__in=serving).order_by("name")
+    offered = [(row.name, row, False) for row in serving.values()]
+    offered += [(adapter.name, serving[adapter.base_id], True) for adapter in adapters]
+    allowed, most = tenant.plan.allowed_models, tenant.plan.max_context_tokens
+    return [
+        CallableModel(name, row.model.fim, is_adapter, min(row.max_model_len, most))
+        for name, row, is_adapter in offered
+        if allowed is None or not {name, row.name}.isdisjoint(allowed)
+    ]
+
+
+def to_chat_with(models: list[CallableModel]) -> str:
+    """The model an example names: an instructed one before one that completes, where there is any."""
+    ordered = sorted(models, key=lambda model: model.fim)
+    return ordered[0].name if ordered else EXAMPLE_MODEL
 
 
 def snippets(request: HttpRequest, tenant: Tenant, key: str = "") -> dict[str, str | list[str]]:
     """Everything the calling part of a page shows; with a key at hand, the curl line works as it is."""
-    names = model_names(tenant)
-    url, model = base_url(request), names[0] if names else EXAMPLE_MODEL
+    models = callable_models(tenant)
+    url, model = base_url(request), to_chat_with(models)
     return {
         "base_url": url,
-        "models": names,
+        "models": [found.name for found in models],
         "curl": curl_line(url, model, key or KEY_VARIABLE),
         "python": python_program(url, model),
     }

@@ -20,11 +20,16 @@ REACH = 0.25  # a contract line is drawn once the load has come to a quarter of 
 
 @dataclass(frozen=True)
 class Line:
-    """One model's line: SVG path data, and the number of its colour class."""
+    """One model's line: SVG path data, and the number of its colour class.
+
+    A band has a second line, `lower`, and the area between the two, `band`.
+    """
 
     name: str
     colour: int
     path: str
+    lower: str = ""
+    band: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,8 @@ class Tick:
 class Chart:
     """Everything the template draws. `contract_y` is None when the contract is beyond the scale.
 
-    `last_step` is given when steps run to the right instead of time; such a chart has no contract.
+    `unit` is that of the values. `last_step` is given when steps run to the right instead of time; such a chart has no
+    contract.
     """
 
     lines: Sequence[Line]
@@ -54,6 +60,7 @@ class Chart:
     right_x: int = WIDTH - RIGHT
     bottom_y: int = HEIGHT - BOTTOM
     empty: bool = field(default=False)
+    unit: str = "tokens/s"
 
 
 def draw(
@@ -64,8 +71,13 @@ def draw(
     span: timedelta,
     step_s: int,
     contract: int,
+    lower: Mapping[str, Sequence[tuple[datetime, float]]] | None = None,
+    unit: str = "tokens/s",
 ) -> Chart:
-    """Lay out one chart of `series` (model to points, oldest first) over the span that begins at `start`."""
+    """Lay out one chart of `series` (model to points, oldest first) over the span that begins at `start`.
+
+    With `lower` (for each of the models, at the same moments) each line is the upper edge of a band.
+    """
     peak = max((value for points in series.values() for _, value in points), default=0.0)
     reached = peak >= contract * REACH
     top = nice(max(peak, contract * 1.05 if reached else 0.0))
@@ -76,14 +88,15 @@ def draw(
     def y(value: float) -> float:
         return round(HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM), 1)
 
-    lines = [
-        Line(
-            name,
-            colours.get(name, 0) % COLOURS,
-            path([(x(at), y(value)) for at, value in points], _step_width(step_s, span)),
-        )
-        for name, points in sorted(series.items())
-    ]
+    def placed(points: Sequence[tuple[datetime, float]]) -> list[tuple[float, float]]:
+        return [(x(at), y(value)) for at, value in points]
+
+    step = _step_width(step_s, span)
+    lines = []
+    for name, points in sorted(series.items()):
+        above, below = placed(points), placed((lower or {}).get(name, ()))
+        colour = colours.get(name, 0) % COLOURS
+        lines.append(Line(name, colour, path(above, step), path(below, step), area(above, below, step)))
     return Chart(
         lines=lines,
         y_ticks=[Tick(y(value), axis_label(value)) for value in (0, top / 2, top)],
@@ -91,6 +104,7 @@ def draw(
         contract=contract,
         contract_y=y(contract) if reached else None,
         empty=not any(series.values()),
+        unit=unit,
     )
 
 
@@ -124,16 +138,33 @@ def _step_width(step_s: int, span: timedelta) -> float:
 
 def path(points: Sequence[tuple[float, float]], step: float) -> str:
     """SVG path data; a new piece begins where more than one step is missing. A lone point is a short dash."""
+    return "".join(_line(piece) + ("h2" if len(piece) == 1 else "") for piece in pieces(points, step))
+
+
+def area(above: Sequence[tuple[float, float]], below: Sequence[tuple[float, float]], step: float) -> str:
+    """SVG path data of what lies between two lines over the same x, with the gaps that `path` leaves."""
     parts: list[str] = []
-    last: float | None = None
-    for index, (x, y) in enumerate(points):
-        joined = last is not None and x - last <= step * 1.6
-        parts.append(f"{'L' if joined else 'M'}{x} {y}")
-        following = points[index + 1][0] if index + 1 < len(points) else None
-        if not joined and (following is None or following - x > step * 1.6):
-            parts.append("h2")
-        last = x
+    for upper, under in zip(pieces(above, step), pieces(below, step), strict=False):
+        if len(upper) > 1:
+            parts.append(f"{_line(upper)}{_line(under[::-1]).replace('M', 'L', 1)}Z")
+        else:
+            parts.append(f"{_line(upper)}h2V{under[0][1]}h-2Z")
     return "".join(parts)
+
+
+def pieces(points: Sequence[tuple[float, float]], step: float) -> list[list[tuple[float, float]]]:
+    """The runs of points without a gap."""
+    runs: list[list[tuple[float, float]]] = []
+    for point in points:
+        if runs and point[0] - runs[-1][-1][0] <= step * 1.6:
+            runs[-1].append(point)
+        else:
+            runs.append([point])
+    return runs
+
+
+def _line(piece: Sequence[tuple[float, float]]) -> str:
+    return "".join(f"{'L' if index else 'M'}{x} {y}" for index, (x, y) in enumerate(piece))
 
 
 def nice(peak: float, least: float = 10.0) -> float:

@@ -17,6 +17,7 @@ SHARED = (
 )
 STRICT = f"{SHARED}; script-src 'self'; style-src 'self'"
 EDITOR = f"{SHARED}; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
+SEALED = "default-src 'none'; sandbox"
 EDITOR_PREFIX = "/admin/"
 
 
@@ -27,7 +28,8 @@ def content_security(
 
     def answer(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
-        response["Content-Security-Policy"] = EDITOR if request.path.startswith(EDITOR_PREFIX) else STRICT
+        policy = EDITOR if request.path.startswith(EDITOR_PREFIX) else STRICT
+        response.setdefault("Content-Security-Policy", policy)  # a file to take along has a stricter one of its own
         response.setdefault("Cache-Control", "no-store")
         return response
 

@@ -25,6 +25,15 @@ def milliseconds(value: float | None) -> str:
     return f"{count(value)} ms" if value < 10_000 else f"{value / 1000:.1f} s"
 
 
+def duration(value: float | None) -> str:
+    """How long something took, in ms; minutes and hours where it took some."""
+    if value is None or value < 60_000:
+        return milliseconds(value)
+    seconds = round(value / 1000)
+    minutes = f"{seconds // 60} min {seconds % 60} s"
+    return minutes if seconds < 3600 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
 def gib(value: float | None) -> str:
     """Bytes as GiB."""
     return UNKNOWN if value is None else f"{value / GIB:.1f} GiB"

@@ -24,10 +24,12 @@ from prometheus_client.registry import Collector
 from appliance.audit.models import AuditEntry
 from appliance.metrics.rows import Figure, Rows
 from appliance.operations.models import AcceptanceRun, Upgrade, UpgradeState, Verdict
+from inference.gateway.paths import CONTROL_API
 from inference.metrics.family import ProcessFamily
 from inference.metrics.page import MetricsPage, serve
 
 PREFIX = "coderack_console_"
+API = tuple(address.decode() for address in CONTROL_API)  # with the aliases that have no /v1
 REGISTRY = CollectorRegistry()  # of one process; the page adds up those of all workers
 REQUESTS = Counter("coderack_console_requests", "Answered requests.", ["part", "status"], registry=REGISTRY)
 SECONDS = Histogram(
@@ -39,7 +41,7 @@ OPEN = Gauge("coderack_console_open_requests", "Requests at work.", multiprocess
 
 def part(path: str) -> str:
     """Which part of the console an address belongs to."""
-    if path.startswith(("/v1/", "/user/")):
+    if path.startswith(API):
         return "api"
     return "files" if path.startswith("/static/") else "pages"
 

@@ -30,6 +30,7 @@ class Page:
 
 PAGES = (
     Page("overview", pgettext_lazy("page", "Overview"), "monitoring"),
+    Page("playground", pgettext_lazy("page", "Playground"), "forum"),
     Page("serving", pgettext_lazy("page", "Serving"), "dns", operators_only=True),
     Page("models", pgettext_lazy("page", "Models"), "deployed_code", operators_only=True),
     Page("fine_tuning", pgettext_lazy("page", "Fine-tuning"), "model_training"),
@@ -37,6 +38,9 @@ PAGES = (
     Page("approvals", pgettext_lazy("page", "Approvals"), "fact_check", count=waiting_count),
     Page("tenants", pgettext_lazy("page", "Tenants"), "groups"),
     Page("usage", pgettext_lazy("page", "Usage"), "bar_chart"),
+    Page("guide", pgettext_lazy("page", "Guide"), "menu_book"),
+    Page("upgrades", pgettext_lazy("page", "Upgrades"), "upgrade", operators_only=True),
+    Page("acceptance", pgettext_lazy("page", "Acceptance"), "verified", operators_only=True),
     Page("admin:index", pgettext_lazy("page", "Records"), "database", operators_only=True, in_editor=True),
     Page("audit", pgettext_lazy("page", "Audit"), "history", operators_only=True),
 )
@@ -52,6 +56,8 @@ PARENTS = {
     "file_delete": "data",
     "approval_approve": "approvals",
     "approval_reject": "approvals",
+    "upgrade": "upgrades",
+    "acceptance_run": "acceptance",
 }
 # An adapter's pages hang below the models for operators; a member comes to them from a fine-tune.
 ADAPTER_PAGES = {"adapter", "adapter_withdraw"}

@@ -57,6 +57,40 @@ FILES: dict[str, Word] = {
     "processed": Word(pgettext_lazy("file", "cleaned"), "good"),
     "error": Word(pgettext_lazy("file", "refused"), "bad"),
 }
+UPGRADES: dict[str, Word] = {
+    "planned": Word(pgettext_lazy("upgrade", "planned"), "waiting"),
+    "running": Word(pgettext_lazy("upgrade", "running"), "working"),
+    "done": Word(pgettext_lazy("upgrade", "done"), "good"),
+    "undone": Word(pgettext_lazy("upgrade", "taken back"), "idle"),
+    "failed": Word(pgettext_lazy("upgrade", "failed"), "bad"),
+}
+STEPS: dict[str, Word] = {
+    "waiting": Word(pgettext_lazy("step", "not begun"), "idle"),
+    "started": Word(pgettext_lazy("step", "running"), "working"),
+    "done": Word(pgettext_lazy("step", "done"), "good"),
+    "failed": Word(pgettext_lazy("step", "failed"), "bad"),
+    "undoing": Word(pgettext_lazy("step", "being taken back"), "waiting"),
+    "undone": Word(pgettext_lazy("step", "taken back"), "idle"),
+}
+ACCEPTANCE: dict[str, Word] = {
+    "met": Word(pgettext_lazy("acceptance", "met"), "good"),
+    "not_met": Word(pgettext_lazy("acceptance", "not met"), "bad"),
+    "void": Word(pgettext_lazy("acceptance", "void"), "idle"),
+}
+STRATEGIES: dict[str, Any] = {
+    "beside": _("beside: the new version starts next to the old one, and requests go on"),
+    "instead": _("instead: the old version stops before the new one starts, and the name answers 503 meanwhile"),
+}
+MEANINGS: dict[str, Any] = {  # what an upgrade's steps do
+    "preflight": _("looks whether everything still holds that held when it was planned"),
+    "files": _("checks that the files of the version before are what they were"),
+    "import": _("copies the bundle's model to this machine and verifies it there"),
+    "make_room": _("ends the old version's engines, because devices are short; the name answers 503 until the switch"),
+    "beside": _("starts the new version's engines, which nobody asks yet"),
+    "smoke": _("asks each new engine directly"),
+    "switch": _("lets the name stand for the new version and sends a request through the gateway"),
+    "drain": _("lets the old version's engines finish what they have, and ends them"),
+}
 HEALTHY = Word(_("healthy"), "good")
 UNHEALTHY = Word(_("unhealthy"), "bad")
 UNSEEN = Word(_("not seen lately"), "waiting")
@@ -99,3 +133,28 @@ def verdict(name: str) -> Word:
 def file(name: str) -> Word:
     """A file's state; one we don't know is shown as it is."""
     return FILES.get(name, Word(name, "idle"))
+
+
+def upgrade(name: str) -> Word:
+    """An upgrade's state; one we don't know is shown as it is."""
+    return UPGRADES.get(name, Word(name, "idle"))
+
+
+def step_state(name: str) -> Word:
+    """The state of an upgrade's step; one we don't know is shown as it is."""
+    return STEPS.get(name, Word(name, "idle"))
+
+
+def acceptance(name: str) -> Word:
+    """What an acceptance run showed; a verdict we don't know is shown as it is."""
+    return ACCEPTANCE.get(name, Word(name, "idle"))
+
+
+def strategy(name: str) -> Any:
+    """How an upgrade goes about it; one we don't know is shown as it is."""
+    return STRATEGIES.get(name, name)
+
+
+def step(name: str) -> Any:
+    """What an upgrade's step does, "" for one we don't know."""
+    return MEANINGS.get(name, "")

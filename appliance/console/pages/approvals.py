@@ -95,7 +95,7 @@ def _context(adapter: Adapter) -> dict[str, Any]:
         "adapter": adapter,
         "job": getattr(adapter, "job", None),
         "loading": loadings([adapter])[adapter.pk],
-        "keys": ApiKey.objects.filter(tenant=adapter.tenant, revoked_at=None).count(),
+        "keys": ApiKey.objects.filter(tenant=adapter.tenant, revoked_at=None, internal=False).count(),
         "findings": findings(evaluation_of(adapter)),
     }
 

@@ -55,7 +55,7 @@ class KeyForm(forms.Form):
 
 def key_rows(tenant: Tenant, active_only: bool = False) -> list[KeyRow]:
     """The tenant's keys, the working ones first."""
-    keys = list(tenant.keys.select_related("created_by").order_by("-created_at"))
+    keys = list(tenant.keys.filter(internal=False).select_related("created_by").order_by("-created_at"))
     entries = LedgerEntry.objects.filter(tenant_id=tenant.id, finished_at__gte=timezone.now() - USE_SPAN).order_by()
     used = {row["key_id"]: row for row in entries.values("key_id").annotate(n=Count("pk"), last=Max("finished_at"))}
     rows = []
@@ -111,7 +111,7 @@ def revoke_key(request: PersonRequest, tenant_id: str, key_id: UUID) -> HttpResp
     tenant = visible_tenant(request.user, tenant_id)
     if not may_manage(request.user, tenant):
         raise PermissionDenied
-    key = tenant.keys.filter(pk=key_id).first()
+    key = tenant.keys.filter(pk=key_id, internal=False).first()
     if key is None:
         raise Http404
     if request.method == "POST":

@@ -14,6 +14,8 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
 from appliance.console import throttle
+from appliance.tenants.models import User
+from appliance.tenants.playground import close_keys
 
 
 class LoginForm(AuthenticationForm):
@@ -49,6 +51,12 @@ class Logout(views.LogoutView):
     """Ends the session; POST only."""
 
     next_page = "login"
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The playground's key ends with the session."""
+        if isinstance(request.user, User) and request.session.session_key:
+            close_keys(request.user, request.session.session_key)
+        return super().post(request, *args, **kwargs)
 
 
 def editor_login(request: HttpRequest) -> HttpResponse:

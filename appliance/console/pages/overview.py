@@ -12,14 +12,13 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 
-from appliance.console import attention, chart, throughput
+from appliance.console import attention, chart, contract, throughput
 from appliance.console.access import PersonRequest, visible_tenants
 from appliance.console.windows import WINDOWS, Window, chosen
 from appliance.fleet.models import Device, Replica
 from appliance.ledger.models import CANARY, LedgerEntry
 from appliance.registry.models import ModelVersion
 
-CONTRACT_INPUT_TPS, CONTRACT_OUTPUT_TPS = 20_000, 5_000  # the contract's floor for one server
 RECENT = 10
 TABLE_ROWS = 30
 
@@ -44,13 +43,16 @@ def facts(window: Window) -> dict[str, Any]:
     """Everything on the page."""
     now = timezone.now()
     points = throughput.history(window, now)
+    present, promised = throughput.now(), contract.targets()
     return {
         "window": window,
         "windows": WINDOWS.values(),
         "verdict": attention.verdict(),
         "notices": attention.notices(),
-        "now": throughput.now(),
-        "charts": charts(window, now, points),
+        "now": present,
+        "promised": promised,
+        "kept": contract.kept(present, promised),
+        "charts": charts(window, now, points, promised),
         "points": points[-TABLE_ROWS:][::-1],
         "replicas": Replica.objects.select_related("deployment__model", "life"),
         "devices": Device.objects.all(),
@@ -59,29 +61,41 @@ def facts(window: Window) -> dict[str, Any]:
     }
 
 
-def charts(window: Window, now: datetime, points: list[throughput.Point]) -> dict[str, chart.Chart]:
-    """Input and output, each with its contract line."""
-    series: dict[str, dict[str, list[tuple[datetime, float]]]] = {
-        "input": defaultdict(list),
-        "output": defaultdict(list),
-    }
-    for point in points:
-        at = max(point.at, now - window.span)
-        series["input"][point.model].append((at, point.input_tps))
-        series["output"][point.model].append((at, point.output_tps))
-    contracts = {"input": CONTRACT_INPUT_TPS, "output": CONTRACT_OUTPUT_TPS}
+def charts(
+    window: Window, now: datetime, points: list[throughput.Point], promised: contract.Targets
+) -> dict[str, chart.Chart]:
+    """Throughput as lines, latencies as bands from p50 to p99, each with its contract line."""
     colours = model_colours()
-    return {
-        name: chart.draw(
-            lines,
+    start = now - window.span
+
+    def drawn(upper: str, target: int, lower: str | None = None) -> chart.Chart:
+        return chart.draw(
+            _series(points, upper, start),
+            lower=_series(points, lower, start) if lower else None,
             colours=colours,
-            start=now - window.span,
+            start=start,
             span=window.span,
             step_s=window.step_s,
-            contract=contracts[name],
+            contract=target,
+            unit="ms" if lower else "tokens/s",
         )
-        for name, lines in series.items()
+
+    return {
+        "input": drawn("input_tps", promised.input_tps),
+        "output": drawn("output_tps", promised.output_tps),
+        "ttft": drawn("ttft_p99_ms", promised.ttft_ms, lower="ttft_p50_ms"),
+        "tpot": drawn("tpot_p99_ms", promised.tpot_ms, lower="tpot_p50_ms"),
     }
+
+
+def _series(points: list[throughput.Point], name: str, start: datetime) -> dict[str, list[tuple[datetime, float]]]:
+    """One figure of every model, without the steps in which it is not known."""
+    series: dict[str, list[tuple[datetime, float]]] = defaultdict(list)
+    for point in points:
+        value: float | None = getattr(point, name)
+        if value is not None:
+            series[point.model].append((max(point.at, start), value))
+    return series
 
 
 def model_colours() -> dict[str, int]:

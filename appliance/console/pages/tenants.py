@@ -36,7 +36,7 @@ def tenants(request: PersonRequest) -> HttpResponse:
 def _with_counts(shown: list[Tenant]) -> list[dict[str, Any]]:
     ids = [tenant.id for tenant in shown]
     people = _counts(Membership.objects.filter(tenant__in=ids))
-    keys = _counts(ApiKey.objects.filter(tenant__in=ids, revoked_at=None).order_by())
+    keys = _counts(ApiKey.objects.filter(tenant__in=ids, revoked_at=None, internal=False).order_by())
     return [
         {
             "tenant": tenant,

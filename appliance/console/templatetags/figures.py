@@ -15,6 +15,7 @@ from appliance.console import figures, words
 register = template.Library()
 register.filter("count", figures.count)
 register.filter("milliseconds", figures.milliseconds)
+register.filter("duration", figures.duration)
 register.filter("gib", figures.gib)
 register.filter("size", figures.size)
 register.filter("loss", figures.loss)
@@ -76,6 +77,24 @@ def file_state(name: str) -> SafeString:
 def verdict(name: str) -> SafeString:
     """A check's verdict as a label."""
     return word(words.verdict(name))
+
+
+@register.filter
+def upgrade_state(name: str) -> SafeString:
+    """An upgrade's state as a label."""
+    return word(words.upgrade(name))
+
+
+@register.filter
+def step_state(name: str) -> SafeString:
+    """The state of an upgrade's step as a label."""
+    return word(words.step_state(name))
+
+
+@register.filter
+def acceptance_verdict(name: str) -> SafeString:
+    """What an acceptance run showed as a label."""
+    return word(words.acceptance(name))
 
 
 @register.filter

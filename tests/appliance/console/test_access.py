@@ -9,7 +9,7 @@ from django.urls import URLPattern
 
 from appliance.tenants.keys import mint
 from appliance.urls import urlpatterns
-from tests.appliance.console import tuning
+from tests.appliance.console import operations, tuning
 from tests.appliance.console.cast import Cast
 
 OK, GONE, NO, LOGIN, POST_ONLY = 200, 404, 403, 302, 405
@@ -40,6 +40,15 @@ MATRIX = {
     "approval_reject": ("/approvals/{adapter}/reject/", (OK, OK, NO, GONE, GONE, LOGIN)),
     "adapter": ("/models/adapters/{adapter}/", (OK, OK, OK, GONE, GONE, LOGIN)),
     "adapter_withdraw": ("/models/adapters/{adapter}/withdraw/", (OK, OK, NO, GONE, GONE, LOGIN)),
+    "playground": ("/playground/?tenant=acme", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "playground_key": ("/playground/key/", (*[POST_ONLY] * 5, LOGIN)),
+    "guide": ("/guide/?tenant=acme", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "upgrades": ("/upgrades/", (OK, NO, NO, NO, NO, LOGIN)),
+    "upgrade": ("/upgrades/{upgrade}/", (OK, NO, NO, NO, NO, LOGIN)),
+    "acceptance": ("/acceptance/", (OK, NO, NO, NO, NO, LOGIN)),
+    "acceptance_run": ("/acceptance/{run}/", (OK, NO, NO, NO, NO, LOGIN)),
+    "certificate_html": ("/acceptance/{run}/certificate.html", (OK, NO, NO, NO, NO, LOGIN)),
+    "certificate_json": ("/acceptance/{run}/certificate.json", (OK, NO, NO, NO, NO, LOGIN)),
     "audit": ("/audit/", (OK, NO, NO, NO, NO, LOGIN)),
     "usage": ("/usage/?tenant=acme", (OK, OK, OK, GONE, GONE, LOGIN)),
 }
@@ -59,7 +68,8 @@ def test_it_answers_each_person_as_the_matrix_says(
     file = tuning.upload(cast.acme)
     tuning.clean(file, tmp_path)
     adapter = tuning.finish(tuning.start(cast.acme, by=cast.developer))
-    ids = {"key": key.pk, "file": file.pk, "job": tuning.start(cast.acme).pk, "adapter": adapter.pk}
+    ids: dict[str, object] = {"key": key.pk, "file": file.pk, "job": tuning.start(cast.acme).pk, "adapter": adapter.pk}
+    ids |= {"upgrade": operations.upgrade().pk, "run": operations.accepted(files=True).pk}
     response = cast.client(person).get(address.format(**ids))
     assert response.status_code == status
     if person is None:

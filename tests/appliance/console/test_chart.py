@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.console.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, curve, draw, nice, path
+from appliance.console.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, area, curve, draw, nice, path
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -51,6 +51,30 @@ def test_it_stays_inside_the_frame(values: list[float]) -> None:
     numbers = [float(n) for n in chart.lines[0].path.replace("M", " ").replace("L", " ").replace("h2", "").split()]
     assert all(LEFT <= x <= WIDTH - RIGHT + 0.1 for x in numbers[::2])
     assert all(TOP - 0.1 <= y <= HEIGHT - BOTTOM for y in numbers[1::2])
+
+
+def test_a_band_lies_between_its_lines_and_has_their_gaps() -> None:
+    above, below = [(0.0, 1.0), (10.0, 2.0), (40.0, 3.0)], [(0.0, 5.0), (10.0, 6.0), (40.0, 7.0)]
+    assert area(above, below, 10) == "M0.0 1.0L10.0 2.0L10.0 6.0L0.0 5.0ZM40.0 3.0h2V7.0h-2Z"
+
+
+def test_a_band_is_drawn_for_each_line_that_has_a_lower_edge() -> None:
+    points = [(START, 30.0), (START + timedelta(seconds=40), 40.0)]
+    below = [(at, value / 2) for at, value in points]
+    chart = draw(
+        {"m": points, "n": points},
+        lower={"m": below},
+        colours={},
+        start=START,
+        span=HOUR,
+        step_s=40,
+        contract=50,
+        unit="ms",
+    )
+    banded, plain = chart.lines
+    assert banded.band.startswith(banded.path)
+    assert banded.lower
+    assert (plain.band, plain.lower) == ("", "")
 
 
 def test_it_joins_a_curves_points_however_far_apart_and_scales_small_values() -> None:

@@ -13,7 +13,7 @@ from appliance.tenants.keys import mint
 from appliance.tenants.models import Tenant
 from appliance.training.events import add_event
 from appliance.training.models import Evaluation
-from tests.appliance.console import tuning
+from tests.appliance.console import operations, tuning
 from tests.appliance.console.cast import Cast, book
 
 HOSTILE = '<script>alert(1)</script>" onload="x'
@@ -41,6 +41,12 @@ PAGES = (
     "/approvals/{adapter}/reject/",
     "/models/adapters/{adapter}/",
     "/models/adapters/{adapter}/withdraw/",
+    "/playground/?tenant=acme",
+    "/guide/?tenant=acme",
+    "/upgrades/",
+    "/upgrades/{upgrade}/",
+    "/acceptance/",
+    "/acceptance/{run}/",
 )
 INLINE = re.compile(r"<script(?![^>]*\bsrc=)|<style|<[^>]+\s(style|on[a-z]+)=[\"']|javascript:", re.IGNORECASE)
 
@@ -87,7 +93,21 @@ def hostile_ids(hostile: Cast, tmp_path: Path) -> dict[str, object]:
         }
     ]
     Evaluation.objects.update(checks=checks)
-    return {"job": job.pk, "failed": failed.pk, "file": file.pk, "refused": refused.pk, "adapter": adapter.pk}
+    Deployment.objects.update(name=HOSTILE)
+    upgrade = operations.upgrade(
+        "failed", name=HOSTILE, reason=HOSTILE, source=HOSTILE, created_by=HOSTILE, strategy="x"
+    )
+    upgrade.steps.update(name=HOSTILE[:32], reason=HOSTILE, detail={HOSTILE: [HOSTILE]})
+    run = operations.accepted("not_met", model_name=HOSTILE, reasons=[HOSTILE], created_by=HOSTILE)
+    return {
+        "upgrade": upgrade.pk,
+        "run": run.pk,
+        "job": job.pk,
+        "failed": failed.pk,
+        "file": file.pk,
+        "refused": refused.pk,
+        "adapter": adapter.pk,
+    }
 
 
 @pytest.mark.parametrize("address", PAGES)
