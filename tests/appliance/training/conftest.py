@@ -46,8 +46,13 @@ def job(cast: Cast) -> Job:
 
 @pytest.fixture
 def files_dir(db: None) -> Iterator[Path]:
-    """Where uploads lie; what the test left there, and what was made of it, goes with it."""
+    """Where uploads lie, empty; what the test left there, and what was made of it, goes with it."""
     data_dir = Path(settings.ENV.data_dir)
+    _empty(data_dir)
     yield data_dir / "files"
+    _empty(data_dir)
+
+
+def _empty(data_dir: Path) -> None:
     for folder in ("files", "datasets"):
         shutil.rmtree(data_dir / folder, ignore_errors=True)

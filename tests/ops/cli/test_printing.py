@@ -30,7 +30,12 @@ def test_it_prints_json_that_scripts_can_read(capsys: pytest.CaptureFixture[str]
     assert json.loads(text)["since"] == "2026-01-02 00:00:00+00:00"
 
 
-def test_it_fails_on_standard_error_with_a_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_fails_on_standard_error_with_a_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "ops.cli.printing._Audience.scripts", False
+    )  # an earlier command in this process may have said so
     ending = fail("there is no model [bold]", Exit.NOT_FOUND)
     told = capsys.readouterr()
     assert ending.exit_code == 5

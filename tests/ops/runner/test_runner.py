@@ -176,7 +176,15 @@ def test_it_ends_its_children_in_reverse_order(runner: Runner, tmp_path: Path) -
     assert remembered(tmp_path) == []
 
 
-def test_it_sends_each_child_the_signal_it_stops_on(runner: Runner, tmp_path: Path) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell's background job, and what it starts, ignores SIGINT; the runner's own handler sees to that elsewhere."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_it_sends_each_child_the_signal_it_stops_on(runner: Runner, tmp_path: Path, interruptible: None) -> None:
     script = (
         "trap 'echo int > how; exit 0' INT; trap 'echo term > how; exit 0' TERM; touch up; while :; do sleep 0.02; done"
     )
