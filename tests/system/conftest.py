@@ -39,7 +39,7 @@ def appliance() -> Iterator[Appliance]:
     # not below pytest's own directory, which it closes to the embedded PostgreSQL's user
     data_dir = Path(tempfile.mkdtemp(prefix="coderack-test-"))
     data_dir.chmod(0o755)
-    running = Appliance(data_dir, free_port(), {"CODERACK_DEVICES": "cpu:3"})
+    running = Appliance(data_dir, free_port(), {"CODERACK_DEVICES": "cpu:4"})
     started = running.cli("start", timeout_s=START_TIMEOUT_S)
     assert started.returncode == 0, started.stdout + started.stderr
     try:
