@@ -28,6 +28,7 @@ def gateway_settings(env: Env) -> GatewaySettings:
         directory_dsn=env.gateway_dsn(),
         journal_dir=env.journal_dir,
         salt_secret=hmac.digest(secret_key(env).encode(), b"prefix cache salt", hashlib.sha256),
+        redis_url=env.redis_dsn(),
         prom_dir=env.run_dir / "prom",
         metrics_dir=env.metrics_dir,
         public_scheme=urlsplit(env.base_url).scheme,

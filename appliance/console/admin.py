@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group
@@ -118,13 +119,40 @@ class PersonAdmin(UserAdmin, Audited):
             return super().user_change_password(request, id, form_url)
 
 
+class PlanForm(forms.ModelForm):
+    """A plan. An empty box of models' limits is none."""
+
+    class Meta:
+        model = Plan
+        fields = "__all__"
+        help_texts = {  # noqa: RUF012 - Django's own shape
+            "requests_per_minute": _("Empty: no limit."),
+            "tokens_per_minute": _("Input and output together. Empty: no limit."),
+            "max_concurrency": _("Empty: no limit."),
+            "tokens_per_day": _("A calendar day, UTC. Empty: no limit."),
+            "tokens_per_month": _("A calendar month, UTC. Empty: no limit."),
+            "monthly_budget_micros": _("Millionths of the currency for a calendar month, UTC. Empty: no limit."),
+            "model_limits": _(
+                "JSON by base model: requests_per_minute, tokens_per_minute, max_concurrency. They hold beside the plan's."
+            ),
+        }
+
+    def clean_model_limits(self) -> Any:
+        """Nothing written is no limit."""
+        value = self.cleaned_data["model_limits"]
+        return {} if value is None else value
+
+
 @admin.register(Plan)
 class PlanAdmin(Audited):
     """Limits and prices."""
 
+    form = PlanForm
     list_display = (
         "name",
         "max_context_tokens",
+        "requests_per_minute",
+        "tokens_per_minute",
         "currency",
         "input_price_micros",
         "cached_price_micros",
@@ -167,7 +195,10 @@ class ApiKeyAdmin(ReadOnly):
     list_display = ("name", "prefix", "tenant", "created_at", "expires_at", "revoked_at", "internal")
     list_filter = ("internal",)
     search_fields = ("name", "prefix", "tenant__id")
-    fields = ("tenant", "name", "prefix", "created_by", "created_at", "expires_at", "revoked_at", "internal")
+    fields = (
+        "tenant", "name", "prefix", "created_by", "created_at", "expires_at", "revoked_at", "requests_per_minute",
+        "tokens_per_minute", "monthly_budget_micros", "internal",
+    )  # fmt: skip
 
 
 @admin.register(Deployment)

@@ -5,9 +5,12 @@ Checking what was asked for (`full_clean`, forms) is the caller's.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+
 from django.db import transaction
 
-from appliance.audit.record import record
+from appliance.audit.record import Detail, record
 from appliance.tenants.models import Membership, Plan, Tenant, User
 
 
@@ -16,6 +19,38 @@ def create_plan(plan: Plan) -> None:
     """Make a plan."""
     plan.save(force_insert=True)
     record("plan.create", plan.name)
+
+
+@transaction.atomic
+def change_plan(name: str, write: Callable[[Plan], None]) -> Plan | None:
+    """Let `write` change a plan's row; None when there is no such plan. The gateway goes by it within a second.
+
+    Checked here, because only the locked row says what it becomes. A change to what is there already leaves no entry.
+    Raises: ValidationError.
+    """
+    row = Plan.objects.select_for_update(no_key=True).filter(name=name).first()
+    if row is None:
+        return None
+    before = _details(row)
+    write(row)
+    row.full_clean()
+    after = _details(row)
+    changed = [field for field in after if after[field] != before[field]]
+    if changed:
+        row.save(update_fields=changed)
+        told = {f"{field}.before": before[field] for field in changed}
+        told |= {f"{field}.after": after[field] for field in changed}
+        record("plan.change", row.name, details=told)
+    return row
+
+
+def _details(plan: Plan) -> dict[str, Detail]:
+    """A plan's fields as the audit log keeps them."""
+    fields = {field.attname: getattr(plan, field.attname) for field in plan._meta.concrete_fields}
+    return {
+        name: json.dumps(value, sort_keys=True, ensure_ascii=False) if isinstance(value, dict) else value
+        for name, value in fields.items()
+    }
 
 
 @transaction.atomic

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
 
-from appliance.audit.record import record
+from appliance.audit.record import Detail, record
 from appliance.tenants.models import ApiKey, Tenant, User
 
 PREFIX_LENGTH = 11
+
+
+@dataclass(frozen=True)
+class KeyLimits:
+    """A key's own limits in time, beside its tenant's; None is none."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    monthly_budget_micros: int | None = None
+
+
+UNLIMITED = KeyLimits()
 
 
 @transaction.atomic
@@ -23,11 +36,12 @@ def mint(
     expires_at: datetime | None = None,
     internal: bool = False,
     audited: bool = True,
+    limits: KeyLimits = UNLIMITED,
 ) -> tuple[ApiKey, str]:
     """Create a key and return its row with the key itself, which is stored nowhere.
 
     `internal`: for the appliance's own use, such as the playground's; lists of keys leave it out. `audited`: whether the audit
-    log gets an entry; not where one like it was recorded a moment ago.
+    log gets an entry; not where one like it was recorded a moment ago. `limits`: on top of those of the tenant's plan.
     """
     key = "sk-cr-" + secrets.token_urlsafe(32)
     row = ApiKey.objects.create(
@@ -38,6 +52,7 @@ def mint(
         created_by=created_by,
         expires_at=expires_at,
         internal=internal,
+        **asdict(limits),
     )
     if audited:
         _record("key.create", row)
@@ -54,5 +69,10 @@ def revoke(key: ApiKey) -> bool:
 
 
 def _record(action: str, key: ApiKey) -> None:
-    details = {"id": str(key.pk), "name": key.name} | ({"internal": True} if key.internal else {})
+    details: dict[str, Detail] = {"id": str(key.pk), "name": key.name}
+    if key.internal:
+        details["internal"] = True
+    if action == "key.create":
+        limits = {field.name: getattr(key, field.name) for field in fields(KeyLimits)}
+        details |= {name: limit for name, limit in limits.items() if limit is not None}
     record(action, key.prefix, tenant=key.tenant_id, details=details)

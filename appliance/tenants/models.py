@@ -6,6 +6,7 @@ import uuid
 
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -16,8 +17,27 @@ SLUG = RegexValidator(
 )
 
 
+MODEL_LIMITS = ("requests_per_minute", "tokens_per_minute", "max_concurrency")
+MOST = 10**15  # counted exactly by Redis' scripts, whose numbers are doubles
+
+
+def check_model_limits(value: object) -> None:
+    """Of `{model: {limit: number}}`. Raises: ValidationError."""
+    if not isinstance(value, dict) or not all(isinstance(limits, dict) for limits in value.values()):
+        raise ValidationError(_("Write it as {model: {limit: number}}."))
+    for limits in value.values():
+        unknown = sorted(set(limits) - set(MODEL_LIMITS))
+        if unknown:
+            raise ValidationError(_("Unknown limits: %(names)s."), params={"names": ", ".join(unknown)})
+        if not all(type(number) is int and 0 < number <= MOST for number in limits.values()):
+            raise ValidationError(_("Limits are whole numbers above 0 and at most 10^15."))
+
+
 class Plan(models.Model):
-    """What a tenant may ask for and what it costs. Prices are micro-units of the currency per million tokens."""
+    """What a tenant may ask for and what it costs. Prices are micro-units of the currency per million tokens.
+
+    A limit in time of null is none. Days and months are calendar ones, UTC.
+    """
 
     name = models.CharField(_("name"), max_length=64, unique=True)
     max_context_tokens = models.PositiveIntegerField(
@@ -33,6 +53,21 @@ class Plan(models.Model):
     input_price_micros = models.PositiveBigIntegerField(_("price per million input tokens"), default=1_000_000)
     cached_price_micros = models.PositiveBigIntegerField(_("price per million cached input tokens"), default=100_000)
     output_price_micros = models.PositiveBigIntegerField(_("price per million output tokens"), default=2_000_000)
+    requests_per_minute = models.PositiveIntegerField(
+        _("requests per minute"), null=True, blank=True, default=3000, validators=[MinValueValidator(1)]
+    )
+    tokens_per_minute = models.PositiveBigIntegerField(
+        _("tokens per minute"), null=True, blank=True, default=3_000_000, validators=[MinValueValidator(1)]
+    )
+    max_concurrency = models.PositiveIntegerField(
+        _("requests at once"), null=True, blank=True, default=256, validators=[MinValueValidator(1)]
+    )
+    tokens_per_day = models.PositiveBigIntegerField(_("tokens per day"), null=True, blank=True)
+    tokens_per_month = models.PositiveBigIntegerField(_("tokens per month"), null=True, blank=True)
+    monthly_budget_micros = models.PositiveBigIntegerField(_("budget per month, in millionths"), null=True, blank=True)
+    model_limits = models.JSONField(
+        _("limits of single models"), default=dict, blank=True, validators=[check_model_limits]
+    )
     max_file_bytes = models.PositiveBigIntegerField(
         _("size limit of a file, in bytes"), default=512 * 1024 * 1024, validators=[MinValueValidator(1024)]
     )
@@ -105,6 +140,9 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
+    requests_per_minute = models.PositiveIntegerField(_("requests per minute"), null=True, blank=True)
+    tokens_per_minute = models.PositiveBigIntegerField(_("tokens per minute"), null=True, blank=True)
+    monthly_budget_micros = models.PositiveBigIntegerField(_("budget per month, in millionths"), null=True, blank=True)
     internal = models.BooleanField(default=False, editable=False, help_text=_("made by the appliance for a moment"))
 
     class Meta:

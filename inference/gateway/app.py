@@ -15,6 +15,7 @@ from inference.gateway.directory_feed import DirectoryFeed
 from inference.gateway.engine import EnginePool
 from inference.gateway.front import Front
 from inference.gateway.inbound import Inbound
+from inference.gateway.limits.limiter import Limiter
 from inference.gateway.local import Local
 from inference.gateway.paths import CONSOLE_METHODS, METHODS, Kind, allowed_methods
 from inference.gateway.process_metrics import ProcessPage
@@ -42,12 +43,14 @@ class Gateway:
         self.router = Router(self.directory)
         self.pool = EnginePool()
         self.counter = TokenCounter()
+        self.limiter = Limiter(settings.redis_url, settings.workers)
         self.journal = JournalWriter(settings.journal_dir, "gateway")
         self.fronts: set[Front] = set()
         self.draining = False
         self._active: dict[Relay, tuple[Replica, str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._background = [self.loop.create_task(self.feed.run()), self.loop.create_task(self._sweep_forever())]
+        forever = (self.feed.run(), self._sweep_forever(), self.limiter.run())
+        self._background = [self.loop.create_task(one) for one in forever]
 
     def dispatch(self, front: Front, request: Request) -> Handler:
         """Who answers a request.
@@ -122,6 +125,7 @@ class Gateway:
             front.expire(errors.draining())
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=self.settings.abort_wait_s + 1)
+        await self.limiter.stop()
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)

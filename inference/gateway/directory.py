@@ -12,10 +12,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inference.gateway.limits.gates import Limits, Prices
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """The limits in time that hold for a key: its tenant's, its own, and those of single models in the plan."""
+
+    tenant: Limits
+    key: Limits
+    models: Mapping[str, Limits]
+    prices: Prices
+
 
 @dataclass(frozen=True)
 class Key:
-    """An active key of an active tenant, with what its plan grants. `expires_at` is in Unix seconds."""
+    """An active key of an active tenant, with what its plan grants. `expires_at` is in Unix seconds.
+
+    Without an allowance nothing is limited in time.
+    """
 
     key_id: str
     tenant_id: str
@@ -23,6 +38,7 @@ class Key:
     default_max_tokens: int
     allowed_models: frozenset[str] | None
     expires_at: float | None
+    allowance: Allowance | None = None
 
     def sees(self, model: Model) -> bool:
         """Whether the key may know of a model: of its tenant's own adapters, and of every base model."""

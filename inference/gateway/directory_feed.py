@@ -16,7 +16,8 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from inference.gateway import metrics
-from inference.gateway.directory import Directory, Key, Model, Replica, Snapshot
+from inference.gateway.directory import Allowance, Directory, Key, Model, Replica, Snapshot
+from inference.gateway.limits.gates import Limits, Prices
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ MAX_BACKOFF_S = 2.0
 
 KEYS_SQL = (
     "SELECT digest, key_id::text, tenant_id::text, max_context_tokens, default_max_tokens, allowed_models,"
-    " extract(epoch FROM expires_at)::float8 FROM gateway_keys"
+    " extract(epoch FROM expires_at)::float8, limits FROM gateway_keys"
 )
 MODELS_SQL = "SELECT name, owned_by, created, max_model_len, path, fim, tenant_id, base FROM gateway_models"
 REPLICAS_SQL = "SELECT replica_id::text, life_id::text, model, socket FROM gateway_replicas ORDER BY replica_id"
@@ -114,7 +115,18 @@ async def load_snapshot(connection: Connection) -> Snapshot:
 
 def _key(row: TupleRow) -> Key:
     allowed = None if row[5] is None else frozenset(row[5])
-    return Key(row[1], row[2], row[3], row[4], allowed, row[6])
+    return Key(row[1], row[2], row[3], row[4], allowed, row[6], None if row[7] is None else _allowance(row[7]))
+
+
+def _allowance(limits: dict[str, Any]) -> Allowance:
+    models = {name: _limits(one) for name, one in limits["models"].items()}
+    return Allowance(_limits(limits["tenant"]), _limits(limits["key"]), models, Prices(*limits["prices"]))
+
+
+def _limits(one: dict[str, int | None]) -> Limits:
+    known = dict(one)
+    known["concurrency"] = known.pop("max_concurrency", known.get("concurrency"))
+    return Limits(**known)
 
 
 def _model(row: TupleRow) -> Model:

@@ -245,10 +245,10 @@ class Front(asyncio.Protocol):
         self.write(body)
         self.finish()
 
-    def refuse(self, error: ApiError) -> None:
-        """Answer the current request with an error."""
+    def refuse(self, error: ApiError, headers: Headers = ()) -> None:
+        """Answer the current request with an error, and with headers of its own where it got that far."""
         extra = [(name.encode(), value.encode()) for name, value in error.headers]
-        self.respond(error.status, [(b"content-type", b"application/json"), *extra], error.body())
+        self.respond(error.status, [(b"content-type", b"application/json"), *extra, *headers], error.body())
 
     def cut(self) -> None:
         """End an answer that can't be completed, so that the client sees it as cut short."""

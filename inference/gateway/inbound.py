@@ -12,6 +12,7 @@ from inference.gateway import errors, metrics
 from inference.gateway.admit import admit
 from inference.gateway.auth import authenticate
 from inference.gateway.errors import ApiError
+from inference.gateway.held import hold
 from inference.gateway.relay import Relay
 from inference.gateway.request import Request
 
@@ -73,7 +74,11 @@ class Inbound:
         admitted = await admit(raw, self._request.target.kind.value, self._key, directory, counter)
         if self._front is None:
             return None
-        return Relay(self._gateway, self._front, self._request.request_id, admitted)
+        held = await hold(self._gateway.limiter, self._request.request_id, admitted, len(raw))
+        if self._front is None:
+            held.release()
+            return None
+        return Relay(self._gateway, self._front, self._request.request_id, admitted, held)
 
     def _refuse(self, error: ApiError) -> None:
         self._chunks = []

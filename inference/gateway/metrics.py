@@ -37,6 +37,8 @@ TPOT = Histogram(
 )
 DIRECTORY_LOADS = Counter("coderack_gateway_directory_loads", "Loads of the directory from the database.")
 DIRECTORY_RECONNECTS = Counter("coderack_gateway_directory_reconnects", "Lost or refused database connections.")
+LIMITS_LOCAL = Counter("coderack_gateway_limits_local", "Admissions decided by a worker's own share, Redis being away.")
+LIMITS_RECONNECTS = Counter("coderack_gateway_limits_reconnects", "Lost or refused Redis connections.")
 
 
 def prepare(directory: Path) -> None:

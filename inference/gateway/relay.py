@@ -17,6 +17,7 @@ from inference.gateway.admit import Admitted
 from inference.gateway.engine import EngineConnection
 from inference.gateway.engine_errors import reshape
 from inference.gateway.errors import ApiError
+from inference.gateway.held import Held
 from inference.gateway.paths import ENGINE_PATHS, Kind
 from inference.gateway.render import engine_body
 from inference.gateway.settle import Attempt, settle
@@ -41,12 +42,14 @@ _KINDS = {"chat": Kind.CHAT, "completions": Kind.COMPLETIONS}
 class Relay:
     """From an admitted request to its end."""
 
-    def __init__(self, gateway: Gateway, front: Front, request_id: str, admitted: Admitted) -> None:
+    def __init__(self, gateway: Gateway, front: Front, request_id: str, admitted: Admitted, held: Held) -> None:
         self._gateway = gateway
         self._front: Front | None = front
         self._request_id = request_id
         self._bare_id = request_id.removeprefix("req-")
         self._admitted = admitted
+        self._held = held
+        self._billed = False
         self._events = self._new_events()
         self._answer: list[bytes] = []
         self._answer_bytes = 0
@@ -109,6 +112,7 @@ class Relay:
             if self._front is None:  # the client left meanwhile; the engine has seen nothing
                 connection.close()
                 self._ended.set()
+                self._held.release()
                 return
             self._attempt = Attempt(self._request_id, self._admitted, replica)
             self._gateway.begin(self, replica, self._admitted.model.base)
@@ -188,7 +192,7 @@ class Relay:
         self._settle(usage.read(reported, admitted.num_prompts, admitted.num_sequences, started))
         if self._front is not None:
             front, self._front = self._front, None
-            front.respond(200, JSON_HEADERS, body)
+            front.respond(200, (*JSON_HEADERS, *self._held.headers), body)
 
     def on_lost(self) -> None:
         """The engine went away: once more elsewhere where nothing came yet, else the one error event."""
@@ -212,14 +216,14 @@ class Relay:
         self._stop_comments()
         if not self._head_sent:
             self._head_sent = True
-            front.start(200, STREAM_HEADERS, None)
+            front.start(200, (*STREAM_HEADERS, *self._held.headers), None)
 
     def _comment(self) -> None:
         if self._front is None or self._ended.is_set():
             return
         if not self._head_sent:
             self._head_sent = True
-            self._front.start(200, STREAM_HEADERS, None)
+            self._front.start(200, (*STREAM_HEADERS, *self._held.headers), None)
         self._front.write(COMMENT)
         self._comment_timer = self._gateway.loop.call_later(self._gateway.settings.comment_after_s, self._comment)
 
@@ -237,6 +241,8 @@ class Relay:
         """Tell the client, by status where that is still possible, else by the last event."""
         self._stop_comments()
         self._ended.set()
+        if not self._billed:
+            self._held.release()
         front, self._front = self._front, None
         if front is None:
             return
@@ -244,7 +250,7 @@ class Relay:
             front.write(error.event())
             front.finish()
         else:
-            front.refuse(error)
+            front.refuse(error, self._held.headers)
 
     def _finish(self) -> None:
         self._stop_comments()
@@ -282,7 +288,7 @@ class Relay:
             front.write(error.event())
             front.finish()
         elif front is not None:
-            front.refuse(error)
+            front.refuse(error, self._held.headers)
 
     def sweep(self, now: float) -> None:
         """Called every second: an engine that started a stream and says nothing for long has lost it."""
@@ -344,12 +350,16 @@ class Relay:
         if self._ended.is_set() or self._attempt is None:
             return
         self._ended.set()
+        self._billed = True
         self._gateway.end(self)
         if used.exact or not used.completion_tokens:
-            settle(self._gateway.journal, self._attempt, used, self._outcome, self._http_status)
+            self._bill(self._attempt, used)
         else:
             self._gateway.spawn(self._settle_counted(self._attempt, used))
 
     async def _settle_counted(self, attempt: Attempt, used: Usage) -> None:
-        used = await bill.with_prompt(self._admitted, used, self._gateway.counter)
+        self._bill(attempt, await bill.with_prompt(self._admitted, used, self._gateway.counter))
+
+    def _bill(self, attempt: Attempt, used: Usage) -> None:
+        self._held.settle(used)
         settle(self._gateway.journal, attempt, used, self._outcome, self._http_status)

@@ -17,6 +17,7 @@ class GatewaySettings:
     directory_dsn: str
     journal_dir: Path
     salt_secret: bytes
+    redis_url: str
     prom_dir: Path
     metrics_dir: Path  # the other processes' metrics pages, one socket each
     public_scheme: str = "http"  # what clients use, "https" with a TLS front; the console builds its links with it

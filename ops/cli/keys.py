@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ops.cli.database import rows
+from ops.cli.plan_options import MonthlyBudget, RequestsPerMinute, TokensPerMinute, amount_or_none, number
 from ops.cli.printing import AsJson, Exit, fail, show_done, show_rows
 
 if TYPE_CHECKING:
@@ -20,11 +21,14 @@ def create(
     tenant: Annotated[str, typer.Argument(help="The tenant's id.")],
     name: Annotated[str, typer.Option(help="What the key is for.")] = "command line",
     user: Annotated[str, typer.Option(help="The person it is made for: who asks for its fine-tunes.")] = "",
+    requests_per_minute: RequestsPerMinute = None,
+    tokens_per_minute: TokensPerMinute = None,
+    monthly_budget: MonthlyBudget = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a key; it is shown once and never again."""
     with rows():
-        from appliance.tenants.keys import mint  # noqa: PLC0415 - after Django's setup
+        from appliance.tenants.keys import KeyLimits, mint  # noqa: PLC0415 - after Django's setup
         from appliance.tenants.models import Tenant, User  # noqa: PLC0415
 
         owner = Tenant.objects.filter(id=tenant).first()
@@ -33,7 +37,8 @@ def create(
         person = User.objects.filter(username=user).first()
         if user and person is None:
             raise fail(f"there is no person {user!r}; `coderack user list` shows them", Exit.NOT_FOUND)
-        row, key = mint(owner, name, created_by=person)
+        limits = KeyLimits(number(requests_per_minute), number(tokens_per_minute), number(monthly_budget))
+        row, key = mint(owner, name, created_by=person, limits=limits)
     show_done(_shown(row) | {"tenant": tenant, "key": key}, as_json, key)
 
 
@@ -73,4 +78,6 @@ def revoke(key: Annotated[str, typer.Argument(help="The key's id or its prefix."
 def _shown(row: ApiKey) -> dict[str, object]:
     return {
         "id": row.id, "prefix": row.prefix, "name": row.name, "created": row.created_at, "revoked": row.revoked_at,
+        "requests_per_minute": row.requests_per_minute, "tokens_per_minute": row.tokens_per_minute,
+        "monthly_budget": amount_or_none(row.monthly_budget_micros),
     }  # fmt: skip

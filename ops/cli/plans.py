@@ -2,88 +2,92 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ops.cli import plan_options as options
 from ops.cli.database import rows
-from ops.cli.printing import AsJson, Exit, fail, show_json, show_rows
+from ops.cli.printing import AsJson, Exit, fail, show_done, show_rows
 
 if TYPE_CHECKING:
     from appliance.tenants.models import Plan
 
 app = typer.Typer(help="Plans: limits and prices of tenants.", no_args_is_help=True)
-MICROS = 1_000_000
-MIB = 1024 * 1024
-
-
-def _micros(text: str) -> int:
-    """A price as a person writes it, in micro-units of the currency."""
-    try:
-        amount = Decimal(text) * MICROS
-    except InvalidOperation:
-        raise typer.BadParameter(f"{text!r} is no amount; write it like 1.25") from None
-    if not amount.is_finite() or amount < 0 or amount > 10**15 or amount != int(amount):
-        raise typer.BadParameter(f"{text} must not be negative and has at most six decimals")
-    return int(amount)
-
-
-def _price(micros: int) -> str:
-    return f"{Decimal(micros) / MICROS:f}"
-
-
-# None leaves the value to the plan's own defaults in the schema.
-Price = Annotated[int | None, typer.Option(parser=_micros, metavar="AMOUNT", help="Per million tokens.")]
+Name = Annotated[str, typer.Argument(help="The plan's name.")]
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="The plan's name.")],
-    max_context_tokens: Annotated[int | None, typer.Option(help="Tokens of prompt and answer together.")] = None,
-    default_max_tokens: Annotated[int | None, typer.Option(help="Output where a client names none.")] = None,
-    allowed_model: Annotated[
-        list[str] | None, typer.Option(help="A base model it includes, with its adapters. Default: all.")
-    ] = None,
-    input_price: Price = None,
-    cached_price: Price = None,
-    output_price: Price = None,
-    currency: Annotated[str | None, typer.Option(help="Three letters.")] = None,
-    max_file_mib: Annotated[int | None, typer.Option(help="Size limit of an upload.", min=1)] = None,
-    max_files: Annotated[int | None, typer.Option(help="Files kept.", min=0)] = None,
-    max_active_jobs: Annotated[int | None, typer.Option(help="Fine-tunes at once.", min=0)] = None,
+    name: Name,
+    max_context_tokens: options.MaxContextTokens = None,
+    default_max_tokens: options.DefaultMaxTokens = None,
+    allowed_model: options.AllowedModels = None,
+    input_price: options.Price = None,
+    cached_price: options.Price = None,
+    output_price: options.Price = None,
+    currency: options.Currency = None,
+    requests_per_minute: options.RequestsPerMinute = None,
+    tokens_per_minute: options.TokensPerMinute = None,
+    max_concurrency: options.MaxConcurrency = None,
+    tokens_per_day: options.TokensPerDay = None,
+    tokens_per_month: options.TokensPerMonth = None,
+    monthly_budget: options.MonthlyBudget = None,
+    model_limit: options.ModelLimits = None,
+    max_file_mib: options.MaxFileMib = None,
+    max_files: options.MaxFiles = None,
+    max_active_jobs: options.MaxActiveJobs = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a plan."""
-    asked = {
-        "max_context_tokens": max_context_tokens,
-        "default_max_tokens": default_max_tokens,
-        "allowed_models": allowed_model or None,
-        "input_price_micros": input_price,
-        "cached_price_micros": cached_price,
-        "output_price_micros": output_price,
-        "currency": currency,
-        "max_file_bytes": None if max_file_mib is None else max_file_mib * MIB,
-        "max_files": max_files,
-        "max_active_jobs": max_active_jobs,
-    }
-    if currency is not None and not (len(currency) == 3 and currency.isascii() and currency.isupper()):
-        raise fail(f"currency: {currency!r} must be three capital letters such as CNY", Exit.USAGE)
-    with rows():
-        from django.core.exceptions import ValidationError  # noqa: PLC0415 - after Django's setup
-
-        from appliance.tenants.acts import create_plan  # noqa: PLC0415
+    asked = {option: value for option, value in locals().items() if option not in {"name", "as_json"}}
+    _check_currency(currency)
+    with rows(), _faults_named():
+        from appliance.tenants.acts import create_plan  # noqa: PLC0415 - after Django's setup
         from appliance.tenants.models import Plan  # noqa: PLC0415
 
-        row = Plan(name=name, **{field: value for field, value in asked.items() if value is not None})
-        try:
-            row.full_clean()
-        except ValidationError as error:
-            faults = [f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items()]
-            raise fail("; ".join(faults), Exit.USAGE) from None
+        row = Plan(name=name)
+        options.write(row, asked)
+        row.full_clean()
         create_plan(row)
-        shown = _shown(row)
-    show_json(shown) if as_json else typer.echo(f"plan {name} created")
+    show_done(_shown(row), as_json, f"plan {name} created")
+
+
+@app.command("set")
+def change(
+    name: Name,
+    max_context_tokens: options.MaxContextTokens = None,
+    default_max_tokens: options.DefaultMaxTokens = None,
+    allowed_model: options.AllowedModels = None,
+    input_price: options.Price = None,
+    cached_price: options.Price = None,
+    output_price: options.Price = None,
+    currency: options.Currency = None,
+    requests_per_minute: options.RequestsPerMinute = None,
+    tokens_per_minute: options.TokensPerMinute = None,
+    max_concurrency: options.MaxConcurrency = None,
+    tokens_per_day: options.TokensPerDay = None,
+    tokens_per_month: options.TokensPerMonth = None,
+    monthly_budget: options.MonthlyBudget = None,
+    model_limit: options.ModelLimits = None,
+    max_file_mib: options.MaxFileMib = None,
+    max_files: options.MaxFiles = None,
+    max_active_jobs: options.MaxActiveJobs = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a plan: what is named, for all of its tenants and within a second."""
+    asked = {option: value for option, value in locals().items() if option not in {"name", "as_json"}}
+    _check_currency(currency)
+    with rows(), _faults_named():
+        from appliance.tenants.acts import change_plan  # noqa: PLC0415
+
+        row = change_plan(name, partial(options.write, asked=asked))
+        if row is None:
+            raise fail(f"there is no plan {name!r}; `coderack plan list` shows them", Exit.NOT_FOUND)
+    show_done(_shown(row), as_json, f"plan {name} is as asked for")
 
 
 @app.command("list")
@@ -96,6 +100,23 @@ def list_plans(as_json: AsJson = False) -> None:
     show_rows(found, as_json, "No plans yet: `coderack plan create NAME` makes one.")
 
 
+def _check_currency(currency: str | None) -> None:
+    if currency is not None and not (len(currency) == 3 and currency.isascii() and currency.isupper()):
+        raise fail(f"currency: {currency!r} must be three capital letters such as CNY", Exit.USAGE)
+
+
+@contextmanager
+def _faults_named() -> Iterator[None]:
+    """A row that can't be is one line with the fields' names."""
+    from django.core.exceptions import ValidationError  # noqa: PLC0415
+
+    try:
+        yield
+    except ValidationError as error:
+        faults = [f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items()]
+        raise fail("; ".join(faults), Exit.USAGE) from None
+
+
 def _shown(row: Plan) -> dict[str, object]:
     return {
         "name": row.name,
@@ -103,10 +124,17 @@ def _shown(row: Plan) -> dict[str, object]:
         "default_max_tokens": row.default_max_tokens,
         "allowed_models": row.allowed_models,
         "currency": row.currency,
-        "input_price": _price(row.input_price_micros),
-        "cached_price": _price(row.cached_price_micros),
-        "output_price": _price(row.output_price_micros),
-        "max_file_mib": round(row.max_file_bytes / MIB, 3),
+        "input_price": options.amount(row.input_price_micros),
+        "cached_price": options.amount(row.cached_price_micros),
+        "output_price": options.amount(row.output_price_micros),
+        "requests_per_minute": row.requests_per_minute,
+        "tokens_per_minute": row.tokens_per_minute,
+        "max_concurrency": row.max_concurrency,
+        "tokens_per_day": row.tokens_per_day,
+        "tokens_per_month": row.tokens_per_month,
+        "monthly_budget": options.amount_or_none(row.monthly_budget_micros),
+        "model_limits": row.model_limits,
+        "max_file_mib": round(row.max_file_bytes / options.MIB, 3),
         "max_files": row.max_files,
         "max_active_jobs": row.max_active_jobs,
     }

@@ -9,6 +9,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from appliance.audit.models import AuditEntry
 from appliance.first_rows import ensure_base
 from appliance.tenants.models import ApiKey, Membership, Plan, Tenant, User
 from ops.cli.main import app
@@ -158,3 +159,100 @@ def test_a_key_knows_the_person_it_was_made_for() -> None:
     assert str(ApiKey.objects.get(id=made["id"]).created_by) == "kim"
     assert ApiKey.objects.get(id=answer("key", "create", "acme")["id"]).created_by is None
     assert run("key", "create", "acme", "--user", "nobody").exit_code == Exit.NOT_FOUND
+
+
+LIMITS = (
+    "--requests-per-minute", "60", "--tokens-per-minute", "90000", "--max-concurrency", "4", "--tokens-per-day", "1000000",
+    "--tokens-per-month", "20000000", "--monthly-budget", "99.5", "--model-limit", "tiny-coder:requests_per_minute=6",
+    "--model-limit", "ft:odd=name:tokens_per_minute=700",
+)  # fmt: skip
+SHOWN = {
+    "requests_per_minute": 60, "tokens_per_minute": 90000, "max_concurrency": 4, "tokens_per_day": 1_000_000,
+    "tokens_per_month": 20_000_000, "monthly_budget": "99.5",
+    "model_limits": {"tiny-coder": {"requests_per_minute": 6}, "ft:odd=name": {"tokens_per_minute": 700}},
+}  # fmt: skip
+
+
+def test_a_plan_has_the_limits_in_time_that_were_given() -> None:
+    made = answer("plan", "create", "small", *LIMITS)
+    assert made | SHOWN == made
+    assert Plan.objects.get(name="small").monthly_budget_micros == 99_500_000
+    (small,) = [row for row in answer("plan", "list") if row["name"] == "small"]
+    assert small == made
+
+
+def test_a_limit_of_none_is_no_limit_and_one_that_is_not_named_stays() -> None:
+    answer("plan", "create", "small", *LIMITS)
+    names = ("requests-per-minute", "tokens-per-minute", "max-concurrency", "tokens-per-day", "tokens-per-month")
+    nothing = [part for name in (*names, "monthly-budget") for part in (f"--{name}", "none")]
+    changed = answer("plan", "set", "small", *nothing, "--model-limit", "tiny-coder:requests_per_minute=none")
+    assert changed | dict.fromkeys(SHOWN) == changed | {"model_limits": None}
+    assert changed["model_limits"] == {"ft:odd=name": {"tokens_per_minute": 700}}
+    open_plan = answer("plan", "create", "open", *nothing)
+    assert open_plan["requests_per_minute"] is None
+    assert open_plan["max_concurrency"] is None
+
+
+def test_a_plan_is_changed_where_it_was_asked_for_and_the_audit_log_says_from_what_to_what() -> None:
+    made = answer("plan", "create", "small", "--requests-per-minute", "60", "--allowed-model", "a")
+    changed = answer(
+        "plan", "set", "small", "--requests-per-minute", "30", "--input-price", "2", "--max-file-mib", "8",
+        "--allowed-model", "all", "--model-limit", "a:max_concurrency=2",
+    )  # fmt: skip
+    wanted = {"requests_per_minute": 30, "input_price": "2", "max_file_mib": 8.0, "allowed_models": None}
+    assert changed == made | wanted | {"model_limits": {"a": {"max_concurrency": 2}}}
+    entry = AuditEntry.objects.get(action="plan.change")
+    assert entry.subject == "small"
+    assert entry.details == {
+        "requests_per_minute.before": 60, "requests_per_minute.after": 30, "max_file_bytes.after": 8 << 20,
+        "max_file_bytes.before": 512 << 20, "input_price_micros.before": 1_000_000, "input_price_micros.after": 2_000_000,
+        "allowed_models.before": ["a"], "allowed_models.after": None, "model_limits.before": "{}",
+        "model_limits.after": '{"a": {"max_concurrency": 2}}',
+    }  # fmt: skip
+
+
+def test_a_plan_that_is_so_already_is_left_and_recorded_nowhere() -> None:
+    answer("plan", "create", "small", "--requests-per-minute", "60")
+    answer("plan", "set", "small", "--requests-per-minute", "60")
+    assert not AuditEntry.objects.filter(action="plan.change").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--requests-per-minute", "0"), "requests-per-minute"),
+        (("--requests-per-minute", "2147483648"), "requests-per-minute"),
+        (("--tokens-per-minute", "many"), "tokens-per-minute"),
+        (("--tokens-per-day", "-1"), "tokens-per-day"),
+        (("--max-concurrency", "1.5"), "max-concurrency"),
+        (("--monthly-budget", "-1"), "monthly-budget"),
+        (("--model-limit", "a:requests_per_minute"), "model-limit"),
+        (("--model-limit", "a:tokens_per_day=5"), "model-limit"),
+        (("--model-limit", ":max_concurrency=5"), "model-limit"),
+        (("--model-limit", "a:max_concurrency=0"), "model-limit"),
+        (("--max-context-tokens", "15"), "max_context_tokens"),
+    ],
+)
+def test_a_plan_is_not_changed_to_what_can_not_be(options: tuple[str, str], word: str) -> None:
+    before = answer("plan", "list")
+    done = run("plan", "set", "standard", *options)
+    assert done.exit_code == Exit.USAGE
+    assert word in done.output
+    assert answer("plan", "list") == before
+    assert run("plan", "set", "nothing", "--max-files", "1").exit_code == Exit.NOT_FOUND
+
+
+def test_a_key_has_the_limits_that_were_given_beside_its_tenants() -> None:
+    run("tenant", "create", "acme")
+    limits = ("--requests-per-minute", "6", "--tokens-per-minute", "700", "--monthly-budget", "1.25")
+    made = answer("key", "create", "acme", *limits)
+    row = ApiKey.objects.get(id=made["id"])
+    assert (row.requests_per_minute, row.tokens_per_minute, row.monthly_budget_micros) == (6, 700, 1_250_000)
+    assert (made["requests_per_minute"], made["tokens_per_minute"], made["monthly_budget"]) == (6, 700, "1.25")
+    free = answer("key", "create", "acme", "--requests-per-minute", "none")
+    assert (free["requests_per_minute"], free["tokens_per_minute"], free["monthly_budget"]) == (None, None, None)
+    listed = {key["id"]: key["monthly_budget"] for key in answer("key", "list", "acme")}
+    assert listed == {made["id"]: "1.25", free["id"]: None}
+    told = AuditEntry.objects.get(action="key.create", details__id=made["id"]).details
+    assert told["requests_per_minute"] == 6
+    assert run("key", "create", "acme", "--tokens-per-minute", "0").exit_code == Exit.USAGE

@@ -104,6 +104,8 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
         borrow("keep_the_context_limit", "request", "stream_a_chat"),
     ),
     "another context limit": ("keep_the_context_limit", set_measured("keep_the_context_limit", "limit_tokens", 1)),
+    "a rate of three": ("keep_a_rate", set_measured("keep_a_rate", "answered", 3)),
+    "a key without that rate": ("keep_a_rate", borrow("keep_a_rate", "key", "revoke_a_key")),
     "a key that was not revoked early": ("revoke_a_key", set_measured("revoke_a_key", "refused_after_ms", 5000)),
     "another digest of a dataset": (
         "clean_private_data",

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ops.cli.demo_check import acceptance, adapters, data, jobs, monitoring, requests, rest, safety, tenants, upgrade
+from ops.cli.demo_check import (
+    acceptance,
+    adapters,
+    data,
+    jobs,
+    limits,
+    monitoring,
+    requests,
+    rest,
+    safety,
+    tenants,
+    upgrade,
+)
 from ops.cli.demo_check.evidence import Evidence
 
 FORMAT = 1
@@ -19,6 +31,7 @@ CLAIMS: dict[str, Claim] = {
     "stream_a_chat": requests.billed,
     "stream_a_completion": requests.billed,
     "keep_the_context_limit": requests.over_the_limit,
+    "keep_a_rate": limits.rate_kept,
     "leave_a_stream": requests.left,
     "revoke_a_key": tenants.revoked,
     "serve_a_fim_model": requests.served_beside,

@@ -103,6 +103,11 @@ def make_plan(cast: Cast) -> str:
     return "small"
 
 
+def change_plan(cast: Cast) -> str:
+    assert acts.change_plan("standard", lambda plan: setattr(plan, "requests_per_minute", 7)) is not None
+    return "standard"
+
+
 def make_user(cast: Cast) -> str:
     acts.create_user(User(username="kim"), cast.acme, Membership.Role.OWNER)
     return "kim"
@@ -138,6 +143,7 @@ ACTS: dict[str, Callable[[Cast], str]] = {
     "tenant.create": make_tenant,
     "tenant.set_policy": set_policy,
     "plan.create": make_plan,
+    "plan.change": change_plan,
     "user.create": make_user,
     "engine.add": lambda cast: first_rows.register_slot("cpu-2", "cpu", "2", Path("/s"), "d").name,
     "model.add": lambda cast: add_model(cast, "model.add"),
@@ -154,7 +160,15 @@ ACTS: dict[str, Callable[[Cast], str]] = {
     "job.resume": lambda cast: move_job(cast, jobs.resume, S.PAUSED),
     "file.delete": delete_file,
 }
-APPLIANCE_WIDE = {"plan.create", "engine.add", "model.add", "bundle.import", "model.serve", "model.withdraw"}
+APPLIANCE_WIDE = {
+    "plan.create",
+    "plan.change",
+    "engine.add",
+    "model.add",
+    "bundle.import",
+    "model.serve",
+    "model.withdraw",
+}
 
 
 @pytest.mark.usefixtures("files_dir")
@@ -259,6 +273,7 @@ def test_the_api_names_the_key_even_beside_somebodys_session(cast: Cast) -> None
     ("arguments", "action", "subject"),
     [
         (("plan", "create", "small"), "plan.create", "small"),
+        (("plan", "set", "standard", "--max-files", "7"), "plan.change", "standard"),
         (("tenant", "create", "new"), "tenant.create", "new"),
         (("tenant", "set-policy", "acme", "approve"), "tenant.set_policy", "acme"),
         (("user", "create", "kim", "--operator"), "user.create", "kim"),

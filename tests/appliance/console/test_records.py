@@ -1,11 +1,14 @@
-"""Records: what operators can change of a deployment, and what is left to `coderack model serve` and upgrades."""
+"""Records: what operators can change of a deployment or a plan, and what is left to commands and upgrades."""
 
 from __future__ import annotations
 
+import pytest
 from django.urls import reverse
 
+from appliance.audit.models import AuditEntry
 from appliance.fleet.models import Deployment
 from appliance.operations.models import Upgrade, UpgradeState
+from appliance.tenants.keys import KeyLimits, mint
 from tests.appliance.console.cast import Cast
 
 
@@ -43,3 +46,54 @@ def test_a_stopped_one_is_not_begun_by_hand_and_none_is_added(cast: Cast, deploy
     assert _post(cast, deployment, flags="") == 302
     assert not deployment.running
     assert cast.client("operator").get(reverse("admin:fleet_deployment_add")).status_code == 403
+
+
+def _post_plan(cast: Cast, **fields: str) -> tuple[int, str]:
+    """Save the form of the plan; the answer's status and page."""
+    page = cast.client("operator").get(reverse("admin:tenants_plan_change", args=(cast.plan.pk,)))
+    initial = page.context["adminform"].form.initial
+    form = {name: "" if value is None else str(value) for name, value in initial.items()} | {"model_limits": "{}"}
+    answer = cast.client("operator").post(page.request["PATH_INFO"], form | fields)
+    cast.plan.refresh_from_db()
+    return answer.status_code, answer.content.decode()
+
+
+def test_a_plans_limits_in_time_can_be_changed_and_taken_away(cast: Cast) -> None:
+    limits = {"requests_per_minute": "60", "tokens_per_day": "1000", "monthly_budget_micros": "2500000"}
+    assert _post_plan(cast, **limits, max_concurrency="", model_limits='{"m": {"max_concurrency": 2}}')[0] == 302
+    plan = cast.plan
+    assert (plan.requests_per_minute, plan.tokens_per_day, plan.monthly_budget_micros) == (60, 1000, 2_500_000)
+    assert plan.max_concurrency is None
+    assert plan.model_limits == {"m": {"max_concurrency": 2}}
+    assert AuditEntry.objects.filter(action="plan.change").exists()
+    assert _post_plan(cast, model_limits="")[0] == 302
+    assert plan.model_limits == {}
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("[1]", "Write it as"),
+        ('{"m": 5}', "Write it as"),
+        ('{"m": {"tokens_per_day": 5}}', "Unknown limits: tokens_per_day."),
+        ('{"m": {"max_concurrency": 0}}', "whole numbers above 0"),
+        ('{"m": {"max_concurrency": true}}', "whole numbers above 0"),
+        ('{"m": {"max_concurrency": 1e400}}', "whole numbers above 0"),
+        ('{"m": {"max_concurrency": 10000000000000000}}', "whole numbers above 0"),
+        ("null", ""),
+        ("{", "Enter a valid JSON."),
+    ],
+)
+def test_limits_of_models_that_can_not_be_are_refused_where_they_were_written(
+    cast: Cast, written: str, said: str
+) -> None:
+    status, page = _post_plan(cast, model_limits=written)
+    assert status == (200 if said else 302)
+    assert said in page
+    assert cast.plan.model_limits == {}
+
+
+def test_a_keys_limits_are_there_to_read(cast: Cast) -> None:
+    row, _ = mint(cast.acme, "ci", limits=KeyLimits(requests_per_minute=4321))
+    page = cast.client("operator").get(reverse("admin:tenants_apikey_change", args=(row.pk,))).content.decode()
+    assert "4321" in page

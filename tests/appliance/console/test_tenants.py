@@ -55,6 +55,14 @@ def test_it_names_only_models_the_plan_allows(cast: Cast, deployment: Deployment
     assert "tiny-coder" not in cast.client("owner").get("/tenants/acme/").content.decode()
 
 
+def test_it_shows_the_limits_that_the_plan_has_and_no_others(cast: Cast) -> None:
+    Plan.objects.update(requests_per_minute=4321, tokens_per_day=None, monthly_budget_micros=77_500_000)
+    page = cast.client("owner").get("/tenants/acme/").content.decode()
+    assert "<dt>Requests per minute</dt><dd>4\u202f321</dd>" in page
+    assert "77.50 CNY" in page
+    assert "Tokens per day" not in page
+
+
 def test_it_sums_the_month(cast: Cast) -> None:
     book("acme", prompt=2_000_000, completion=1_000_000, cached_tokens=1_000_000)
     book("rivals", prompt=5_000_000)

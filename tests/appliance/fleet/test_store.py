@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
@@ -209,3 +210,16 @@ def test_two_deployments_never_serve_one_name(deployment: Deployment) -> None:
     newer = ModelVersion.objects.create(name="m", path="/models/m2", digest="e", max_model_len=256)
     with pytest.raises(IntegrityError, match="one_serving_deployment_per_name"), transaction.atomic():
         Deployment.objects.create(model=newer, slot=deployment.slot, max_model_len=256)
+
+
+def test_the_view_of_keys_tells_limits_and_prices_and_none_for_the_system(db: None) -> None:
+    plan = Plan.objects.create(name="p", tokens_per_day=5, model_limits={"m": {"max_concurrency": 2}})
+    for name in ("acme", "system"):
+        mint(Tenant.objects.create(id=name, name=name, plan=plan), "laptop")
+    limits = {found[2]: found[7] for found in view("gateway_keys")}
+    assert limits["system"] is None
+    told = json.loads(limits["acme"]) if isinstance(limits["acme"], str) else limits["acme"]
+    assert told["tenant"]["tokens_per_day"] == 5
+    assert told["tenant"]["requests_per_minute"] == 3000
+    assert told["models"] == {"m": {"max_concurrency": 2}}
+    assert told["prices"] == [1_000_000, 100_000, 2_000_000]

@@ -11,6 +11,7 @@ import pytest
 
 from tests.inference.gateway.database import SCHEMA, Postgres, add_key, add_model
 from tests.inference.gateway.parts import KEY, OTHER_KEY, SMALL_KEY, Rig, write_tokenizer
+from tests.inference.gateway.redis_server import RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +34,19 @@ def postgres(gateway_root: Path) -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def rig(gateway_root: Path, postgres: Postgres) -> Iterator[Rig]:
+def redis_server(gateway_root: Path) -> Iterator[RedisServer]:
+    root = gateway_root / "redis"
+    root.mkdir()
+    server = RedisServer(root)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def rig(gateway_root: Path, postgres: Postgres, redis_server: RedisServer) -> Iterator[Rig]:
     """Two workers, two replicas of one model, a second model that only some plans include, one without a replica."""
-    rig = Rig(gateway_root, postgres)
+    rig = Rig(gateway_root, postgres, redis_server)
     models = gateway_root / "model"
     models.mkdir()
     write_tokenizer(models / "tokenizer.json")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from tests.waiting import wait_until
 
@@ -19,7 +20,7 @@ NOBODY = 65534
 
 SCHEMA = """
 CREATE TABLE gateway_keys(digest text, key_id text, tenant_id text, max_context_tokens int, default_max_tokens int,
-  allowed_models text[], expires_at timestamptz);
+  allowed_models text[], expires_at timestamptz, limits jsonb);
 CREATE TABLE gateway_models(name text, owned_by text, created bigint, max_model_len int, path text, fim boolean,
   tenant_id text, base text);
 CREATE TABLE gateway_replicas(replica_id text, life_id text, model text, socket text);
@@ -101,8 +102,9 @@ def add_key(
     context: int = 4096,
     default: int = 256,
     allowed: list[str] | None = None,
+    limits: dict[str, Any] | None = None,
 ) -> None:
     postgres.execute(
-        "INSERT INTO gateway_keys VALUES (%s, %s, %s, %s, %s, %s, NULL)",
-        digest(key), f"key-{key}", tenant, context, default, allowed,
+        "INSERT INTO gateway_keys VALUES (%s, %s, %s, %s, %s, %s, NULL, %s)",
+        digest(key), f"key-{key}", tenant, context, default, allowed, None if limits is None else Jsonb(limits),
     )  # fmt: skip

@@ -16,6 +16,7 @@ from inference.metering.journal import UsageRecord, read_records
 from tests.fakes.console import Console, ConsoleHandler
 from tests.fakes.engine import FakeEngine
 from tests.inference.gateway.database import Postgres
+from tests.inference.gateway.redis_server import RedisServer
 from tests.waiting import wait_until
 
 REPO = Path(__file__).resolve().parents[3]
@@ -26,8 +27,8 @@ KEY, OTHER_KEY, SMALL_KEY = "sk-owner", "sk-stranger", "sk-small"
 class Rig:
     """Everything a test touches."""
 
-    def __init__(self, root: Path, postgres: Postgres) -> None:
-        self.root, self.postgres = root, postgres
+    def __init__(self, root: Path, postgres: Postgres, redis: RedisServer) -> None:
+        self.root, self.postgres, self.redis = root, postgres, redis
         self.journal_dir = root / "journal"
         self.console_socket = root / "console.sock"
         self.port = free_port()
@@ -133,6 +134,7 @@ def start_gunicorn(rig: Rig, port: int, workers: int, **settings: float) -> subp
         "workers": workers,
         "console_socket": str(rig.console_socket),
         "dsn": rig.postgres.dsn,
+        "redis": rig.redis.url,
         "journal": str(rig.journal_dir),
         "prom": str(rig.root / f"prom-{port}"),
         "extra": {"comment_after_s": 0.5, "stall_timeout_s": 3, "head_timeout_s": 2, **settings},

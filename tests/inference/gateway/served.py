@@ -32,6 +32,7 @@ def settings() -> GatewaySettings:
         directory_dsn=_facts["dsn"],
         journal_dir=Path(_facts["journal"]),
         salt_secret=b"salt",
+        redis_url=_facts["redis"],
         prom_dir=Path(_facts["prom"]),
         metrics_dir=Path(_facts["console_socket"]).parent / "metrics",
         max_body_bytes=1024 * 1024,

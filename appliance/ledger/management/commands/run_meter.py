@@ -1,22 +1,27 @@
-"""`manage.py run_meter`: keeps moving usage from the journals to the ledger."""
+"""`manage.py run_meter`: keeps moving usage from the journals to the ledger, and tells Redis what the limits need of it."""
 
 from __future__ import annotations
 
 import logging
 import signal
 import threading
+import time
 from typing import Any
 
+import redis
 from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import Error, close_old_connections, connections
+from django.utils import timezone
 
 from appliance.ledger import metrics
 from appliance.ledger.meter import ship_all
+from appliance.ledger.seeds import TIMEOUT_S, seed
 from appliance.metrics.show import show
 
 log = logging.getLogger("coderack.meter")
 PERIOD_S = 0.5
+SEED_EVERY_S = 30.0
 
 
 class Command(BaseCommand):
@@ -31,9 +36,23 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: stop.set())
         metrics.LAG.journal_dir = settings.ENV.journal_dir
         show(settings.ENV.metrics_dir, "meter", metrics.REGISTRY)
+        client = redis.Redis.from_url(
+            settings.ENV.redis_dsn(), socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
+        )
+        seed_at = 0.0
         while not stop.wait(PERIOD_S):
             self._pass()
+            if time.monotonic() >= seed_at:
+                seed_at = time.monotonic() + SEED_EVERY_S
+                self._seed(client)
         self._pass()
+
+    def _seed(self, client: redis.Redis) -> None:
+        try:
+            if raised := seed(client, timezone.now()):
+                log.warning("limits: Redis knew less than the ledger of %d counters, which were raised", raised)
+        except (redis.RedisError, Error) as error:
+            log.warning("limits can't be told to Redis, trying again: %s", error)
 
     def _pass(self) -> None:
         close_old_connections()

@@ -1,0 +1,88 @@
+"""Tells Redis what the ledger knows was used of days, months and budgets, so that a Redis that lost everything counts on.
+
+A counter is only ever raised: what it holds beyond the ledger are requests that run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import redis
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.expressions import RawSQL
+
+from appliance.ledger.models import LedgerEntry
+from appliance.tenants.models import SYSTEM_TENANT, ApiKey, Plan, Tenant
+from inference.gateway.limits.gates import Kind
+from inference.gateway.limits.scripts import PREFIX, SCRIPTS
+
+TIMEOUT_S = 1.0
+# Per request and rounded up, as the gateway counts it.
+COST = (
+    "ceil(((prompt_tokens - least(cached_tokens, prompt_tokens)) * %s::numeric + least(cached_tokens, prompt_tokens) * %s"
+    " + completion_tokens * %s) / 1000000)"
+)
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A gate's counter: its key, how it counts, the number of its window, what was used in it."""
+
+    key: str
+    kind: Kind
+    window: int
+    used: int
+
+
+def seed(client: redis.Redis, now: datetime) -> int:
+    """Raise Redis' counters to the ledger's sums; returns how many were too low.
+
+    Raises: redis.RedisError.
+    """
+    seeds = list(seeds_at(now))
+    if not seeds:
+        return 0
+    keys = [PREFIX + one.key for one in seeds]
+    values = [value for one in seeds for value in (one.kind.value, one.window, one.used)]
+    script = SCRIPTS["seed"]
+    try:
+        return int(client.evalsha(script.digest, len(keys), *keys, *values))
+    except redis.exceptions.NoScriptError:
+        return int(client.eval(script.text, len(keys), *keys, *values))
+
+
+def seeds_at(now: datetime) -> Iterator[Seed]:
+    """Of every limit of a day or a month that somebody has, what the ledger says."""
+    now = now.astimezone(UTC)
+    day, month = (
+        now.replace(hour=0, minute=0, second=0, microsecond=0),
+        now.replace(day=1, hour=0, minute=0, second=0, microsecond=0),
+    )
+    numbers = {day: int(day.timestamp()) // 86_400, month: now.year * 12 + now.month}
+    limited = Q(plan__tokens_per_day__gt=0) | Q(plan__tokens_per_month__gt=0) | Q(plan__monthly_budget_micros__gt=0)
+    for tenant in Tenant.objects.filter(limited, is_active=True).exclude(pk=SYSTEM_TENANT).select_related("plan"):
+        rows, scope = LedgerEntry.objects.filter(tenant_id=tenant.pk), f"t:{tenant.pk}"
+        if tenant.plan.tokens_per_day is not None:
+            yield Seed(f"{scope}:{Kind.DAY}", Kind.DAY, numbers[day], _tokens(rows, day))
+        if tenant.plan.tokens_per_month is not None:
+            yield Seed(f"{scope}:{Kind.MONTH}", Kind.MONTH, numbers[month], _tokens(rows, month))
+        if tenant.plan.monthly_budget_micros is not None:
+            yield Seed(f"{scope}:{Kind.SPEND}", Kind.SPEND, numbers[month], _cost(rows, month, tenant.plan))
+    keys = ApiKey.objects.filter(monthly_budget_micros__isnull=False, revoked_at=None, tenant__is_active=True)
+    for key in keys.exclude(tenant_id=SYSTEM_TENANT).select_related("tenant__plan"):
+        rows = LedgerEntry.objects.filter(tenant_id=key.tenant_id, key_id=str(key.pk))
+        cost = _cost(rows, month, key.tenant.plan)
+        yield Seed(f"k:{key.pk}:{Kind.SPEND}", Kind.SPEND, numbers[month], cost)
+
+
+def _tokens(rows: QuerySet[LedgerEntry], since: datetime) -> int:
+    sums = rows.filter(finished_at__gte=since).order_by().aggregate(p=Sum("prompt_tokens"), c=Sum("completion_tokens"))
+    return int(sums["p"] or 0) + int(sums["c"] or 0)
+
+
+def _cost(rows: QuerySet[LedgerEntry], since: datetime, plan: Plan) -> int:
+    prices = (plan.input_price_micros, plan.cached_price_micros, plan.output_price_micros)
+    costs = rows.filter(finished_at__gte=since).order_by().annotate(cost=RawSQL(COST, prices))  # noqa: S611 - fixed text
+    return int(costs.aggregate(sum=Sum("cost"))["sum"] or 0)

@@ -1,0 +1,94 @@
+"""Which limits a request has to pass, as plain values: what Redis' script and the local share both decide over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+BYTES_PER_TOKEN = 2  # of a prompt before it was counted: less than any tokenizer's mean on code or Chinese text
+PER_MILLION = 1_000_000
+
+
+class Kind(StrEnum):
+    """How a gate counts. The values are what the scripts know."""
+
+    REQUESTS = "r"  # GCRA over a minute
+    RUNNING = "c"  # requests at once
+    MINUTE = "m"  # tokens of a window
+    DAY = "d"
+    MONTH = "M"
+    SPEND = "s"  # millionths of the plan's currency, of a calendar month
+
+
+WINDOWS = frozenset({Kind.MINUTE, Kind.DAY, Kind.MONTH, Kind.SPEND})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What somebody may use; None is no limit. `spend_micros` is of a calendar month (UTC)."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
+    tokens_per_month: int | None = None
+    spend_micros: int | None = None
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Millionths of the plan's currency per million tokens."""
+
+    input_micros: int = 0
+    cached_micros: int = 0
+    output_micros: int = 0
+
+    def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> int:
+        """What a request costs, rounded up, so that a sum of costs is never below the bill."""
+        millionths = (
+            (prompt_tokens - cached_tokens) * self.input_micros
+            + cached_tokens * self.cached_micros
+            + completion_tokens * self.output_micros
+        )
+        return -(-millionths // PER_MILLION)
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a request may use at most, before it has run."""
+
+    tokens: int
+    spend_micros: int
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One limit of one scope, and what the request takes of it. `whose` says which limit it is, in words."""
+
+    key: str
+    kind: Kind
+    limit: int
+    amount: int
+    whose: str
+
+
+def need_of(body_bytes: int, max_tokens: int, num_sequences: int, prices: Prices) -> Need:
+    """The reservation: the prompt by its bytes, every answer at its full length."""
+    prompt, answers = math.ceil(body_bytes / BYTES_PER_TOKEN), num_sequences * max_tokens
+    return Need(prompt + answers, prices.cost(prompt, 0, answers))
+
+
+def gates_of(scope: str, limits: Limits, need: Need, whose: str) -> Iterator[Gate]:
+    """The gates of one scope: a tenant, one of its keys, or a model in a tenant's plan."""
+    for kind, limit, amount in (
+        (Kind.REQUESTS, limits.requests_per_minute, 1),
+        (Kind.RUNNING, limits.concurrency, 1),
+        (Kind.MINUTE, limits.tokens_per_minute, need.tokens),
+        (Kind.DAY, limits.tokens_per_day, need.tokens),
+        (Kind.MONTH, limits.tokens_per_month, need.tokens),
+        (Kind.SPEND, limits.spend_micros, need.spend_micros),
+    ):
+        if limit is not None:
+            yield Gate(f"{scope}:{kind}", kind, limit, amount, whose)

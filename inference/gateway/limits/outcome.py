@@ -1,0 +1,29 @@
+"""What the gates said of a request: taken, or refused by one of them, and what is left of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Left:
+    """What remains of a gate, and seconds until it is whole again."""
+
+    remaining: int
+    reset_s: float
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The request may go on; every gate's amount is reserved."""
+
+    left: tuple[Left, ...]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Nothing was taken. `index`: the refusing gate's; `retry_s` None: this request never fits."""
+
+    index: int
+    retry_s: float | None
+    left: tuple[Left, ...]
