@@ -14,7 +14,8 @@ from ops.slots.install import ensure_slot
 from ops.slots.lock import read_lock
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
-settings.register_profile("long", max_examples=2000)
+settings.register_profile("default", deadline=None)  # machines are shared: a slow example is no fault
+settings.register_profile("long", max_examples=2000, deadline=None)
 settings.load_profile(PROFILE)
 os.environ.pop("COLUMNS", None)  # of the terminal, or of a worker without one: tables are as wide as each test says
 
