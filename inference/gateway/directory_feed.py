@@ -86,7 +86,8 @@ class DirectoryFeed:
 
 async def _within(awaitable: Any) -> Any:
     """An answer from a database that hangs must not be waited for: the connection is given up instead."""
-    return await asyncio.wait_for(awaitable, ANSWER_S)
+    async with asyncio.timeout(ANSWER_S):  # wait_for can swallow a cancellation in Python 3.11
+        return await awaitable
 
 
 async def _wait_for_change(connection: Connection) -> bool:

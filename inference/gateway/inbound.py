@@ -78,7 +78,11 @@ class Inbound:
         if self._front is None:
             held.release()
             return None
-        return Relay(self._gateway, self._front, self._request.request_id, admitted, held)
+        try:
+            return Relay(self._gateway, self._front, self._request.request_id, admitted, held)
+        except BaseException:
+            held.release()  # nobody else would, and its lease is renewed for as long as this worker lives
+            raise
 
     def _refuse(self, error: ApiError) -> None:
         self._chunks = []
