@@ -14,13 +14,16 @@ from typing import Any
 
 @dataclass
 class Behaviour:
-    """What it does. `settled` is called with each answered request's id, input and output tokens before its last bytes."""
+    """What it does: each `fail_each`th request fails, if that is set.
+
+    `settled` is called with each answered request's id, input and output tokens before its last bytes.
+    """
 
     token_s: float = 0.002
     first_s: float = 0.0
     prompt_tokens: int = 40
     cached_tokens: int = 0
-    fail_from: int = 10**9
+    fail_each: int = 0
     drop_usage: bool = False
     begin: bytes = b""
     settled: Callable[[str, int, int], None] = lambda *_: None
@@ -61,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
         told.num_requests += 1
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         told.bodies.append(body)
-        if told.num_requests > told.fail_from:
+        if told.fail_each and told.num_requests % told.fail_each == 0:
             self._whole(503, b'{"error":{"message":"no engine"}}')
             return
         self._stream(body["max_tokens"], f"req-{uuid.uuid4().hex}")

@@ -69,7 +69,7 @@ def test_what_began_inside_the_window_is_waited_for(gateway: FakeGateway) -> Non
 
 
 def test_a_refused_request_fails_and_is_not_tried_again(gateway: FakeGateway) -> None:
-    gateway.behaviour.fail_from = 4
+    gateway.behaviour.fail_each = 4
     loaded = load(gateway)
     failed = [r for r in loaded.requests if not r.succeeded]
     assert len(loaded.requests) == gateway.behaviour.num_requests
