@@ -135,6 +135,7 @@ class PlanForm(forms.ModelForm):
             "model_limits": _(
                 "JSON by base model: requests_per_minute, tokens_per_minute, max_concurrency. They hold beside the plan's."
             ),
+            "weight": _("Its tenants' share against others' where requests queue; 200 gets twice what 100 gets."),
         }
 
     def clean_model_limits(self) -> Any:

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from appliance.audit.record import Detail, record
-from appliance.tenants.models import ApiKey, Tenant, User
+from appliance.tenants.models import ApiKey, Lane, Tenant, User
 
 PREFIX_LENGTH = 11
 
@@ -37,11 +37,13 @@ def mint(
     internal: bool = False,
     audited: bool = True,
     limits: KeyLimits = UNLIMITED,
+    lane: Lane = Lane.INTERACTIVE,
 ) -> tuple[ApiKey, str]:
     """Create a key and return its row with the key itself, which is stored nowhere.
 
     `internal`: for the appliance's own use, such as the playground's; lists of keys leave it out. `audited`: whether the audit
     log gets an entry; not where one like it was recorded a moment ago. `limits`: on top of those of the tenant's plan.
+    `lane`: whose turn comes first where engines are full.
     """
     key = "sk-cr-" + secrets.token_urlsafe(32)
     row = ApiKey.objects.create(
@@ -52,6 +54,7 @@ def mint(
         created_by=created_by,
         expires_at=expires_at,
         internal=internal,
+        lane=lane,
         **asdict(limits),
     )
     if audited:

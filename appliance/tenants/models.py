@@ -68,6 +68,9 @@ class Plan(models.Model):
     model_limits = models.JSONField(
         _("limits of single models"), default=dict, blank=True, validators=[check_model_limits]
     )
+    weight = models.PositiveSmallIntegerField(
+        _("weight"), default=100, validators=[MinValueValidator(1), MaxValueValidator(10_000)]
+    )
     max_file_bytes = models.PositiveBigIntegerField(
         _("size limit of a file, in bytes"), default=512 * 1024 * 1024, validators=[MinValueValidator(1024)]
     )
@@ -128,6 +131,14 @@ class Membership(models.Model):
         return f"{self.user} in {self.tenant_id}"
 
 
+class Lane(models.TextChoices):
+    """Whose turn comes first where engines are full; the gateway tells completions in code from chat by itself."""
+
+    INTERACTIVE = "", "interactive"
+    BATCH = "batch", "batch"
+    EVALUATION = "evaluation", "evaluation"
+
+
 class ApiKey(models.Model):
     """A tenant's key: its prefix for people, its SHA-256 digest for the gateway; the key itself is shown once."""
 
@@ -144,6 +155,7 @@ class ApiKey(models.Model):
     tokens_per_minute = models.PositiveBigIntegerField(_("tokens per minute"), null=True, blank=True)
     monthly_budget_micros = models.PositiveBigIntegerField(_("budget per month, in millionths"), null=True, blank=True)
     internal = models.BooleanField(default=False, editable=False, help_text=_("made by the appliance for a moment"))
+    lane = models.CharField(max_length=10, choices=Lane, default=Lane.INTERACTIVE, blank=True, editable=False)
 
     class Meta:
         ordering = ("-created_at",)

@@ -29,7 +29,8 @@ class Allowance:
 class Key:
     """An active key of an active tenant, with what its plan grants. `expires_at` is in Unix seconds.
 
-    Without an allowance nothing is limited in time.
+    Without an allowance nothing is limited in time. `lane` is empty for interactive use, else "batch" or "evaluation";
+    `weight` is the tenant's share against others where engines are full.
     """
 
     key_id: str
@@ -39,6 +40,8 @@ class Key:
     allowed_models: frozenset[str] | None
     expires_at: float | None
     allowance: Allowance | None = None
+    lane: str = ""
+    weight: int = 100
 
     def sees(self, model: Model) -> bool:
         """Whether the key may know of a model: of its tenant's own adapters, and of every base model."""
@@ -65,12 +68,13 @@ class Model:
 
 @dataclass(frozen=True)
 class Replica:
-    """A ready engine."""
+    """A ready engine; `max_sequences` is how many it runs at once, where that is known."""
 
     replica_id: str
     life_id: str
     model: str
     socket: str
+    max_sequences: int | None = None
 
 
 @dataclass(frozen=True)

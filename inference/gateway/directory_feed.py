@@ -28,10 +28,12 @@ MAX_BACKOFF_S = 2.0
 
 KEYS_SQL = (
     "SELECT digest, key_id::text, tenant_id::text, max_context_tokens, default_max_tokens, allowed_models,"
-    " extract(epoch FROM expires_at)::float8, limits FROM gateway_keys"
+    " extract(epoch FROM expires_at)::float8, limits, lane, weight FROM gateway_keys"
 )
 MODELS_SQL = "SELECT name, owned_by, created, max_model_len, path, fim, tenant_id, base FROM gateway_models"
-REPLICAS_SQL = "SELECT replica_id::text, life_id::text, model, socket FROM gateway_replicas ORDER BY replica_id"
+REPLICAS_SQL = (
+    "SELECT replica_id::text, life_id::text, model, socket, max_sequences FROM gateway_replicas ORDER BY replica_id"
+)
 GENERATION_SQL = "SELECT value FROM gateway_generation"
 
 Connection = psycopg.AsyncConnection[TupleRow]
@@ -116,7 +118,8 @@ async def load_snapshot(connection: Connection) -> Snapshot:
 
 def _key(row: TupleRow) -> Key:
     allowed = None if row[5] is None else frozenset(row[5])
-    return Key(row[1], row[2], row[3], row[4], allowed, row[6], None if row[7] is None else _allowance(row[7]))
+    allowance = None if row[7] is None else _allowance(row[7])
+    return Key(row[1], row[2], row[3], row[4], allowed, row[6], allowance, lane=row[8], weight=row[9])
 
 
 def _allowance(limits: dict[str, Any]) -> Allowance:

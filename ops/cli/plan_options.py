@@ -113,6 +113,9 @@ ModelLimits = Annotated[
         parser=_model_limit, metavar="MODEL:NAME=NUMBER", help=f"A limit of one model: {', '.join(MODEL_LIMITS)}."
     ),
 ]
+Weight = Annotated[
+    int | None, typer.Option(help="Share against other plans' tenants where requests queue.", min=1, max=10_000)
+]
 MaxContextTokens = Annotated[int | None, typer.Option(help="Tokens of prompt and answer together.")]
 DefaultMaxTokens = Annotated[int | None, typer.Option(help="Output where a client names none.")]
 AllowedModels = Annotated[

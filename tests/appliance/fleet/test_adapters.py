@@ -40,7 +40,7 @@ def adapter(deployment: Deployment) -> Adapter:
 
 
 def replicas_of(name: str) -> list[tuple[object, ...]]:
-    return [row for row in view("gateway_replicas") if row[2] == name]
+    return [row[:4] for row in view("gateway_replicas") if row[2] == name]
 
 
 @pytest.mark.parametrize("state", AdapterState)

@@ -18,7 +18,7 @@ from appliance.fleet.models import Deployment, EngineLife, Replica, Sample
 from appliance.fleet.store import DatabaseStore
 from appliance.registry.models import EngineSlot, ModelVersion
 from appliance.tenants.keys import mint, revoke
-from appliance.tenants.models import Plan, Tenant
+from appliance.tenants.models import Lane, Plan, Tenant
 from inference.engines.histogram import Histogram
 from inference.pool.states import ReplicaState
 from inference.pool.store import Counters, DeviceInfo, Life, Load
@@ -102,7 +102,7 @@ def test_one_of_many_movers_wins(store: DatabaseStore, deployment: Deployment) -
 
 def test_only_ready_replicas_are_shown_to_the_gateway(store: DatabaseStore, deployment: Deployment) -> None:
     replica, began = ready_replica(store, deployment)
-    assert view("gateway_replicas") == [(replica, began.id, "m", "/run/x.sock")]
+    assert view("gateway_replicas") == [(replica, began.id, "m", "/run/x.sock", None)]
     before = generation()
     assert store.move(replica, S.READY, S.DRAINING)
     assert view("gateway_replicas") == []
@@ -223,3 +223,29 @@ def test_the_view_of_keys_tells_limits_and_prices_and_none_for_the_system(db: No
     assert told["tenant"]["requests_per_minute"] == 3000
     assert told["models"] == {"m": {"max_concurrency": 2}}
     assert told["prices"] == [1_000_000, 100_000, 2_000_000]
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ([], None),
+        (["--max-num-seqs", "8"], 8),
+        (["--max-num-seqs=12", "--seed", "1"], 12),
+        (["--max-num-seqs", "8", "--max-num-seqs=64"], 64),
+        (["--max-num-seqs"], None),
+        (["--max-num-seqs", "many"], None),
+    ],
+)
+def test_the_view_of_replicas_tells_how_many_sequences_an_engine_runs_at_once(
+    store: DatabaseStore, deployment: Deployment, flags: list[str], told: int | None
+) -> None:
+    Deployment.objects.filter(pk=deployment.pk).update(flags=flags)
+    ready_replica(store, deployment)
+    assert [found[4] for found in view("gateway_replicas")] == [told]
+
+
+def test_the_view_of_keys_tells_lane_and_weight(db: None) -> None:
+    tenant = Tenant.objects.create(id="acme", name="acme", plan=Plan.objects.create(name="p", weight=300))
+    mint(tenant, "laptop")
+    mint(tenant, "nightly", lane=Lane.BATCH)
+    assert sorted(found[8:] for found in view("gateway_keys")) == [("", 300), ("batch", 300)]

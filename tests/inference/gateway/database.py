@@ -20,10 +20,11 @@ NOBODY = 65534
 
 SCHEMA = """
 CREATE TABLE gateway_keys(digest text, key_id text, tenant_id text, max_context_tokens int, default_max_tokens int,
-  allowed_models text[], expires_at timestamptz, limits jsonb);
+  allowed_models text[], expires_at timestamptz, limits jsonb,
+  lane text NOT NULL DEFAULT '', weight int NOT NULL DEFAULT 100);
 CREATE TABLE gateway_models(name text, owned_by text, created bigint, max_model_len int, path text, fim boolean,
   tenant_id text, base text);
-CREATE TABLE gateway_replicas(replica_id text, life_id text, model text, socket text);
+CREATE TABLE gateway_replicas(replica_id text, life_id text, model text, socket text, max_sequences int);
 CREATE TABLE gateway_generation(value bigint);
 INSERT INTO gateway_generation VALUES (1);
 CREATE FUNCTION changed() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -103,8 +104,11 @@ def add_key(
     default: int = 256,
     allowed: list[str] | None = None,
     limits: dict[str, Any] | None = None,
+    lane: str = "",
+    weight: int = 100,
 ) -> None:
     postgres.execute(
-        "INSERT INTO gateway_keys VALUES (%s, %s, %s, %s, %s, %s, NULL, %s)",
+        "INSERT INTO gateway_keys VALUES (%s, %s, %s, %s, %s, %s, NULL, %s, %s, %s)",
         digest(key), f"key-{key}", tenant, context, default, allowed, None if limits is None else Jsonb(limits),
+        lane, weight,
     )  # fmt: skip
