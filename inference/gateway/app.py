@@ -43,7 +43,7 @@ class Gateway:
         self.router = Router(self.directory)
         self.pool = EnginePool()
         self.counter = TokenCounter()
-        self.limiter = Limiter(settings.redis_url, settings.workers)
+        self.limiter = Limiter(settings.redis_url, settings.workers, settings.redis_answer_s)
         self.journal = JournalWriter(settings.journal_dir, "gateway")
         self.fronts: set[Front] = set()
         self.draining = False

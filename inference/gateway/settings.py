@@ -22,6 +22,7 @@ class GatewaySettings:
     metrics_dir: Path  # the other processes' metrics pages, one socket each
     public_scheme: str = "http"  # what clients use, "https" with a TLS front; the console builds its links with it
     max_body_bytes: int = 4 * 1024 * 1024
+    redis_answer_s: float = 0.05  # slower, and a worker decides over limits alone for a moment
     queue_wait_s: float = 30.0
     backlog: int = 4096
     head_timeout_s: float = 30.0  # for a whole request head, and for a body's next byte

@@ -18,7 +18,6 @@ from inference.gateway.limits.wire import Argument, RedisAway, RedisRefused, Red
 
 log = logging.getLogger(__name__)
 
-ANSWER_S = 0.05  # Redis slower than this is treated as away, for a moment
 SLOW_S = 1.0
 BACKGROUND_S = 1.0  # for what no request waits for
 LEASE_S = 45.0
@@ -39,10 +38,14 @@ class Reservation:
 
 
 class Limiter:
-    """One worker's. `run` keeps the connection, the leases and the settling going."""
+    """One worker's. `run` keeps the connection, the leases and the settling going.
 
-    def __init__(self, url: str, num_workers: int) -> None:
+    A Redis slower than `answer_s` is treated as away, for a moment.
+    """
+
+    def __init__(self, url: str, num_workers: int, answer_s: float) -> None:
         self._url = url
+        self._answer_s = answer_s
         self._share = LocalShare(num_workers)
         self._wire: RedisWire | None = None
         self._held: set[str] = set()  # open in Redis, to be renewed
@@ -77,7 +80,7 @@ class Limiter:
 
     async def _came(self, answer: asyncio.Future[Any], request_id: str) -> bool:
         """Whether an answer came in time. One that comes later is undone, so that nothing stays taken."""
-        await asyncio.wait((answer,), timeout=ANSWER_S)
+        await asyncio.wait((answer,), timeout=self._answer_s)
         if not answer.done():
             self._slow_until = self._loop.time() + SLOW_S
             answer.add_done_callback(lambda late: self._undo(late, request_id))
