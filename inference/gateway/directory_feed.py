@@ -84,6 +84,7 @@ class DirectoryFeed:
         self._directory.snapshot = await _within(load_snapshot(connection))
         self.loaded.set()
         metrics.DIRECTORY_LOADS.inc()
+        metrics.directory_generation().set(self._directory.snapshot.generation)
 
 
 async def _within(awaitable: Any) -> Any:

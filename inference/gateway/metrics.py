@@ -7,6 +7,7 @@ start.
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -39,6 +40,13 @@ DIRECTORY_LOADS = Counter("coderack_gateway_directory_loads", "Loads of the dire
 DIRECTORY_RECONNECTS = Counter("coderack_gateway_directory_reconnects", "Lost or refused database connections.")
 LIMITS_LOCAL = Counter("coderack_gateway_limits_local", "Admissions decided by a worker's own share, Redis being away.")
 LIMITS_RECONNECTS = Counter("coderack_gateway_limits_reconnects", "Lost or refused Redis connections.")
+
+
+@functools.cache
+def directory_generation() -> Gauge:
+    """What every worker has reached of the directory. Made in workers only: the master's nought would be the least."""
+    told = "The directory's generation that every worker has reached."
+    return Gauge("coderack_gateway_directory_generation", told, multiprocess_mode="livemin")
 
 
 def prepare(directory: Path) -> None:

@@ -12,6 +12,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from inference.metering.journal import UsageRecord, read_records
 from tests.fakes.console import Console, ConsoleHandler
 from tests.fakes.engine import FakeEngine
@@ -95,6 +97,13 @@ class Rig:
         """A figure of the gateway's metrics page; 0 for one that is not there yet."""
         lines = self.call("GET", "/metrics")[2].decode().splitlines()
         return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(series + " ")), 0.0)
+
+    def wait_for_directory(self) -> None:
+        """Until every worker knows what the database says now."""
+        with psycopg.connect(self.postgres.dsn) as connection:
+            row = connection.execute("SELECT value FROM gateway_generation").fetchone()
+        assert row is not None
+        wait_until(lambda: self.figure("coderack_gateway_directory_generation") >= row[0])
 
     def records(self) -> list[UsageRecord]:
         found: list[UsageRecord] = []

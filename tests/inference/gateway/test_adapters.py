@@ -10,7 +10,6 @@ import pytest
 
 from tests.inference.gateway.database import add_key, add_model
 from tests.inference.gateway.parts import KEY, OTHER_KEY, Rig
-from tests.waiting import wait_until
 
 CHAT = "/v1/chat/completions"
 BASE, FIM_BASE = "deepseek-tuned", "deepseek-fim"
@@ -39,12 +38,11 @@ def adapters(rig: Rig, gateway_root: Any) -> Iterator[None]:
     add_key(rig.postgres, BASE_KEY, "owner", allowed=[BASE])
     add_key(rig.postgres, NAMED_KEY, "owner", allowed=[OWN])
     add_key(rig.postgres, NARROW_KEY, "owner", allowed=["something-else"])
-    narrow = f"Bearer {NARROW_KEY}"
-    wait_until(lambda: all(rig.call("GET", "/v1/models", authorization=narrow)[0] == 200 for _ in range(8)))
+    rig.wait_for_directory()
     yield
     rig.postgres.execute("DELETE FROM gateway_models WHERE base = %s OR tenant_id IS NOT NULL", BASE)
     rig.postgres.execute("DELETE FROM gateway_replicas WHERE model LIKE 'ft:%%' OR model = %s", BASE)
-    wait_until(lambda: all(rig.call("GET", f"/v1/models/{BASE}")[0] == 404 for _ in range(8)))
+    rig.wait_for_directory()
     rig.engines["tuned"].stop()  # it stays among the others: what it generated was billed
 
 
@@ -186,6 +184,8 @@ def test_a_withdrawn_adapter_is_unknown_within_a_second(rig: Rig, gateway_root: 
     rig.engines["tuned"].adapters[name] = "/adapters/brief"
     add_model(rig.postgres, name, str(gateway_root / "model"), tenant="owner", base=BASE)
     rig.add_replica("tuned", name)
-    wait_until(lambda: all(rig.call("POST", CHAT, rig.chat(model=name))[0] == 200 for _ in range(8)))
+    rig.wait_for_directory()
+    assert rig.call("POST", CHAT, rig.chat(model=name))[0] == 200
     rig.postgres.execute("DELETE FROM gateway_models WHERE name = %s", name)
-    wait_until(lambda: all(rig.call("POST", CHAT, rig.chat(model=name))[0] == 404 for _ in range(8)), 1)
+    rig.wait_for_directory()
+    assert rig.call("POST", CHAT, rig.chat(model=name))[0] == 404

@@ -30,11 +30,8 @@ class Tenant:
 
     def limit(self, tenant: dict[str, int] | None = None, key: dict[str, int] | None = None, **models: Any) -> None:
         limits = {"tenant": tenant or {}, "key": key or {}, "models": models.get("models", {}), "prices": PRICES}
-        loads = "coderack_gateway_directory_loads_total"
-        before = self.rig.figure(loads)
         add_key(self.rig.postgres, f"sk-{self.name}", self.name, limits=limits)
-        wait_until(lambda: self.rig.figure(loads) >= before + 2)  # both workers know the key
-        wait_until(lambda: all(self.rig.call("GET", "/v1/models", **self.header)[0] == 200 for _ in range(8)))
+        self.rig.wait_for_directory()
 
     @property
     def header(self) -> dict[str, str]:
@@ -163,7 +160,7 @@ def test_a_budget_that_is_used_up_is_not_tried_again(tenants: Any) -> None:
 
 
 def test_a_request_over_the_limit_itself_is_told_so(tenants: Any) -> None:
-    tenant = tenants("small", tenant={"tokens_per_minute": 100})
+    tenant = tenants("tight", tenant={"tokens_per_minute": 100})
     answer = tenant.chat(max_tokens=100)
     status, code, message = refusal(answer)
     assert (status, code) == (429, "rate_limit_exceeded")

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from inference.gateway.directory_feed import POLL_S
 from tests.inference.gateway.parts import KEY, Rig
-from tests.waiting import wait_until
 
 AUTH = f"authorization: Bearer {KEY}\r\n"
 
@@ -272,13 +272,14 @@ def test_it_reports_health_without_a_key(rig: Rig) -> None:
     assert (status, json.loads(body)["status"]) == (200, "ok")
 
 
-def test_it_refuses_a_revoked_key_within_a_second(rig: Rig) -> None:
+def test_it_refuses_a_revoked_key_at_once(rig: Rig) -> None:
     from tests.inference.gateway.database import add_key, digest
 
     add_key(rig.postgres, "sk-gone", "owner")
-    key = "Bearer sk-gone"
-    wait_until(lambda: all(rig.call("GET", "/v1/models", authorization=key)[0] == 200 for _ in range(8)))
+    rig.wait_for_directory()
+    assert rig.call("GET", "/v1/models", authorization="Bearer sk-gone")[0] == 200
     rig.postgres.execute("DELETE FROM gateway_keys WHERE digest = %s", digest("sk-gone"))
     revoked_at = time.monotonic()
-    wait_until(lambda: all(rig.call("GET", "/v1/models", authorization=key)[0] == 401 for _ in range(8)), 1)
-    assert time.monotonic() - revoked_at < 1
+    rig.wait_for_directory()
+    assert rig.call("GET", "/v1/models", authorization="Bearer sk-gone")[0] == 401
+    assert time.monotonic() - revoked_at < POLL_S, "it was told, and did not look by itself"
