@@ -28,7 +28,7 @@ def figures() -> dict[str, tuple[str, ...]]:
     for registry in registries:
         for collector in list(registry._collector_to_names):
             found |= _of(collector)
-    for value in vars(gateway).values():
+    for value in (*vars(gateway).values(), gateway.directory_generation()):
         if isinstance(value, MetricWrapperBase):
             found |= _of(value)
     return found

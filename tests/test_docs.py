@@ -175,9 +175,6 @@ def test_every_error_code_is_described() -> None:
 def test_every_metric_is_described_and_no_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     set_up_django(monkeypatch, tmp_path)
     text = read("monitoring.md")
-    from inference.gateway.metrics import directory_generation
-
-    directory_generation()  # made at the first load
     existing = {name: ", ".join(labels) or "–" for name, labels in figures().items()}
     assert dict(re.findall(r"^\| `(coderack_[a-z_]+)` \| ([a-z, –]+) \|", text, flags=re.MULTILINE)) == existing
 
