@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from django.db import transaction
 
 from appliance.ledger import metrics
 from appliance.ledger.models import JournalCursor, LedgerEntry
+from inference.gateway.open_table import LOST
 from inference.metering.journal import Corrupt, UsageRecord, read_records
 from inference.pool.process import read_stat
 
@@ -57,6 +59,7 @@ def ship(path: Path) -> int:
             return 0
         records = [row for row in rows if isinstance(row, UsageRecord)]
         corrupt = [row for row in rows if isinstance(row, Corrupt)]
+        _make_way(records)
         LedgerEntry.objects.bulk_create([entry(r) for r in records], ignore_conflicts=True, batch_size=500)
         cursor.offset = offset
         cursor.corrupt_lines += len(corrupt)
@@ -66,6 +69,13 @@ def ship(path: Path) -> int:
     for line in corrupt:
         log.error("journal %s holds a damaged line at byte %d; kept in the file, not booked", path.name, line.offset)
     return len(records)
+
+
+def _make_way(records: Sequence[UsageRecord]) -> None:
+    """A worker's own line replaces what was booked of its request as lost, whichever came first."""
+    own = [record.request_id for record in records if record.outcome != LOST]
+    for start in range(0, len(own), 5000):
+        LedgerEntry.objects.filter(request_id__in=own[start : start + 5000], outcome=LOST).delete()
 
 
 def ship_all(journal_dir: Path) -> int:

@@ -22,6 +22,12 @@ TOKENS = Counter(
     "coderack_meter_tokens_booked", "Tokens moved to the ledger, canaries included.", ["direction"], registry=REGISTRY
 )
 CORRUPT = Counter("coderack_meter_corrupt_lines", "Damaged journal lines, kept and not booked.", registry=REGISTRY)
+LOST = Counter(
+    "coderack_meter_lost_requests", "Requests of killed gateway workers, billed by a bound.", registry=REGISTRY
+)
+DAMAGED_SLOTS = Counter(
+    "coderack_meter_damaged_slots", "Open requests of killed workers that could not be read.", registry=REGISTRY
+)
 FAILED_PASSES = Counter("coderack_meter_failed_passes", "Passes that met an error, tried again.", registry=REGISTRY)
 LAST_PASS = Gauge("coderack_meter_last_pass_timestamp_seconds", "When all journals were read last.", registry=REGISTRY)
 

@@ -17,6 +17,7 @@ from inference.gateway.front import Front
 from inference.gateway.inbound import Inbound
 from inference.gateway.limits.limiter import Limiter
 from inference.gateway.local import Local
+from inference.gateway.open_requests import OpenRequests
 from inference.gateway.paths import CONSOLE_METHODS, METHODS, Kind, allowed_methods
 from inference.gateway.process_metrics import ProcessPage
 from inference.gateway.relay import Relay
@@ -43,7 +44,9 @@ class Gateway:
         self.router = Router(self.directory)
         self.pool = EnginePool()
         self.counter = TokenCounter()
-        self.limiter = Limiter(settings.redis_url, settings.workers, settings.redis_answer_s)
+        self.open_requests = OpenRequests(settings.open_dir)
+        told = self.open_requests.tell
+        self.limiter = Limiter(settings.redis_url, settings.workers, settings.redis_answer_s, told)
         self.journal = JournalWriter(settings.journal_dir, "gateway")
         self.fronts: set[Front] = set()
         self.draining = False
@@ -111,6 +114,7 @@ class Gateway:
                     # One connection's fault must not end the clock of all others.
                     log.exception("sweeping a connection failed")
             self.pool.sweep()
+            self.open_requests.beat(journal_healthy=self.journal.healthy)
 
     async def stop(self, graceful_s: float) -> None:
         """Finish what runs; at the end of the time tell the rest once, and settle everything."""
@@ -131,3 +135,5 @@ class Gateway:
         await asyncio.gather(*self._background, return_exceptions=True)
         self.pool.close()
         self.journal.close()
+        self.open_requests.beat(journal_healthy=self.journal.healthy)
+        self.open_requests.close()

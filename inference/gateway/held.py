@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
+from inference import failpoints
 from inference.gateway.admit import Admitted
 from inference.gateway.limits.gates import Gate, Prices, gates_of, need_of
 from inference.gateway.limits.headers import headers_of, refusal
 from inference.gateway.limits.limiter import Limiter, Reservation
 from inference.gateway.limits.outcome import Refused
+from inference.gateway.open_requests import OpenRequests, OpenSlot
 from inference.gateway.request import Headers
 from inference.gateway.usage import Usage
 
 
 class Held:
-    """A reservation with the headers that tell of it. Ending it twice ends it once."""
+    """A reservation with the headers that tell of it, and its slot among the open requests. Ending it twice ends it once."""
 
-    def __init__(self, limiter: Limiter, reservation: Reservation, prices: Prices) -> None:
+    def __init__(self, limiter: Limiter, reservation: Reservation, prices: Prices, slot: OpenSlot) -> None:
         self._limiter = limiter
         self._reservation = reservation
-        self._prices = prices
+        self.prices = prices
+        self.slot = slot
         told = headers_of(reservation.gates, reservation.left)
         self.headers: Headers = [(name.encode(), value.encode()) for name, value in told]
 
-    def settle(self, used: Usage) -> None:
-        """The request ended with this usage."""
-        cost = self._prices.cost(used.prompt_tokens, used.cached_tokens, used.completion_tokens)
-        self._limiter.settle(self._reservation, used.prompt_tokens + used.completion_tokens, cost)
+    def settle(self, used: Usage, *, booked: bool = True) -> None:
+        """The request ended with this usage; `booked` says whether the journal has it already."""
+        tokens = used.prompt_tokens + used.completion_tokens
+        cost = self.prices.cost(used.prompt_tokens, used.cached_tokens, used.completion_tokens)
+        self.slot.end(tokens, cost, booked=booked)
+        self._limiter.settle(self._reservation, tokens, cost)
 
     def release(self) -> None:
         """No engine saw the request."""
+        self.slot.end(0, 0, booked=True)
         self._limiter.settle(self._reservation, 0, 0)
 
 
-async def hold(limiter: Limiter, request_id: str, admitted: Admitted, body_bytes: int) -> Held:
+async def hold(
+    limiter: Limiter, open_requests: OpenRequests, request_id: str, admitted: Admitted, body_bytes: int
+) -> Held:
     """Reserve what a request may need at most.
 
     Raises: ApiError 429.
     """
     gates = gates_for(admitted, body_bytes)
-    outcome = await limiter.reserve(request_id, gates)
-    if isinstance(outcome, Refused):
-        raise refusal(gates, outcome)
+    slot = open_requests.hold(request_id)
+    try:
+        failpoints.reach("gateway.before_reserving")
+        outcome = await limiter.reserve(request_id, gates)
+        failpoints.reach("gateway.reserved")
+        if isinstance(outcome, Refused):
+            raise refusal(gates, outcome)
+    except BaseException:
+        slot.free()
+        raise
     allowance = admitted.key.allowance
-    return Held(limiter, outcome, allowance.prices if allowance else Prices())
+    return Held(limiter, outcome, allowance.prices if allowance else Prices(), slot)
 
 
 def gates_for(admitted: Admitted, body_bytes: int) -> tuple[Gate, ...]:

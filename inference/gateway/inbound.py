@@ -68,13 +68,14 @@ class Inbound:
         """The relay of an admitted request; None where the client left meanwhile."""
         raw = b"".join(self._chunks)
         self._chunks = []
-        if not self._gateway.journal.healthy:
+        if not self._gateway.journal.healthy or not self._gateway.open_requests.has_room():
             raise errors.overloaded("Usage can't be recorded at the moment. Try again shortly.")
         directory, counter = self._gateway.directory, self._gateway.counter
         admitted = await admit(raw, self._request.target.kind.value, self._key, directory, counter)
         if self._front is None:
             return None
-        held = await hold(self._gateway.limiter, self._request.request_id, admitted, len(raw))
+        limiter, open_requests = self._gateway.limiter, self._gateway.open_requests
+        held = await hold(limiter, open_requests, self._request.request_id, admitted, len(raw))
         if self._front is None:
             held.release()
             return None

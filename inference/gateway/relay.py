@@ -115,6 +115,7 @@ class Relay:
                 self._held.release()
                 return
             self._attempt = Attempt(self._request_id, self._admitted, replica)
+            self._held.slot.open(self._attempt.open(self._held.prices))
             self._gateway.begin(self, replica, self._admitted.model.base)
             self._connection = connection
             connection.send(self._data, self)
@@ -152,6 +153,8 @@ class Relay:
             return
         if self._attempt is not None and self._attempt.ttft_s is None:
             self._attempt.ttft_s, self._attempt.first_event_at = self._last_byte - self._began, time.time()
+            self._held.slot.first(round(self._attempt.ttft_s * 1000))
+        self._held.slot.count(self._events.num_events)
         if self._events.failed:
             self._outcome = "failed"
         if self._events.failed or self._events.done:
@@ -203,6 +206,7 @@ class Relay:
             self._status = 0
             self._events = self._new_events()
             self._gateway.end(self)
+            self._held.slot.withdraw()
             self._gateway.spawn(self._try())
             return
         if nothing_came and not self._head_sent:
@@ -361,5 +365,5 @@ class Relay:
         self._bill(attempt, await bill.with_prompt(self._admitted, used, self._gateway.counter))
 
     def _bill(self, attempt: Attempt, used: Usage) -> None:
-        self._held.settle(used)
-        settle(self._gateway.journal, attempt, used, self._outcome, self._http_status)
+        booked = settle(self._gateway.journal, attempt, used, self._outcome, self._http_status)
+        self._held.settle(used, booked=booked)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference.gateway.open_table import beside
+
 
 @dataclass(frozen=True)
 class GatewaySettings:
@@ -33,3 +35,8 @@ class GatewaySettings:
     engine_silence_s: float = 600.0  # a started stream without a byte from its engine
     abort_wait_s: float = 2.0  # how long an aborted request's true usage is waited for
     max_answer_bytes: int = 64 * 1024 * 1024
+
+    @property
+    def open_dir(self) -> Path:
+        """Where the workers keep their open requests."""
+        return beside(self.journal_dir)

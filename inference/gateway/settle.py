@@ -8,9 +8,12 @@ import logging
 import time
 from dataclasses import dataclass, field
 
+from inference import failpoints
 from inference.gateway import metrics
 from inference.gateway.admit import Admitted
 from inference.gateway.directory import Replica
+from inference.gateway.limits.gates import Prices
+from inference.gateway.open_table import OpenRequest
 from inference.gateway.usage import Usage
 from inference.metering.errors import JournalFull
 from inference.metering.journal import JournalWriter, UsageRecord
@@ -29,9 +32,31 @@ class Attempt:
     ttft_s: float | None = None
     first_event_at: float | None = None
 
+    @property
+    def silent_events(self) -> int:
+        """Events of a stream that only tell a chat's roles; every other one has at least one token."""
+        return (self.admitted.body.get("n") or 1) if self.admitted.endpoint == "chat" else 0
 
-def settle(journal: JournalWriter, attempt: Attempt, usage: Usage, outcome: str, http_status: int) -> None:
-    """Write the one record of an ended request."""
+    def open(self, prices: Prices) -> OpenRequest:
+        """What is kept outside this process for as long as it runs."""
+        admitted = self.admitted
+        return OpenRequest(
+            request_id=self.request_id,
+            tenant_id=admitted.key.tenant_id,
+            key_id=admitted.key.key_id,
+            model=admitted.model.name,
+            endpoint=admitted.endpoint,
+            stream=admitted.stream,
+            life_id=self.replica.life_id,
+            replica_id=self.replica.replica_id,
+            started_at=self.started_at,
+            silent_events=self.silent_events,
+            prices=(prices.input_micros, prices.cached_micros, prices.output_micros),
+        )
+
+
+def settle(journal: JournalWriter, attempt: Attempt, usage: Usage, outcome: str, http_status: int) -> bool:
+    """Write the one record of an ended request; whether the journal's file has it by now, or it waits in memory."""
     admitted = attempt.admitted
     record = UsageRecord(
         request_id=attempt.request_id,
@@ -53,13 +78,17 @@ def settle(journal: JournalWriter, attempt: Attempt, usage: Usage, outcome: str,
         ttft_ms=None if attempt.ttft_s is None else round(attempt.ttft_s * 1000),
         exact=usage.exact,
     )
+    written = False
+    failpoints.reach("gateway.before_booking")
     try:
-        journal.append(record)
+        written = journal.append(record)
     except JournalFull:
         log.critical("usage of request %s is lost: the journal's disk takes nothing", record.request_id)
+    failpoints.reach("gateway.booked")
     _count(record, admitted.model.base)
     if outcome == "completed" and admitted.stream and admitted.num_sequences == 1:
         _count_pace(record, attempt.first_event_at, admitted.model.base)
+    return written
 
 
 def _count(record: UsageRecord, base: str) -> None:

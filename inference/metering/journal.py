@@ -118,8 +118,8 @@ class JournalWriter:
         """False while records wait because the disk did not take them."""
         return not self._waiting
 
-    def append(self, record: UsageRecord) -> None:
-        """Hand one record to the kernel; it is on the disk within `SYNC_BOUND_S`.
+    def append(self, record: UsageRecord) -> bool:
+        """Hand one record to the kernel; it is on the disk within `SYNC_BOUND_S`. False while it waits in memory.
 
         Raises: JournalFull when the disk has taken nothing for so long that memory's bound is reached.
         """
@@ -128,7 +128,9 @@ class JournalWriter:
                 raise JournalFull(f"{MAX_WAITING} usage records wait for the disk")
             self._waiting.append(encode_line(record))
             self._drain()
+            written = not self._waiting
         self._dirty.set()
+        return written
 
     def close(self) -> None:
         """Write and sync what waits, then close the file."""

@@ -25,7 +25,7 @@ _AFTER_ABORT_S = 2.0
 
 
 class Journal(Protocol):
-    def append(self, record: UsageRecord) -> None: ...
+    def append(self, record: UsageRecord) -> object: ...
 
 
 class Canary:

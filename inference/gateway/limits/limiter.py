@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,12 +40,16 @@ class Reservation:
 class Limiter:
     """One worker's. `run` keeps the connection, the leases and the settling going.
 
-    A Redis slower than `answer_s` is treated as away, for a moment.
+    A Redis slower than `answer_s` is treated as away, for a moment. `told` hears of each reservation that is over
+    once Redis knows of it, or need not.
     """
 
-    def __init__(self, url: str, num_workers: int, answer_s: float) -> None:
+    def __init__(
+        self, url: str, num_workers: int, answer_s: float, told: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._url = url
         self._answer_s = answer_s
+        self._told = told
         self._share = LocalShare(num_workers)
         self._wire: RedisWire | None = None
         self._held: set[str] = set()  # open in Redis, to be renewed
@@ -103,6 +107,7 @@ class Limiter:
         reservation.over = True
         if reservation.local:
             self._share.settle(reservation.request_id, reservation.gates, tokens, spend_micros)
+            self._told(reservation.request_id)
             return
         self._held.discard(reservation.request_id)
         self._settled += (reservation.request_id, tokens, spend_micros)
@@ -165,6 +170,8 @@ class Limiter:
             batch = self._settled[:300]
             await self._run_script("settle", (OPEN, CONTENT), batch)
             del self._settled[: len(batch)]
+            for request_id in batch[::3]:
+                self._told(str(request_id))
 
     async def _renew(self) -> None:
         held = list(self._held)

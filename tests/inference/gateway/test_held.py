@@ -28,7 +28,9 @@ class Books:
 
 def held(books: Any) -> Held:
     gates = (Gate("t:a:d", Kind.DAY, 10, 1, "The tenant"),)
-    return Held(books, Reservation("req-1", gates, (Left(9, 1.0),), local=False), Prices(1_000_000, 100_000, 2_000_000))
+    reservation = Reservation("req-1", gates, (Left(9, 1.0),), local=False)
+    slot: Any = SimpleNamespace(end=lambda *_, **__: None)
+    return Held(books, reservation, Prices(1_000_000, 100_000, 2_000_000), slot)
 
 
 def test_usage_takes_the_reservations_place_at_the_plans_prices() -> None:
@@ -54,7 +56,11 @@ def test_a_request_that_no_relay_takes_gives_back_what_it_reserved(monkeypatch: 
     monkeypatch.setattr(inbound, "Relay", broken)
     request: Any = inbound.Inbound.__new__(inbound.Inbound)
     request._gateway = SimpleNamespace(
-        journal=SimpleNamespace(healthy=True), directory=None, counter=None, limiter=books
+        journal=SimpleNamespace(healthy=True),
+        directory=None,
+        counter=None,
+        limiter=books,
+        open_requests=SimpleNamespace(has_room=lambda: True),
     )
     request._front, request._chunks, request._key = object(), [], None
     request._request = SimpleNamespace(target=SimpleNamespace(kind=SimpleNamespace(value="chat")), request_id="req-1")

@@ -1,4 +1,6 @@
-"""`manage.py run_meter`: keeps moving usage from the journals to the ledger, and tells Redis what the limits need of it."""
+"""`manage.py run_meter`: keeps moving usage from the journals to the ledger, settles what killed gateway workers left, and
+tells Redis what the limits need of it.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from django.utils import timezone
 from appliance.ledger import metrics
 from appliance.ledger.meter import ship_all
 from appliance.ledger.seeds import TIMEOUT_S, seed
+from appliance.ledger.sweep import Sweeper
 from appliance.metrics.show import show
 
 log = logging.getLogger("coderack.meter")
@@ -39,13 +42,15 @@ class Command(BaseCommand):
         client = redis.Redis.from_url(
             settings.ENV.redis_dsn(), socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
         )
+        sweeper = Sweeper(settings.ENV.journal_dir, client)
         seed_at = 0.0
         while not stop.wait(PERIOD_S):
-            self._pass()
+            self._pass(sweeper)
             if time.monotonic() >= seed_at:
                 seed_at = time.monotonic() + SEED_EVERY_S
                 self._seed(client)
-        self._pass()
+        self._pass(sweeper)
+        sweeper.close()
 
     def _seed(self, client: redis.Redis) -> None:
         try:
@@ -54,10 +59,11 @@ class Command(BaseCommand):
         except (redis.RedisError, Error) as error:
             log.warning("limits can't be told to Redis, trying again: %s", error)
 
-    def _pass(self) -> None:
+    def _pass(self, sweeper: Sweeper) -> None:
         close_old_connections()
         try:
             ship_all(settings.ENV.journal_dir)
+            sweeper.sweep()
             metrics.LAST_PASS.set_to_current_time()
         except Error as error:
             log.warning("the ledger can't be reached, trying again: %s", error)
