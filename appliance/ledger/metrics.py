@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from inference.metering.books import LifeBooks, Tokens
 from inference.metering.journal import UsageRecord, decode_line
 
 MAX_LINE_BYTES = 64 * 1024
@@ -29,6 +30,16 @@ DAMAGED_SLOTS = Counter(
     "coderack_meter_damaged_slots", "Open requests of killed workers that could not be read.", registry=REGISTRY
 )
 FAILED_PASSES = Counter("coderack_meter_failed_passes", "Passes that met an error, tried again.", registry=REGISTRY)
+OVERBILLED = Gauge(
+    "coderack_meter_overbilled_tokens",
+    "Tokens billed above what their engines counted.",
+    ["direction"],
+    registry=REGISTRY,
+)
+UNATTRIBUTED = Gauge(
+    "coderack_meter_unattributed_tokens", "Tokens that engines made and nobody is billed for.", ["direction"],
+    registry=REGISTRY,
+)  # fmt: skip
 LAST_PASS = Gauge("coderack_meter_last_pass_timestamp_seconds", "When all journals were read last.", registry=REGISTRY)
 
 
@@ -38,6 +49,15 @@ def count(records: Sequence[UsageRecord], num_corrupt: int) -> None:
     TOKENS.labels("input").inc(sum(record.prompt_tokens for record in records))
     TOKENS.labels("output").inc(sum(record.completion_tokens for record in records))
     CORRUPT.inc(num_corrupt)
+
+
+def show_books(books: Sequence[LifeBooks]) -> None:
+    """How ledger and engines compare by now."""
+    over = sum((life.overbilled for life in books), Tokens())
+    unattributed = sum((life.unattributed or Tokens() for life in books), Tokens())
+    for gauge, tokens in ((OVERBILLED, over), (UNATTRIBUTED, unattributed)):
+        gauge.labels("input").set(tokens.prompt)
+        gauge.labels("output").set(tokens.completion)
 
 
 class Lag(Collector):

@@ -25,6 +25,7 @@ MADE_AGAIN = {
     "celery-beat": "when the sweep ran last",
     "demo": "the last demo's report",
     "logs": "for people; a support bundle has their ends",
+    "open": "what gateway workers had under way: nothing of it runs where a backup is restored",
     "pgdata": "the embedded PostgreSQL's files: the dump has what is in them",
     "pgdata.begun": "marks a cluster that is half-made",
     "ready.json": "the facts of a running appliance",

@@ -17,6 +17,7 @@ from ops.cli import (
     engines,
     jobs,
     keys,
+    ledger,
     models,
     plans,
     preflight,
@@ -67,6 +68,7 @@ app.add_typer(upgrades.app, name="upgrade")
 app.command()(upgrades.rollback)
 app.add_typer(acceptance.app, name="acceptance")
 app.add_typer(audit.app, name="audit")
+app.add_typer(ledger.app, name="ledger")
 
 
 def run() -> None:

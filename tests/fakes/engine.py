@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import threading
+from collections import Counter
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class FakeEngine:
         self.adapters: dict[str, str] = {}
         self.prompt_tokens = 0
         self.generation_tokens = 0
+        self.made: Counter[str] = Counter()  # tokens by the request's id
         self.bodies: list[dict[str, Any]] = []
         self.heads: list[dict[str, str]] = []
         self.aborted: list[str] = []
@@ -223,6 +225,7 @@ class _Generation:
                 if number == 0:
                     self.engine.prompt_tokens += PROMPT_TOKENS
                 self.engine.generation_tokens += 1
+                self.engine.made[self.connection.headers["x-request-id"]] += 1
                 self.num_tokens += 1
                 mark = f"<{self.body['model']}>" if number == 0 and self.body["model"] in self.engine.adapters else ""
                 text = f"{mark} {number}" + "x" * int(self.order("pad"))

@@ -15,7 +15,7 @@ import pytest
 import redis
 from django.conf import settings
 
-from appliance.ledger import sweep
+from appliance.ledger import metrics
 from appliance.ledger.meter import ship_all
 from appliance.ledger.models import LedgerEntry
 from appliance.ledger.sweep import LOCK, Sweeper
@@ -193,9 +193,9 @@ def test_a_damaged_slot_is_counted_and_its_reservation_given_back(
 ) -> None:
     [path] = tables(beside(journal_dir))
     path.write_bytes(path.read_bytes().replace(b'"alpha"', b'"bravo"'))
-    before = sweep.metrics.DAMAGED_SLOTS._value.get()
+    before = metrics.DAMAGED_SLOTS._value.get()
     assert sweeper.sweep() == 1
-    assert sweep.metrics.DAMAGED_SLOTS._value.get() == before + 1
+    assert metrics.DAMAGED_SLOTS._value.get() == before + 1
     assert not LedgerEntry.objects.exists()
     assert (client.zcard(OPEN), int(client.hget(DAY, "used") or 0)) == (0, 12)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from inference.gateway import open_requests, open_table
-from inference.gateway.open_requests import OpenRequests
+from inference.gateway import open_table
+from inference.gateway.open_requests import OpenRequests, OpenSlot
 from inference.gateway.open_table import SLOT_BYTES, SLOTS, Found, OpenRequest, State, lost_record, read_table, tables
 from inference.metering.journal import UsageRecord
 
@@ -157,8 +157,8 @@ def test_no_disk_for_more_places_is_said_before_a_request_is_held(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(open_requests.os, "posix_fallocate", full)
-    held = []
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    held: list[OpenSlot] = []
     while worker.has_room():
         held.append(worker.hold(f"req-{len(held)}"))
     assert len(held) == SLOTS - 1

@@ -1,5 +1,5 @@
 """`manage.py run_meter`: keeps moving usage from the journals to the ledger, settles what killed gateway workers left, and
-tells Redis what the limits need of it.
+tells Redis what the limits need of it. Once a minute the books are held against the engines' counters.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ import logging
 import signal
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 
 import redis
@@ -18,6 +19,7 @@ from django.utils import timezone
 
 from appliance.ledger import metrics
 from appliance.ledger.meter import ship_all
+from appliance.ledger.reconcile import lives_since
 from appliance.ledger.seeds import TIMEOUT_S, seed
 from appliance.ledger.sweep import Sweeper
 from appliance.metrics.show import show
@@ -25,6 +27,8 @@ from appliance.metrics.show import show
 log = logging.getLogger("coderack.meter")
 PERIOD_S = 0.5
 SEED_EVERY_S = 30.0
+COMPARE_EVERY_S = 60.0
+COMPARED = timedelta(days=1)  # engines that ended longer ago are left to `coderack ledger reconcile`
 
 
 class Command(BaseCommand):
@@ -43,12 +47,15 @@ class Command(BaseCommand):
             settings.ENV.redis_dsn(), socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
         )
         sweeper = Sweeper(settings.ENV.journal_dir, client)
-        seed_at = 0.0
+        seed_at = compare_at = 0.0
         while not stop.wait(PERIOD_S):
             self._pass(sweeper)
             if time.monotonic() >= seed_at:
                 seed_at = time.monotonic() + SEED_EVERY_S
                 self._seed(client)
+            if time.monotonic() >= compare_at:
+                compare_at = time.monotonic() + COMPARE_EVERY_S
+                self._compare()
         self._pass(sweeper)
         sweeper.close()
 
@@ -58,6 +65,17 @@ class Command(BaseCommand):
                 log.warning("limits: Redis knew less than the ledger of %d counters, which were raised", raised)
         except (redis.RedisError, Error) as error:
             log.warning("limits can't be told to Redis, trying again: %s", error)
+
+    def _compare(self) -> None:
+        try:
+            books = list(lives_since(timezone.now() - COMPARED))
+        except Error as error:
+            log.warning("the books can't be compared with the engines, trying again: %s", error)
+            return
+        metrics.show_books(books)
+        for life in books:
+            if life.overbilled:
+                log.error("engine life %s: more was billed than it counted: %s", life.life_id, life.overbilled)
 
     def _pass(self, sweeper: Sweeper) -> None:
         close_old_connections()

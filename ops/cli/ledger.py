@@ -1,0 +1,69 @@
+"""`coderack ledger`: the books, and whether they agree with what the engines counted."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from appliance.env import load
+from ops.cli.database import rows
+from ops.cli.printing import AsJson, fail, show_facts
+
+if TYPE_CHECKING:
+    from inference.metering.books import LifeBooks
+
+app = typer.Typer(help="The ledger of usage.", no_args_is_help=True)
+
+
+@app.command()
+def reconcile(
+    days: Annotated[int, typer.Option(help="Leave out engines that ended longer ago.", min=1, max=3650)] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the ledger with the engines' own counters, engine by engine."""
+    env = load()
+    with rows():
+        from appliance.ledger.reconcile import reconcile as compare  # noqa: PLC0415 - after Django's setup
+
+        report = compare(env.journal_dir, days)
+    show_facts(
+        {
+            "overbilled": _told(asdict(report.overbilled), as_json),
+            "unattributed": _told(asdict(report.unattributed), as_json),
+            "elsewhere": _told(asdict(report.elsewhere), as_json),
+            **asdict(report.on_the_way),
+            "lives": [_life(life) for life in report.lives],
+        },
+        as_json,
+    )
+    if report.overbilled:
+        raise fail("more was billed than the engines made: see docs/operations.md#reconciliation")
+
+
+def _told(tokens: dict[str, int], as_json: bool) -> Any:
+    return tokens if as_json else f"{tokens['prompt']} prompt, {tokens['completion']} generated"
+
+
+def _life(life: LifeBooks) -> dict[str, Any]:
+    unattributed = life.unattributed
+    return {
+        "life": life.life_id,
+        "replica": life.replica_id,
+        "model": life.model,
+        "state": "ended" if life.has_ended else "idle" if life.at_rest else "busy",
+        "engine_prompt": life.engine.prompt,
+        "ledger_prompt": life.ledger.prompt,
+        "unattributed_prompt": None if unattributed is None else unattributed.prompt,
+        "engine_generated": life.engine.completion,
+        "ledger_generated": life.ledger.completion,
+        "unattributed_generated": None if unattributed is None else unattributed.completion,
+        "overbilled_prompt": life.overbilled.prompt,
+        "overbilled_generated": life.overbilled.completion,
+        "unread_prompt": life.unread.prompt,
+        "unread_generated": life.unread.completion,
+        "requests": life.num_requests,
+        "inexact": life.num_inexact,
+        "lost": life.num_lost,
+    }

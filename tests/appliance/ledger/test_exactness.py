@@ -1,0 +1,227 @@
+"""Every token is billed once or known as unattributed, whoever leaves, dies or is killed on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+from django.db.models import Sum
+from django.utils import timezone
+
+from appliance.fleet.models import EngineLife
+from appliance.ledger import metrics
+from appliance.ledger.models import LedgerEntry
+from appliance.ledger.reconcile import OnTheWay, reconcile
+from tests.appliance.ledger.conftest import MODEL, BookedRig
+from tests.fakes.engine import FakeEngine
+from tests.inference.gateway.parts import KEY
+
+CONCURRENCY = 32
+LEAVES, DIES = 0.10, 0.02  # of the requests
+
+
+@dataclass
+class Client:
+    """One request as its client saw it."""
+
+    orders: str
+    stream: bool
+    leaves_after: int | None
+    request_id: str = ""
+    tokens: int = 0
+    whole: bool = False
+    received: bytearray = field(default_factory=bytearray)
+
+    async def run(self, port: int) -> None:
+        """Ask and read; a connection that breaks is an end like another."""
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(self._request())
+                await self._read(reader)
+            finally:
+                writer.transport.abort()
+        head, _, body = bytes(self.received).partition(b"\r\n\r\n")
+        for line in head.split(b"\r\n"):
+            if line.lower().startswith(b"x-request-id: "):
+                self.request_id = line.split(b": ")[1].decode()
+        self.tokens = body.count(b'"delta":{"content":" ')
+        self.whole = body.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") if self.stream else b'"usage"' in body
+
+    def _request(self) -> bytes:
+        body = json.dumps(
+            {
+                "model": MODEL,
+                "messages": [{"role": "user", "content": self.orders}],
+                "stream": self.stream,
+                "max_tokens": 400,
+            }
+        ).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n"
+        return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        while data := await reader.read(65536):
+            self.received += data
+            if self.leaves_after is not None and self.received.count(b"data: ") > self.leaves_after:
+                return
+
+
+def clients(count: int, chance: random.Random) -> Iterator[Client]:
+    for _ in range(count):
+        tokens = chance.randint(1, 60)
+        orders = f"tokens={tokens} delay={chance.choice((0, 0.002, 0.01))}"
+        if chance.random() < DIES:
+            orders += f" die={chance.randint(0, tokens)}"
+        stream = chance.random() < 0.9
+        leaves = chance.randint(0, tokens) if stream and chance.random() < LEAVES else None
+        yield Client(orders, stream, leaves)
+
+
+async def put_on(rig: BookedRig, asked: list[Client], kills: int, chance: random.Random) -> list[FakeEngine]:
+    """All requests, `CONCURRENCY` at a time, while workers are killed evenly over them, and an engine half-way."""
+    waiting = iter(asked)
+    every = len(asked) // (kills + 1)
+    started = 0
+    dead: list[FakeEngine] = []
+
+    async def one_after_another() -> None:
+        nonlocal started
+        for client in waiting:
+            started += 1
+            if started % every == 0 and started // every <= kills:
+                kill_one(rig, chance)
+            if started == len(asked) // 2 and "mortal" in rig.engines:
+                dead.append(rig.remove_engine("mortal"))
+            await client.run(rig.port)
+            if not client.received:  # no worker listens yet
+                await asyncio.sleep(0.1)
+
+    sweeping = asyncio.create_task(sweep_all_the_time(rig))
+    await asyncio.gather(*[one_after_another() for _ in range(CONCURRENCY)])
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
+    return dead
+
+
+async def sweep_all_the_time(rig: BookedRig) -> None:
+    """As the meter does, beside the load."""
+    while True:
+        await asyncio.shield(asyncio.to_thread(rig.sweep_aside))
+        await asyncio.sleep(0.3)
+
+
+def kill_one(rig: BookedRig, chance: random.Random) -> None:
+    assert rig.process is not None
+    workers = [worker.pid for worker in psutil.Process(rig.process.pid).children()]
+    if workers:
+        os.kill(chance.choice(workers), signal.SIGKILL)
+
+
+def run(rig: BookedRig, count: int, kills: int, seed: int) -> list[Client]:
+    chance = random.Random(seed)
+    lines = metrics.LINES._value.get()
+    rig.start_engine("mortal", MODEL)
+    rig.start_gateway(workers=2)
+    asked = list(clients(count, chance))
+    [mortal] = asyncio.run(put_on(rig, asked, kills, chance))
+    rig.settle()
+    check(rig, asked, {rig.lives[name]: engine for name, engine in [*rig.engines.items(), ("mortal", mortal)]})
+    assert metrics.LINES._value.get() - lines == LedgerEntry.objects.count(), "no request has two lines"
+    return asked
+
+
+def check(rig: BookedRig, asked: list[Client], engines: dict[str, FakeEngine]) -> None:
+    """`engines` are all that ever ran, by their lives."""
+    rows = {row.request_id: row for row in LedgerEntry.objects.all()}
+    made = {(life, f"req-{bare}"): count for life, engine in engines.items() for bare, count in engine.made.items()}
+    for row in rows.values():
+        generated = made.get((str(row.life_id), row.request_id), 0)
+        assert row.completion_tokens <= generated, "billed more than was made"
+        assert not row.exact or row.completion_tokens == generated, "said to be exact"
+    assert {client.request_id for client in asked if client.tokens} <= rows.keys()
+    for client in asked:
+        if client.request_id in rows:
+            row = rows[client.request_id]
+            assert client.tokens <= row.completion_tokens, "what was delivered is billed, whoever was killed"
+            assert not client.whole or row.exact
+    for life, engine in engines.items():
+        prompt, completion = booked_on(life)
+        assert prompt <= engine.prompt_tokens
+        assert completion <= engine.generation_tokens
+        missing = sum(count for (its, name), count in made.items() if its == life) - completion
+        lost = sum(
+            made.get((life, row.request_id), 0) - row.completion_tokens
+            for row in rows.values()
+            if str(row.life_id) == life and not row.exact
+        )
+        retried = sum(
+            count
+            for (its, name), count in made.items()
+            if its == life and (name not in rows or str(rows[name].life_id) != life)
+        )
+        assert engine.generation_tokens - completion == missing == lost + retried, (
+            "nothing else is attributed to nobody"
+        )
+    assert_books_agree(rig, engines)
+    assert rig.used_today() == sum(row.completion_tokens + row.prompt_tokens for row in rows.values())
+
+
+def assert_books_agree(rig: BookedRig, engines: dict[str, FakeEngine]) -> None:
+    """The operator's report says the same, from what the pool would have put on record."""
+    for life, engine in engines.items():
+        EngineLife.objects.create(
+            id=life, model_name=MODEL, pid=1, pid_started=1, socket="s", log="l", started_at=timezone.now(),
+            ended_at=timezone.now(), counters_at=timezone.now() + timedelta(minutes=1), prompt_tokens=engine.prompt_tokens,
+            generation_tokens=engine.generation_tokens,
+        )  # fmt: skip
+    report = reconcile(rig.journal_dir, days=1)
+    assert len(report.lives) == len(engines)
+    assert report.on_the_way == OnTheWay(0, 0, 0)
+    assert not report.overbilled
+    assert not report.elsewhere
+    for books in report.lives:
+        assert books.unattributed is not None
+        assert books.ledger + books.unattributed == books.engine
+
+
+def booked_on(life: str) -> tuple[int, int]:
+    rows = LedgerEntry.objects.filter(life_id=life).order_by()
+    sums = rows.aggregate(prompt=Sum("engine_prompt_tokens"), completion=Sum("completion_tokens"))
+    return sums["prompt"] or 0, sums["completion"] or 0
+
+
+def test_disconnects_alone_lose_nothing(booked: BookedRig) -> None:
+    booked.start_gateway(workers=2)
+    chance = random.Random(7)
+    asked = [
+        Client(f"tokens={chance.randint(1, 60)} delay=0.002", True, n % 20 if n % 10 == 0 else None) for n in range(200)
+    ]
+    asyncio.run(put_on(booked, asked, 0, chance))
+    booked.settle()
+    assert LedgerEntry.objects.count() == 200
+    assert not LedgerEntry.objects.filter(exact=False).exists()
+    for name, engine in booked.engines.items():
+        assert booked_on(booked.lives[name]) == (engine.prompt_tokens, engine.generation_tokens)
+
+
+def test_nobody_is_billed_too_much_when_workers_and_engines_die(booked: BookedRig) -> None:
+    asked = run(booked, count=300, kills=6, seed=11)
+    assert sum(client.whole for client in asked) > 100
+    assert LedgerEntry.objects.filter(outcome="lost").exists()
+
+
+@pytest.mark.long
+def test_ten_thousand_requests_with_a_hundred_killed_workers(booked: BookedRig) -> None:
+    asked = run(booked, count=10_000, kills=100, seed=23)
+    assert sum(client.whole for client in asked) > 5_000
+    assert LedgerEntry.objects.filter(outcome="lost").count() > 100
