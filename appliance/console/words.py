@@ -30,6 +30,7 @@ OUTCOMES: dict[str, Word] = {
     "completed": Word(pgettext_lazy("request", "completed"), "good"),
     "aborted": Word(pgettext_lazy("request", "aborted"), "waiting"),
     "failed": Word(pgettext_lazy("request", "failed"), "bad"),
+    "lost": Word(pgettext_lazy("request", "lost"), "bad"),
 }
 JOBS: dict[str, Word] = {
     "validating_files": Word(pgettext_lazy("fine-tune", "checking files"), "working"),
