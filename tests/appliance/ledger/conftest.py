@@ -62,7 +62,7 @@ class BookedRig(Rig):
     def settle(self) -> None:
         """Ship and sweep until nothing is running, open or reserved; long before a lease would end."""
         wait_until(lambda: not any(engine.running for engine in self.engines.values()))
-        wait_until(self._is_at_rest)
+        wait_until(self._is_at_rest, 30)
 
     def _is_at_rest(self) -> bool:
         with self._sweeping:

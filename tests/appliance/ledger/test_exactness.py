@@ -173,7 +173,8 @@ def check(rig: BookedRig, asked: list[Client], engines: dict[str, FakeEngine]) -
             "nothing else is attributed to nobody"
         )
     assert_books_agree(rig, engines)
-    assert rig.used_today() == sum(row.completion_tokens + row.prompt_tokens for row in rows.values())
+    if not rig.figure("coderack_gateway_limits_local_total"):  # a worker that decided alone told Redis nothing
+        assert rig.used_today() == sum(row.completion_tokens + row.prompt_tokens for row in rows.values())
 
 
 def assert_books_agree(rig: BookedRig, engines: dict[str, FakeEngine]) -> None:

@@ -36,9 +36,9 @@ def engine(prompt: int, completion: int, read_at: datetime | None = NOW, **more:
 
 def book(life: EngineLife | None, prompt: int, completion: int, ago_s: float = 60, **more: object) -> None:
     at = NOW - timedelta(seconds=ago_s)
-    facts = {"outcome": "completed", "exact": True, **more}
+    facts = {"life_id": None if life is None else life.pk, "outcome": "completed", "exact": True, **more}
     LedgerEntry.objects.create(
-        request_id=f"req-{uuid.uuid4()}", tenant_id="alpha", model="m", endpoint="chat", life_id=None if life is None else life.pk,
+        request_id=f"req-{uuid.uuid4()}", tenant_id="alpha", model="m", endpoint="chat",
         started_at=at, finished_at=at, prompt_tokens=prompt, cached_tokens=0, completion_tokens=completion,
         engine_prompt_tokens=prompt, http_status=200, **facts,
     )  # fmt: skip
