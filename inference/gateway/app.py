@@ -12,6 +12,7 @@ from inference.gateway import errors, metrics
 from inference.gateway.console import ConsoleSplice
 from inference.gateway.directory import Directory, Replica
 from inference.gateway.directory_feed import DirectoryFeed
+from inference.gateway.ending import Ending
 from inference.gateway.engine import EnginePool
 from inference.gateway.front import Front
 from inference.gateway.inbound import Inbound
@@ -19,7 +20,6 @@ from inference.gateway.limits.limiter import Limiter
 from inference.gateway.local import Local
 from inference.gateway.paths import CONSOLE_METHODS, METHODS, Kind, allowed_methods
 from inference.gateway.process_metrics import ProcessPage
-from inference.gateway.relay import Relay
 from inference.gateway.request import Handler, Request
 from inference.gateway.route import Router
 from inference.gateway.settings import GatewaySettings
@@ -47,7 +47,7 @@ class Gateway:
         self.journal = JournalWriter(settings.journal_dir, "gateway")
         self.fronts: set[Front] = set()
         self.draining = False
-        self._active: dict[Relay, tuple[Replica, str]] = {}
+        self._active: dict[Ending, tuple[Replica, str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         forever = (self.feed.run(), self._sweep_forever(), self.limiter.run())
         self._background = [self.loop.create_task(one) for one in forever]
@@ -86,15 +86,15 @@ class Gateway:
         if not task.cancelled() and task.exception() is not None:
             log.error("a request's task failed", exc_info=task.exception())
 
-    def begin(self, relay: Relay, replica: Replica, base: str) -> None:
+    def begin(self, request: Ending, replica: Replica, base: str) -> None:
         """A request is at an engine; `base` is the base model's name, for the metrics."""
-        self._active[relay] = replica, base
+        self._active[request] = replica, base
         self.router.begin(replica)
         metrics.IN_FLIGHT.labels(base).inc()
 
-    def end(self, relay: Relay) -> None:
+    def end(self, request: Ending) -> None:
         """It no longer is; said twice, the second time counts for nothing."""
-        active = self._active.pop(relay, None)
+        active = self._active.pop(request, None)
         if active is not None:
             replica, base = active
             self.router.end(replica)
