@@ -9,9 +9,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 from inference.gateway import errors, metrics
+from inference.gateway.board import Board
 from inference.gateway.console import ConsoleSplice
 from inference.gateway.directory import Directory, Replica
 from inference.gateway.directory_feed import DirectoryFeed
+from inference.gateway.dispatch import Dispatcher
 from inference.gateway.ending import Ending
 from inference.gateway.engine import EnginePool
 from inference.gateway.front import Front
@@ -19,9 +21,10 @@ from inference.gateway.inbound import Inbound
 from inference.gateway.limits.limiter import Limiter
 from inference.gateway.local import Local
 from inference.gateway.paths import CONSOLE_METHODS, METHODS, Kind, allowed_methods
+from inference.gateway.place import Place
 from inference.gateway.process_metrics import ProcessPage
+from inference.gateway.queue import FairQueue
 from inference.gateway.request import Handler, Request
-from inference.gateway.route import Router
 from inference.gateway.settings import GatewaySettings
 from inference.gateway.tokens import TokenCounter
 from inference.metering.journal import JournalWriter
@@ -40,7 +43,8 @@ class Gateway:
         self.loop = asyncio.get_running_loop()
         self.directory = Directory()
         self.feed = DirectoryFeed(settings.directory_dsn, self.directory)
-        self.router = Router(self.directory)
+        queue: FairQueue[Place] = FairQueue(settings.queue_requests, settings.queue_bytes)
+        self.dispatcher = Dispatcher(self.directory, Board(settings.board_path), queue, settings.queue_wait_s)
         self.pool = EnginePool()
         self.counter = TokenCounter()
         self.limiter = Limiter(settings.redis_url, settings.workers, settings.redis_answer_s)
@@ -89,15 +93,13 @@ class Gateway:
     def begin(self, request: Ending, replica: Replica, base: str) -> None:
         """A request is at an engine; `base` is the base model's name, for the metrics."""
         self._active[request] = replica, base
-        self.router.begin(replica)
         metrics.IN_FLIGHT.labels(base).inc()
 
     def end(self, request: Ending) -> None:
         """It no longer is; said twice, the second time counts for nothing."""
         active = self._active.pop(request, None)
         if active is not None:
-            replica, base = active
-            self.router.end(replica)
+            _, base = active
             metrics.IN_FLIGHT.labels(base).dec()
 
     async def _sweep_forever(self) -> None:
@@ -111,10 +113,15 @@ class Gateway:
                     # One connection's fault must not end the clock of all others.
                     log.exception("sweeping a connection failed")
             self.pool.sweep()
+            try:
+                self.dispatcher.sweep()
+            except Exception:
+                log.exception("sweeping the board failed")
 
     async def stop(self, graceful_s: float) -> None:
         """Finish what runs; at the end of the time tell the rest once, and settle everything."""
         self.draining = True
+        self.dispatcher.close(errors.draining())
         for front in list(self.fronts):
             front.drain()
         deadline = time.monotonic() + graceful_s
@@ -130,4 +137,5 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         self.pool.close()
+        self.dispatcher.shut()
         self.journal.close()

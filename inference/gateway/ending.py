@@ -14,6 +14,7 @@ from inference.gateway import bill, engine
 from inference.gateway.admit import Admitted
 from inference.gateway.engine import EngineConnection
 from inference.gateway.held import Held
+from inference.gateway.place import Place
 from inference.gateway.settle import Attempt, settle
 from inference.gateway.sse import EventStream
 from inference.gateway.usage import Usage
@@ -42,6 +43,7 @@ class Ending:
         self.events = new_events(admitted)
         self.connection: EngineConnection | None = None
         self.attempt: Attempt | None = None
+        self.place: Place | None = None
         self.outcome = "completed"
         self.http_status = 200
 
@@ -50,9 +52,16 @@ class Ending:
         """Whether it has ended."""
         return self._ended.is_set()
 
+    def leave_place(self, used: Usage | None = None) -> None:
+        """The replica has nothing more to do for it."""
+        if self.place is not None:
+            self.place.leave(used)
+            self.place = None
+
     def release(self) -> None:
         """It ends here; what was reserved goes back, unless it was billed."""
         self._ended.set()
+        self.leave_place()
         if not self._billed:
             self._held.release()
 
@@ -110,6 +119,7 @@ class Ending:
         self._ended.set()
         self._billed = True
         self._gateway.end(self)
+        self.leave_place(used)
         if used.exact or not used.completion_tokens:
             self._bill(self.attempt, used)
         else:

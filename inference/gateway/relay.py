@@ -17,10 +17,13 @@ from inference.gateway.ending import Ending, new_events
 from inference.gateway.engine_errors import reshape
 from inference.gateway.errors import ApiError
 from inference.gateway.held import Held
+from inference.gateway.lanes import lane_of
 from inference.gateway.paths import ENGINE_PATHS, Kind
+from inference.gateway.place import errand_of
 from inference.gateway.render import engine_body
 from inference.gateway.settle import Attempt
 from inference.gateway.sse import EventTooLong
+from inference.gateway.turn import Turn
 from inference.gateway.usage import Usage
 
 if TYPE_CHECKING:
@@ -50,18 +53,16 @@ class Relay:
         self._ending = Ending(gateway, self._bare_id, admitted, held)
         self._answer: list[bytes] = []
         self._answer_bytes = 0
-        self._tried: set[str] = set()
         self._num_attempts = 0
         self._status = 0  # the engine's
         self._head_sent = False
         self._began = time.monotonic()
         self._last_byte = self._began
         self._comment_timer: asyncio.TimerHandle | None = None
-        self._data = engine.post(
-            ENGINE_PATHS[_KINDS[admitted.endpoint]],
-            engine_body(admitted, gateway.settings.salt_secret),
-            self._bare_id.encode(),
-        )
+        lane = lane_of(admitted)
+        body = engine_body(admitted, gateway.settings.salt_secret, lane.priority)
+        self._turn = Turn(gateway.dispatcher, errand_of(admitted, lane, len(body)))
+        self._data = engine.post(ENGINE_PATHS[_KINDS[admitted.endpoint]], body, self._bare_id.encode())
 
     # --- towards the engine
 
@@ -83,16 +84,21 @@ class Relay:
         while self._num_attempts < 2:
             self._num_attempts += 1
             try:
-                replica = self._gateway.router.choose(self._admitted.model.name, self._tried)
+                place = await self._turn.place()
             except ApiError as error:
                 self._turn_away(error)
                 return
-            self._tried.add(replica.life_id)
-            fresh = self._num_attempts > 1 or len(self._tried) > 1
+            if place is None:  # the client left meanwhile
+                self._ending.release()
+                return
+            self._ending.place, replica = place, place.replica
+            fresh = self._num_attempts > 1 or len(self._turn.tried) > 1
             try:
                 connection = await self._gateway.pool.acquire(replica.socket, fresh=fresh)
             except OSError:
                 self._num_attempts -= 1  # the engine saw nothing
+                self._ending.leave_place()
+                self._turn.failed(replica)
                 if self._has_tried_all():
                     break
                 metrics.RETRIES.labels(self._admitted.model.base).inc()
@@ -110,7 +116,7 @@ class Relay:
 
     def _has_tried_all(self) -> bool:
         replicas = self._gateway.directory.replicas(self._admitted.model.name)
-        return all(replica.life_id in self._tried for replica in replicas)
+        return all(replica.life_id in self._turn.tried for replica in replicas)
 
     # --- from the engine
 
@@ -118,6 +124,8 @@ class Relay:
         """The header is kept until the first event, so that a failure before it keeps its status."""
         self._status = status
         self._last_byte = time.monotonic()
+        if self._ending.attempt is not None:
+            self._turn.worked(self._ending.attempt.replica)
 
     def on_data(self, data: bytes) -> None:
         """Bytes of the answer: a stream's pass on, others are collected."""
@@ -188,11 +196,14 @@ class Relay:
         """The engine went away: once more elsewhere where nothing came yet, else the one error event."""
         self._ending.connection = None
         nothing_came = self._status == 0 or (self._admitted.stream and not self._ending.events.num_events)
+        if self._status == 0 and self._ending.attempt is not None:
+            self._turn.failed(self._ending.attempt.replica)
         if self._front is not None and nothing_came and self._num_attempts < 2:
             metrics.RETRIES.labels(self._admitted.model.base).inc()
             self._status = 0
             self._ending.events = new_events(self._admitted)
             self._gateway.end(self._ending)
+            self._ending.leave_place()
             self._gateway.spawn(self._try())
             return
         if nothing_came and not self._head_sent:
@@ -251,6 +262,7 @@ class Relay:
     def client_lost(self) -> None:
         """The client left: end the engine's work and read what it really was."""
         self._front = None
+        self._turn.give_up()
         self._stop_comments()
         self._ending.abort("aborted", CLIENT_CLOSED if not self._head_sent else 200)
 
@@ -269,6 +281,7 @@ class Relay:
         if self._ending.over:
             return
         front, self._front = self._front, None
+        self._turn.give_up()
         head_sent = self._head_sent
         self._stop_comments()
         self._ending.abort("failed", 200 if head_sent else error.status)
