@@ -31,6 +31,7 @@ def gateway_settings(env: Env) -> GatewaySettings:
         redis_url=env.redis_dsn(),
         prom_dir=env.run_dir / "prom",
         metrics_dir=env.metrics_dir,
+        board_path=env.run_dir / "gateway.board",
         public_scheme=urlsplit(env.base_url).scheme,
         max_body_bytes=env.max_body_bytes,
     )

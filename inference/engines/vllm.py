@@ -27,7 +27,10 @@ PLUGINS = Path(__file__).with_name("vllm_plugins")
 # How an engine is reached, and what the appliance needs from it, is ours to say and not a deployment's.
 # Adapters come at run time, after the pool has verified them.
 OWN_FLAGS = frozenset(
-    {"--uds", "--host", "--port", "--model", "--served-model-name", "--api-key", "--root-path", "--lora-modules"}
+    {
+        *("--uds", "--host", "--port", "--model", "--served-model-name", "--api-key", "--root-path", "--lora-modules"),
+        "--scheduling-policy",  # any other answers the gateway's requests, which have a priority, with 400
+    }
 )
 _DEFAULT_RANK = 16  # what vLLM takes where --max-lora-rank is not given
 # vLLM's own bounds of version 0.32, and those that contracts are written in: they jump from 1 s to 2.5 s otherwise.

@@ -9,9 +9,12 @@ from collections.abc import Coroutine
 from typing import Any
 
 from inference.gateway import errors, metrics
+from inference.gateway.board import Board
 from inference.gateway.console import ConsoleSplice
 from inference.gateway.directory import Directory, Replica
 from inference.gateway.directory_feed import DirectoryFeed
+from inference.gateway.dispatch import Dispatcher
+from inference.gateway.ending import Ending
 from inference.gateway.engine import EnginePool
 from inference.gateway.front import Front
 from inference.gateway.inbound import Inbound
@@ -19,10 +22,10 @@ from inference.gateway.limits.limiter import Limiter
 from inference.gateway.local import Local
 from inference.gateway.open_requests import OpenRequests
 from inference.gateway.paths import CONSOLE_METHODS, METHODS, Kind, allowed_methods
+from inference.gateway.place import Place
 from inference.gateway.process_metrics import ProcessPage
-from inference.gateway.relay import Relay
+from inference.gateway.queue import FairQueue
 from inference.gateway.request import Handler, Request
-from inference.gateway.route import Router
 from inference.gateway.settings import GatewaySettings
 from inference.gateway.tokens import TokenCounter
 from inference.metering.journal import JournalWriter
@@ -41,7 +44,8 @@ class Gateway:
         self.loop = asyncio.get_running_loop()
         self.directory = Directory()
         self.feed = DirectoryFeed(settings.directory_dsn, self.directory)
-        self.router = Router(self.directory)
+        queue: FairQueue[Place] = FairQueue(settings.queue_requests, settings.queue_bytes)
+        self.dispatcher = Dispatcher(self.directory, Board(settings.board_path), queue, settings.queue_wait_s)
         self.pool = EnginePool()
         self.counter = TokenCounter()
         self.open_requests = OpenRequests(settings.open_dir)
@@ -50,7 +54,7 @@ class Gateway:
         self.journal = JournalWriter(settings.journal_dir, "gateway")
         self.fronts: set[Front] = set()
         self.draining = False
-        self._active: dict[Relay, tuple[Replica, str]] = {}
+        self._active: dict[Ending, tuple[Replica, str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         forever = (self.feed.run(), self._sweep_forever(), self.limiter.run())
         self._background = [self.loop.create_task(one) for one in forever]
@@ -89,18 +93,16 @@ class Gateway:
         if not task.cancelled() and task.exception() is not None:
             log.error("a request's task failed", exc_info=task.exception())
 
-    def begin(self, relay: Relay, replica: Replica, base: str) -> None:
+    def begin(self, request: Ending, replica: Replica, base: str) -> None:
         """A request is at an engine; `base` is the base model's name, for the metrics."""
-        self._active[relay] = replica, base
-        self.router.begin(replica)
+        self._active[request] = replica, base
         metrics.IN_FLIGHT.labels(base).inc()
 
-    def end(self, relay: Relay) -> None:
+    def end(self, request: Ending) -> None:
         """It no longer is; said twice, the second time counts for nothing."""
-        active = self._active.pop(relay, None)
+        active = self._active.pop(request, None)
         if active is not None:
-            replica, base = active
-            self.router.end(replica)
+            _, base = active
             metrics.IN_FLIGHT.labels(base).dec()
 
     async def _sweep_forever(self) -> None:
@@ -115,10 +117,15 @@ class Gateway:
                     log.exception("sweeping a connection failed")
             self.pool.sweep()
             self.open_requests.beat(journal_healthy=self.journal.healthy)
+            try:
+                self.dispatcher.sweep()
+            except Exception:
+                log.exception("sweeping the board failed")
 
     async def stop(self, graceful_s: float) -> None:
         """Finish what runs; at the end of the time tell the rest once, and settle everything."""
         self.draining = True
+        self.dispatcher.close(errors.draining())
         for front in list(self.fronts):
             front.drain()
         deadline = time.monotonic() + graceful_s
@@ -134,6 +141,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         self.pool.close()
+        self.dispatcher.shut()
         self.journal.close()
         self.open_requests.beat(journal_healthy=self.journal.healthy)
         self.open_requests.close()

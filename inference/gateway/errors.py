@@ -109,9 +109,11 @@ def too_large(limit_bytes: int) -> ApiError:
     return ApiError(413, "request_too_large", f"The request body is over the limit of {limit_bytes} bytes.")
 
 
-def overloaded(message: str = "No replica of this model is ready. Try again shortly.") -> ApiError:
+def overloaded(
+    message: str = "No replica of this model is ready. Try again shortly.", retry_after_s: int = RETRY_AFTER_S
+) -> ApiError:
     """503 with Retry-After."""
-    return ApiError(503, "overloaded", message, kind="server_error", headers=(("retry-after", str(RETRY_AFTER_S)),))
+    return ApiError(503, "overloaded", message, kind="server_error", headers=(("retry-after", str(retry_after_s)),))
 
 
 def internal() -> ApiError:

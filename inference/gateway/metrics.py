@@ -36,6 +36,14 @@ TPOT = Histogram(
     ["model"],
     buckets=(0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2),
 )
+QUEUED = Gauge("coderack_gateway_queued", "Requests that wait for an engine.", ["lane"], multiprocess_mode="livesum")
+QUEUE_WAIT = Histogram(
+    "coderack_gateway_queue_wait_seconds",
+    "Time in the queue, of requests that had to wait, however the wait ended.",
+    ["lane"],
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30),
+)
+CIRCUITS_OPENED = Counter("coderack_gateway_circuits_opened", "Replicas left alone after failures in a row.", ["model"])
 DIRECTORY_LOADS = Counter("coderack_gateway_directory_loads", "Loads of the directory from the database.")
 DIRECTORY_RECONNECTS = Counter("coderack_gateway_directory_reconnects", "Lost or refused database connections.")
 LIMITS_LOCAL = Counter("coderack_gateway_limits_local", "Admissions decided by a worker's own share, Redis being away.")

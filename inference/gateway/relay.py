@@ -1,8 +1,7 @@
-"""One request at an engine: sends it, passes the answer on, ends exactly once whatever happens to client, engine or
-gateway.
+"""One request at an engine: sends it and passes the answer on.
 
 A state machine driven by callbacks: the engine's (on_*), the client's (client_lost, pause_output, resume_output) and
-timers. Admission lies before it, the journal line behind it.
+timers. Admission lies before it; how it ends, exactly once whatever happens, is `ending`'s.
 """
 
 from __future__ import annotations
@@ -12,16 +11,19 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from inference.gateway import bill, engine, errors, metrics, usage
+from inference.gateway import engine, errors, metrics, usage
 from inference.gateway.admit import Admitted
-from inference.gateway.engine import EngineConnection
+from inference.gateway.ending import Ending, new_events
 from inference.gateway.engine_errors import reshape
 from inference.gateway.errors import ApiError
 from inference.gateway.held import Held
+from inference.gateway.lanes import lane_of
 from inference.gateway.paths import ENGINE_PATHS, Kind
+from inference.gateway.place import errand_of
 from inference.gateway.render import engine_body
-from inference.gateway.settle import Attempt, settle
-from inference.gateway.sse import EventStream, EventTooLong
+from inference.gateway.settle import Attempt
+from inference.gateway.sse import EventTooLong
+from inference.gateway.turn import Turn
 from inference.gateway.usage import Usage
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ STREAM_HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cac
 JSON_HEADERS = ((b"content-type", b"application/json"),)
 COMMENT = b": keep-alive\n\n"
 MAX_REFUSAL_BYTES = 1024 * 1024
-ABORT_AGAIN_S = 0.2  # an id is unknown to the engine until it has read the prompt, so that abort is repeated
 CLIENT_CLOSED = 499  # nginx' status for a client that left; only in the journal
 _KINDS = {"chat": Kind.CHAT, "completions": Kind.COMPLETIONS}
 
@@ -49,31 +50,19 @@ class Relay:
         self._bare_id = request_id.removeprefix("req-")
         self._admitted = admitted
         self._held = held
-        self._billed = False
-        self._events = self._new_events()
+        self._ending = Ending(gateway, self._bare_id, admitted, held)
         self._answer: list[bytes] = []
         self._answer_bytes = 0
-        self._connection: EngineConnection | None = None
-        self._attempt: Attempt | None = None
-        self._reused = False
-        self._tried: set[str] = set()
         self._num_attempts = 0
         self._status = 0  # the engine's
         self._head_sent = False
-        self._outcome = "completed"
-        self._http_status = 200
-        self._ended = asyncio.Event()
         self._began = time.monotonic()
         self._last_byte = self._began
         self._comment_timer: asyncio.TimerHandle | None = None
-        self._data = engine.post(
-            ENGINE_PATHS[_KINDS[admitted.endpoint]],
-            engine_body(admitted, gateway.settings.salt_secret),
-            self._bare_id.encode(),
-        )
-
-    def _new_events(self) -> EventStream:
-        return EventStream(wants_usage=self._admitted.wants_usage, num_sequences=self._admitted.num_sequences)
+        lane = lane_of(admitted)
+        body = engine_body(admitted, gateway.settings.salt_secret, lane.priority)
+        self._turn = Turn(gateway.dispatcher, errand_of(admitted, lane, len(body)))
+        self._data = engine.post(ENGINE_PATHS[_KINDS[admitted.endpoint]], body, self._bare_id.encode())
 
     # --- towards the engine
 
@@ -95,36 +84,40 @@ class Relay:
         while self._num_attempts < 2:
             self._num_attempts += 1
             try:
-                replica = self._gateway.router.choose(self._admitted.model.name, self._tried)
+                place = await self._turn.place()
             except ApiError as error:
                 self._turn_away(error)
                 return
-            self._tried.add(replica.life_id)
-            fresh = self._num_attempts > 1 or len(self._tried) > 1
+            if place is None:  # the client left meanwhile
+                self._ending.release()
+                return
+            self._ending.place, replica = place, place.replica
+            fresh = self._num_attempts > 1 or len(self._turn.tried) > 1
             try:
                 connection = await self._gateway.pool.acquire(replica.socket, fresh=fresh)
             except OSError:
                 self._num_attempts -= 1  # the engine saw nothing
+                self._ending.leave_place()
+                self._turn.failed(replica)
                 if self._has_tried_all():
                     break
                 metrics.RETRIES.labels(self._admitted.model.base).inc()
                 continue
             if self._front is None:  # the client left meanwhile; the engine has seen nothing
                 connection.close()
-                self._ended.set()
-                self._held.release()
+                self._ending.release()
                 return
-            self._attempt = Attempt(self._request_id, self._admitted, replica)
-            self._held.slot.open(self._attempt.open(self._held.prices))
-            self._gateway.begin(self, replica, self._admitted.model.base)
-            self._connection = connection
+            self._ending.attempt = attempt = Attempt(self._request_id, self._admitted, replica)
+            self._held.slot.open(attempt.open(self._held.prices))
+            self._gateway.begin(self._ending, replica, self._admitted.model.base)
+            self._ending.connection = connection
             connection.send(self._data, self)
             return
         self._turn_away(errors.overloaded("No replica of this model accepts requests. Try again shortly."))
 
     def _has_tried_all(self) -> bool:
         replicas = self._gateway.directory.replicas(self._admitted.model.name)
-        return all(replica.life_id in self._tried for replica in replicas)
+        return all(replica.life_id in self._turn.tried for replica in replicas)
 
     # --- from the engine
 
@@ -132,6 +125,8 @@ class Relay:
         """The header is kept until the first event, so that a failure before it keeps its status."""
         self._status = status
         self._last_byte = time.monotonic()
+        if self._ending.attempt is not None:
+            self._turn.worked(self._ending.attempt.replica)
 
     def on_data(self, data: bytes) -> None:
         """Bytes of the answer: a stream's pass on, others are collected."""
@@ -146,43 +141,46 @@ class Relay:
             self._break_off(errors.engine_failed())
 
     def _on_events(self, data: bytes) -> None:
+        ending, events = self._ending, self._ending.events
         try:
-            out = self._events.feed(data)
+            out = events.feed(data)
         except EventTooLong:
             self._break_off(errors.engine_failed())
             return
-        if self._attempt is not None and self._attempt.ttft_s is None:
-            self._attempt.ttft_s, self._attempt.first_event_at = self._last_byte - self._began, time.time()
-            self._held.slot.first(round(self._attempt.ttft_s * 1000))
-        self._held.slot.count(self._events.num_events)
-        if self._events.failed:
-            self._outcome = "failed"
-        if self._events.failed or self._events.done:
-            self._settle(self._counted())
+        attempt = ending.attempt
+        if attempt is not None and attempt.ttft_s is None:
+            attempt.ttft_s, attempt.first_event_at = self._last_byte - self._began, time.time()
+            self._held.slot.first(round(attempt.ttft_s * 1000))
+        self._held.slot.count(events.num_events)
+        if events.failed:
+            ending.outcome = "failed"
+        if events.failed or events.done:
+            ending.settle(ending.counted())
         front = self._front
         if front is None:
             return
         if out:
             self._send_head(front)
             front.write(out)
-        if self._events.done or self._events.failed:
+        if events.done or events.failed:
             self._finish()
 
     def on_complete(self) -> None:
         """The answer is whole; one that ends without its last event is a failure."""
-        self._connection = None
+        self._ending.connection = None
         if self._status != 200:
             self._on_refusal()
         elif not self._admitted.stream:
             self._on_answer()
-        elif not self._ended.is_set():
+        elif not self._ending.over:
             self._fail(errors.engine_lost())
 
     def _on_refusal(self) -> None:
         error = reshape(self._status, b"".join(self._answer))
-        self._outcome = "failed" if self._outcome == "completed" else self._outcome
-        self._http_status = error.status if not self._head_sent else 200
-        self._settle(Usage(exact=error.status < 500))
+        ending = self._ending
+        ending.outcome = "failed" if ending.outcome == "completed" else ending.outcome
+        ending.http_status = error.status if not self._head_sent else 200
+        ending.settle(Usage(exact=error.status < 500))
         self._refuse(error)
 
     def _on_answer(self) -> None:
@@ -191,22 +189,25 @@ class Relay:
             self._fail(errors.engine_failed())
             return
         admitted = self._admitted
-        started = admitted.num_sequences if self._outcome == "completed" else usage.count_started(body)
-        self._settle(usage.read(reported, admitted.num_prompts, admitted.num_sequences, started))
+        started = admitted.num_sequences if self._ending.outcome == "completed" else usage.count_started(body)
+        self._ending.settle(usage.read(reported, admitted.num_prompts, admitted.num_sequences, started))
         if self._front is not None:
             front, self._front = self._front, None
             front.respond(200, (*JSON_HEADERS, *self._held.headers), body)
 
     def on_lost(self) -> None:
         """The engine went away: once more elsewhere where nothing came yet, else the one error event."""
-        self._connection = None
-        nothing_came = self._status == 0 or (self._admitted.stream and not self._events.num_events)
+        self._ending.connection = None
+        nothing_came = self._status == 0 or (self._admitted.stream and not self._ending.events.num_events)
+        if self._status == 0 and self._ending.attempt is not None:
+            self._turn.failed(self._ending.attempt.replica)
         if self._front is not None and nothing_came and self._num_attempts < 2:
             metrics.RETRIES.labels(self._admitted.model.base).inc()
             self._status = 0
-            self._events = self._new_events()
-            self._gateway.end(self)
+            self._ending.events = new_events(self._admitted)
+            self._gateway.end(self._ending)
             self._held.slot.withdraw()
+            self._ending.leave_place()
             self._gateway.spawn(self._try())
             return
         if nothing_came and not self._head_sent:
@@ -223,7 +224,7 @@ class Relay:
             front.start(200, (*STREAM_HEADERS, *self._held.headers), None)
 
     def _comment(self) -> None:
-        if self._front is None or self._ended.is_set():
+        if self._front is None or self._ending.over:
             return
         if not self._head_sent:
             self._head_sent = True
@@ -244,9 +245,7 @@ class Relay:
     def _refuse(self, error: ApiError) -> None:
         """Tell the client, by status where that is still possible, else by the last event."""
         self._stop_comments()
-        self._ended.set()
-        if not self._billed:
-            self._held.release()
+        self._ending.release()
         front, self._front = self._front, None
         if front is None:
             return
@@ -267,27 +266,29 @@ class Relay:
     def client_lost(self) -> None:
         """The client left: end the engine's work and read what it really was."""
         self._front = None
+        self._turn.give_up()
         self._stop_comments()
-        self._abort("aborted", CLIENT_CLOSED if not self._head_sent else 200)
+        self._ending.abort("aborted", CLIENT_CLOSED if not self._head_sent else 200)
 
     def pause_output(self) -> None:
         """The client reads slower than the engine writes."""
-        if self._connection is not None:
-            self._connection.pause()
+        if self._ending.connection is not None:
+            self._ending.connection.pause()
 
     def resume_output(self) -> None:
         """The client has caught up."""
-        if self._connection is not None:
-            self._connection.resume()
+        if self._ending.connection is not None:
+            self._ending.connection.resume()
 
     def expire(self, error: ApiError) -> None:
         """The gateway's own reasons to end this request: its stop, or an engine that keeps silent."""
-        if self._ended.is_set():
+        if self._ending.over:
             return
         front, self._front = self._front, None
+        self._turn.give_up()
         head_sent = self._head_sent
         self._stop_comments()
-        self._abort("failed", 200 if head_sent else error.status)
+        self._ending.abort("failed", 200 if head_sent else error.status)
         if front is not None and head_sent:
             front.write(error.event())
             front.finish()
@@ -297,73 +298,20 @@ class Relay:
     def sweep(self, now: float) -> None:
         """Called every second: an engine that started a stream and says nothing for long has lost it."""
         paused = self._front is not None and self._front.output_paused
-        if self._events.num_events and not paused and now - self._last_byte > self._gateway.settings.engine_silence_s:
+        if (
+            self._ending.events.num_events
+            and not paused
+            and now - self._last_byte > self._gateway.settings.engine_silence_s
+        ):
             self.expire(errors.engine_lost())
 
     # --- the end
 
-    def _abort(self, outcome: str, http_status: int) -> None:
-        if self._ended.is_set():
-            return
-        self._outcome, self._http_status = outcome, http_status
-        if self._connection is not None and self._attempt is not None:
-            self._connection.resume()
-            self._gateway.spawn(self._abort_until_ended(self._attempt.replica.socket))
-        elif self._attempt is not None:
-            self._settle(self._counted())
-
-    async def _abort_until_ended(self, socket: str) -> None:
-        deadline = time.monotonic() + self._gateway.settings.abort_wait_s
-        while not self._ended.is_set() and time.monotonic() < deadline:
-            try:
-                async with asyncio.timeout_at(self._gateway.loop.time() + deadline - time.monotonic()):
-                    await engine.abort(self._gateway.pool, socket, self._engine_ids())
-                    await asyncio.wait_for(self._ended.wait(), ABORT_AGAIN_S)
-            except TimeoutError:
-                continue
-            except OSError:
-                break
-        if self._connection is not None and not self._ended.is_set():
-            self._connection.close()
-            self._connection = None
-        self._settle(self._counted())
-
-    def _engine_ids(self) -> list[str]:
-        if self._admitted.endpoint == "chat":
-            return [f"chatcmpl-{self._bare_id}"]
-        return [f"cmpl-{self._bare_id}-{index}" for index in range(self._admitted.num_prompts)]
-
     def _break_off(self, error: ApiError) -> None:
         """Give up on an engine that misbehaves."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._ending.hang_up()
         self._fail(error)
 
     def _fail(self, error: ApiError) -> None:
-        if self._outcome == "completed":
-            self._outcome = "failed"
-            self._http_status = 200 if self._head_sent else error.status
-        self._settle(self._counted())
+        self._ending.fail(200 if self._head_sent else error.status)
         self._refuse(error)
-
-    def _counted(self) -> Usage:
-        return bill.of_stream(self._admitted, self._events, cut=self._outcome != "completed")
-
-    def _settle(self, used: Usage) -> None:
-        if self._ended.is_set() or self._attempt is None:
-            return
-        self._ended.set()
-        self._billed = True
-        self._gateway.end(self)
-        if used.exact or not used.completion_tokens:
-            self._bill(self._attempt, used)
-        else:
-            self._gateway.spawn(self._settle_counted(self._attempt, used))
-
-    async def _settle_counted(self, attempt: Attempt, used: Usage) -> None:
-        self._bill(attempt, await bill.with_prompt(self._admitted, used, self._gateway.counter))
-
-    def _bill(self, attempt: Attempt, used: Usage) -> None:
-        booked = settle(self._gateway.journal, attempt, used, self._outcome, self._http_status)
-        self._held.settle(used, booked=booked)

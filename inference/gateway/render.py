@@ -1,5 +1,5 @@
-"""What the gateway itself writes into a request: the FIM prompt, the tenant's cache salt, the wish for usage. Nothing
-else changes.
+"""What the gateway itself writes into a request: the FIM prompt, the tenant's cache salt, the lane's priority, the wish
+for usage. Nothing else changes.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ def cache_salt(secret: bytes, tenant_id: str) -> str:
     return hmac.new(secret, tenant_id.encode(), hashlib.sha256).hexdigest()
 
 
-def engine_body(admitted: Admitted, secret: bytes) -> bytes:
-    """The bytes that the engine gets."""
+def engine_body(admitted: Admitted, secret: bytes, priority: int) -> bytes:
+    """The bytes that the engine gets; the lower the priority, the sooner it runs."""
     body = admitted.body
+    body["priority"] = priority
     body["cache_salt"] = cache_salt(secret, admitted.key.tenant_id)
     if admitted.stream:
         body["stream_options"] = {"include_usage": True, "continuous_usage_stats": False}

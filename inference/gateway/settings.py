@@ -22,10 +22,13 @@ class GatewaySettings:
     redis_url: str
     prom_dir: Path
     metrics_dir: Path  # the other processes' metrics pages, one socket each
+    board_path: Path  # what the workers share of loads and queues
     public_scheme: str = "http"  # what clients use, "https" with a TLS front; the console builds its links with it
     max_body_bytes: int = 4 * 1024 * 1024
     redis_answer_s: float = 0.05  # slower, and a worker decides over limits alone for a moment
     queue_wait_s: float = 30.0
+    queue_requests: int = 512  # that wait in one worker
+    queue_bytes: int = 64 * 1024 * 1024  # of their bodies
     backlog: int = 4096
     head_timeout_s: float = 30.0  # for a whole request head, and for a body's next byte
     body_timeout_s: float = 300.0  # for a whole body that an engine is to get

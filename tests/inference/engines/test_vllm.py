@@ -147,7 +147,10 @@ def test_it_tells_an_engines_adapters_from_its_base_model():
             vllm.parse_adapters(nonsense)
 
 
-@pytest.mark.parametrize("flag", ["--host", "--port=1", "--uds", "--api_key", "--served-model-name", "--lora-modules"])
+@pytest.mark.parametrize(
+    "flag",
+    ["--host", "--port=1", "--uds", "--api_key", "--served-model-name", "--lora-modules", "--scheduling-policy=fcfs"],
+)
 def test_it_refuses_flags_that_the_pool_decides(flag):
     with pytest.raises(SpecRefused):
         vllm.command(replace(SPEC, flags=(flag,)))

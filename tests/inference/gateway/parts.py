@@ -48,20 +48,23 @@ class Rig:
         self.console.server_close()
         self.console_socket.unlink()
 
-    def start_engine(self, name: str, model: str, *, knows_names: bool = False) -> FakeEngine:
+    def start_engine(
+        self, name: str, model: str, *, knows_names: bool = False, max_sequences: int | None = None
+    ) -> FakeEngine:
         """An engine of a model; with `knows_names` it answers to that name and to adapters' only."""
         engine = FakeEngine(self.root / f"{name}.sock", model if knows_names else None)
         engine.start()
         self.engines[name] = engine
-        self.add_replica(name, model)
+        self.add_replica(name, model, max_sequences)
         return engine
 
-    def add_replica(self, name: str, model: str) -> None:
-        """The engine has a model, or an adapter, loaded."""
+    def add_replica(self, name: str, model: str, max_sequences: int | None = None) -> None:
+        """The engine has a model, or an adapter, loaded; without a number it does not say how much it runs at once."""
         socket = str(self.engines[name].socket)
         self.postgres.execute(
-            "INSERT INTO gateway_replicas VALUES (%s, %s, %s, %s)", name, f"life-{name}", model, socket
-        )
+            "INSERT INTO gateway_replicas VALUES (%s, %s, %s, %s, %s)",
+            name, f"life-{name}", model, socket, max_sequences,
+        )  # fmt: skip
 
     def start_gateway(self, workers: int = 2) -> None:
         self.process = start_gunicorn(self, self.port, workers)

@@ -35,6 +35,7 @@ def settings() -> GatewaySettings:
         redis_url=_facts["redis"],
         prom_dir=Path(_facts["prom"]),
         metrics_dir=Path(_facts["console_socket"]).parent / "metrics",
+        board_path=Path(_facts["prom"]) / "board",
         max_body_bytes=1024 * 1024,
         redis_answer_s=2.0,  # a busy machine is no fault
         **_extra,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from inference.gateway.lanes import Lane
 from tests.inference.gateway.parts import Rig
 
 
@@ -73,7 +74,8 @@ def test_it_salts_the_prefix_cache_and_drops_the_clients_own(rig: Rig) -> None:
         (e.bodies[-1] for e in rig.engines.values() if e.bodies), key=lambda b: b.get("messages") == body["messages"]
     )
     assert len(sent["cache_salt"]) == 64
-    assert not {"priority", "request_id", "user", "made_up"} & sent.keys()
+    assert sent["priority"] == Lane.CHAT.priority
+    assert not {"request_id", "user", "made_up"} & sent.keys()
     assert sent["stream_options"] == {"include_usage": True, "continuous_usage_stats": False}
     assert sent["max_tokens"] == 256
 
@@ -83,7 +85,8 @@ def test_it_renders_fill_in_the_middle(rig: Rig) -> None:
     status, _, _ = rig.call("POST", "/beta/completions/", body)
     assert status == 200
     rendered = "<\uff5cfim\u2581begin\uff5c>def f():<\uff5cfim\u2581hole\uff5c>return 1<\uff5cfim\u2581end\uff5c>"
-    assert rig.engines["fim"].bodies[-1]["prompt"] == rendered
+    sent = rig.engines["fim"].bodies[-1]
+    assert (sent["prompt"], sent["priority"]) == (rendered, Lane.FIM.priority)
     assert rig.call("POST", "/v1/completions", {**body, "suffix": None})[0] == 200
 
 

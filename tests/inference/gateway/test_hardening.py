@@ -166,8 +166,9 @@ def test_it_lets_a_slow_reader_take_its_answer_before_it_stops(rig: Rig) -> None
 
 def test_it_says_that_it_is_starting_before_the_first_load(tmp_path: Path) -> None:
     settings = GatewaySettings(
-        "", 0, 1, tmp_path / "c", "host=/nonexistent", tmp_path, b"", "unix:///nonexistent", tmp_path, tmp_path
-    )
+        "", 0, 1, tmp_path / "c", "host=/nonexistent", tmp_path, b"", "unix:///nonexistent", tmp_path, tmp_path,
+        tmp_path / "board",
+    )  # fmt: skip
 
     async def dispatch() -> None:
         gateway = Gateway(settings)

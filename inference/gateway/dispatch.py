@@ -1,0 +1,290 @@
+"""Gives every admitted request its place at a replica: at once where one has room, else from this worker's fair queue.
+
+What goes next is the least of lane, tenant's counter and time of arrival among all workers: each shows on the board what
+its heads want, and passes a place over that another worker's head comes before. The choice among replicas is `route`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from inference.gateway import errors, metrics
+from inference.gateway.board import NO_HEAD, Board
+from inference.gateway.breaker import Breaker
+from inference.gateway.directory import Directory, Replica
+from inference.gateway.errors import ApiError
+from inference.gateway.lanes import Lane, rank
+from inference.gateway.pace import Pace
+from inference.gateway.place import Place
+from inference.gateway.queue import Errand, FairQueue, QueueFull, Waiting
+from inference.gateway.route import Candidate, choose
+
+if TYPE_CHECKING:
+    from inference.gateway.usage import Usage
+
+log = logging.getLogger(__name__)
+
+DEFAULT_SEQUENCES = 256  # of a replica that does not say how many it runs at once
+SLACK = 1 / 16  # more than it runs, so that it always has the next at hand while the gateway looks
+BATCH_SHARE = (
+    0.75  # of the sequences, beyond which no batch request is added: the rest is for those who wait for an answer
+)
+LOOK_AGAIN_S = 0.01  # other workers' requests end, too, and nobody calls
+_COUNTER_BITS = 58
+_MAX_COUNTER = (1 << _COUNTER_BITS) - 1
+
+
+def room(replica: Replica, lane: Lane) -> int:
+    """With how many sequences a replica is full for a lane."""
+    most = replica.max_sequences or DEFAULT_SEQUENCES
+    return max(1, int(most * BATCH_SHARE)) if lane is Lane.BATCH else most + math.ceil(most * SLACK)
+
+
+class Dispatcher:
+    """One worker's."""
+
+    def __init__(self, directory: Directory, board: Board, queue: FairQueue[Place], queue_wait_s: float) -> None:
+        self.board = board
+        self.breaker = Breaker()
+        self._directory = directory
+        self._queue_wait_s = queue_wait_s
+        self._queue = queue
+        self._paces: dict[str, Pace] = defaultdict(Pace)
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = False
+        self._closed: ApiError | None = None
+        self._turn = 0
+
+    # --- asking
+
+    def ask(self, errand: Errand, avoid: Collection[str] = ()) -> Place | Waiting[Place]:
+        """A place, or the wait for one. Replicas in `avoid` are taken only where there is no other.
+
+        Raises: ApiError 503 when no replica is ready, or neither a place nor room to wait.
+        """
+        if not self._directory.replicas(errand.model):
+            raise errors.overloaded()
+        share = self._lift(errand)
+        now = time.monotonic()
+        if not self._queue.num_of(errand.base):
+            replica = self._find(errand, avoid, self._key(errand, share, 0.0), now)
+            if replica is not None:
+                return self._take(errand, replica, share, now)
+        return self._wait(errand, avoid, now)
+
+    def _wait(self, errand: Errand, avoid: Collection[str], now: float) -> Waiting[Place]:
+        if self._closed is not None:
+            raise self._closed
+        waiting: Waiting[Place] = Waiting(errand, now, avoid, self._loop.create_future())
+        try:
+            sent_away = self._queue.add(waiting)
+        except QueueFull:
+            raise self._too_many(errand, "Too many requests are waiting. Try again later.") from None
+        for victim in sent_away:
+            self._gone(victim)
+            self._refuse(victim, self._too_many(victim.errand, "Too many requests are waiting. Try again later."))
+        metrics.QUEUED.labels(errand.lane.label).inc()
+        self._pump()
+        return waiting
+
+    def leave_queue(self, waiting: Waiting[Place]) -> None:
+        """The request's client left: it waits no more."""
+        if waiting in self._queue:
+            self._remove(waiting)
+            waiting.answer.set_result(None)
+            self._pump_soon()  # also where nobody waits any more: the heads shown are to go
+
+    def close(self, error: ApiError) -> None:
+        """Nobody waits any more: the gateway stops."""
+        self._closed = error  # nobody waits from now on
+        for waiting in self._queue:
+            self._remove(waiting)
+            self._refuse(waiting, error)
+        self._pump()
+
+    def _too_many(self, errand: Errand, message: str) -> ApiError:
+        num = self._queue.num_of(errand.base) + 1
+        return errors.overloaded(message, self._paces[errand.base].wait_s(num, time.monotonic()))
+
+    def _refuse(self, waiting: Waiting[Place], error: ApiError) -> None:
+        waiting.answer.set_exception(error)
+
+    def _remove(self, waiting: Waiting[Place]) -> None:
+        self._queue.remove(waiting)
+        self._gone(waiting)
+
+    def _gone(self, waiting: Waiting[Place]) -> None:
+        metrics.QUEUED.labels(waiting.errand.lane.label).dec()
+        metrics.QUEUE_WAIT.labels(waiting.errand.lane.label).observe(time.monotonic() - waiting.since)
+
+    # --- whose turn it is
+
+    def _share(self, errand: Errand) -> int:
+        return self.board.share(f"{errand.base}\n{_kind(errand.lane)}\n{errand.tenant}")
+
+    def _clock(self, errand: Errand) -> int:
+        return self.board.share(f"{errand.base}\n{_kind(errand.lane)}\n")
+
+    def _lift(self, errand: Errand) -> int:
+        """The tenant's counter, raised to where service stands unless it already waits: idleness earns no credit."""
+        share = self._share(errand)
+        if self._queue.holds(errand.lane, errand.model, errand.tenant):
+            return share
+        behind = self._stands_at(errand) - self.board.served(share)
+        if behind > 0:
+            # Two workers that do so at once lift twice: all who come later are lifted as far.
+            self.board.serve(share, behind)
+        return share
+
+    def _stands_at(self, errand: Errand) -> int:
+        """The least counter among those who wait; where nobody does, that of whoever was served last."""
+        kind = _kind(errand.lane)
+        rivals = {
+            one.errand.tenant: one.errand
+            for one in (self._queue.heads() if self._queue else ())
+            if one.errand.base == errand.base and _kind(one.errand.lane) == kind
+        }
+        if rivals:
+            return min(self.board.served(self._share(rival)) for rival in rivals.values())
+        head = self._head(errand.model) if self.board.shows_heads() else NO_HEAD
+        if head != NO_HEAD and _kind(Lane(head >> _COUNTER_BITS)) == kind:
+            return head & _MAX_COUNTER
+        return self.board.clock(self._clock(errand))
+
+    def _head(self, model: str) -> int:
+        """What waits for a model in the other workers, the least of it."""
+        return min(self.board.head(self.board.life(one.life_id)) for one in self._directory.replicas(model))
+
+    def _key(self, errand: Errand, share: int, waited_s: float) -> int:
+        served = min(max(self.board.served(share), 0), _MAX_COUNTER)
+        return rank(errand.lane, waited_s) << _COUNTER_BITS | served
+
+    # --- choosing
+
+    def _usable(self, replicas: Sequence[Replica], avoid: Collection[str], now: float) -> Sequence[Replica]:
+        """The best there are: not tried yet and with a closed circuit, then not tried yet, then any."""
+        fresh = [one for one in replicas if one.life_id not in avoid] if avoid else replicas
+        sound = [one for one in fresh if not self.breaker.is_open(one.life_id, now)]
+        return sound or fresh or replicas
+
+    def _find(self, errand: Errand, avoid: Collection[str], key: int, now: float) -> Replica | None:
+        """A replica with room that no other worker's head comes before at."""
+        candidates = []
+        heads = self.board.shows_heads()
+        for replica in self._usable(self._directory.replicas(errand.model), avoid, now):
+            life = self.board.life(replica.life_id)
+            sequences, tokens = self.board.load(life)
+            free = sequences < room(replica, errand.lane) and not (heads and self.board.head(life) < key)
+            candidates.append(Candidate(replica, tokens, free))
+        self._turn += 1
+        return choose(candidates, errand.prefix, self._turn)
+
+    def _take(self, errand: Errand, replica: Replica, share: int, now: float) -> Place:
+        self.breaker.began(replica.life_id, now)
+        self.board.set_clock(self._clock(errand), self.board.served(share))
+        expected = self._paces[errand.base].expect(errand.num_sequences, errand.max_tokens)
+        return Place(self.board, errand, replica, share, expected, self._left)
+
+    def _left(self, errand: Errand, used: Usage | None) -> None:
+        if used is not None:
+            self._paces[errand.base].ended(time.monotonic(), errand.num_sequences, used.completion_tokens)
+        if self._queue:
+            self._pump_soon()
+
+    # --- the queue
+
+    def _pump_soon(self) -> None:
+        if not self._due:
+            self._due = True
+            self._loop.call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Give places to those whose turn it is, send those away whose time is up, look again later."""
+        self._due = False
+        if self.board.closed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        try:
+            self._expire()
+            while self._place_next():
+                pass
+            self._show_heads()
+        except Exception:
+            # One request's fault must not stop the queue for all others.
+            log.exception("looking through the queue failed")
+        if self._queue:
+            self._timer = self._loop.call_later(LOOK_AGAIN_S, self._pump)
+
+    def _expire(self) -> None:
+        for waiting in self._queue.expired(time.monotonic() - self._queue_wait_s):
+            error = self._too_many(waiting.errand, "All replicas of this model are busy. Try again later.")
+            self._remove(waiting)
+            self._refuse(waiting, error)
+        models = {one.errand.model for one in self._queue.heads()}
+        gone = {model for model in models if not self._directory.replicas(model)}
+        for waiting in self._queue if gone else ():
+            if waiting.errand.model in gone:
+                self._remove(waiting)
+                self._refuse(waiting, errors.overloaded())
+
+    def _in_turn(self, now: float) -> list[tuple[int, float, Waiting[Place]]]:
+        keyed = [
+            (self._key(one.errand, self._share(one.errand), now - one.since), one.since, one)
+            for one in self._queue.heads()
+        ]
+        keyed.sort(key=lambda entry: entry[:2])
+        return keyed
+
+    def _place_next(self) -> bool:
+        now = time.monotonic()
+        blocked: set[tuple[str, bool]] = set()
+        for key, _, waiting in self._in_turn(now):
+            errand = waiting.errand
+            alike = (errand.model, errand.lane is Lane.BATCH)
+            if alike in blocked and not waiting.avoid:
+                continue
+            replica = self._find(errand, waiting.avoid, key, now)
+            if replica is None:
+                if not waiting.avoid:
+                    blocked.add(alike)
+                continue
+            self._remove(waiting)
+            waiting.answer.set_result(self._take(errand, replica, self._share(errand), now))
+            return True
+        return False
+
+    def _show_heads(self) -> None:
+        """Tell the other workers what each replica's next from here would be."""
+        now = time.monotonic()
+        heads: dict[int, int] = {}
+        for key, _, waiting in self._in_turn(now):
+            for replica in self._usable(self._directory.replicas(waiting.errand.model), waiting.avoid, now):
+                heads.setdefault(self.board.life(replica.life_id), key)
+        self.board.show_heads(heads)
+
+    # --- the clock, the end
+
+    def shut(self) -> None:
+        """After everything has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.board.close()
+
+    def sweep(self) -> None:
+        """Called every second."""
+        self.board.sweep()
+        self.breaker.keep({one.life_id for every in self._directory.snapshot.replicas.values() for one in every})
+
+
+def _kind(lane: Lane) -> str:
+    """Lanes that share a counter: what batches and evaluations use of what is left over costs no interactive share."""
+    return "" if lane <= Lane.CHAT else lane.label

@@ -1,0 +1,133 @@
+"""How one request at an engine ends, exactly once whatever happens to client, engine or gateway: the engine's work is
+aborted until it has ended, its usage read or counted, the bill written, the reservation settled.
+
+What the client is told meanwhile is `relay`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from inference.gateway import bill, engine
+from inference.gateway.admit import Admitted
+from inference.gateway.engine import EngineConnection
+from inference.gateway.held import Held
+from inference.gateway.place import Place
+from inference.gateway.settle import Attempt, settle
+from inference.gateway.sse import EventStream
+from inference.gateway.usage import Usage
+
+if TYPE_CHECKING:
+    from inference.gateway.app import Gateway
+
+ABORT_AGAIN_S = 0.2  # an id is unknown to the engine until it has read the prompt, so that abort is repeated
+
+
+def new_events(admitted: Admitted) -> EventStream:
+    """What reads a request's stream from its beginning."""
+    return EventStream(wants_usage=admitted.wants_usage, num_sequences=admitted.num_sequences)
+
+
+class Ending:
+    """What is known of a request at an engine, until its end; `bare_id` is its id as the engine has it."""
+
+    def __init__(self, gateway: Gateway, bare_id: str, admitted: Admitted, held: Held) -> None:
+        self._gateway = gateway
+        self._bare_id = bare_id
+        self._admitted = admitted
+        self._held = held
+        self._ended = asyncio.Event()
+        self._billed = False
+        self.events = new_events(admitted)
+        self.connection: EngineConnection | None = None
+        self.attempt: Attempt | None = None
+        self.place: Place | None = None
+        self.outcome = "completed"
+        self.http_status = 200
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._ended.is_set()
+
+    def leave_place(self, used: Usage | None = None) -> None:
+        """The replica has nothing more to do for it."""
+        if self.place is not None:
+            self.place.leave(used)
+            self.place = None
+
+    def release(self) -> None:
+        """It ends here; what was reserved goes back, unless it was billed."""
+        self._ended.set()
+        self.leave_place()
+        if not self._billed:
+            self._held.release()
+
+    def hang_up(self) -> None:
+        """Give the engine's connection up."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def fail(self, http_status: int) -> None:
+        """Settle what came until a failure."""
+        if self.outcome == "completed":
+            self.outcome, self.http_status = "failed", http_status
+        self.settle(self.counted())
+
+    def abort(self, outcome: str, http_status: int) -> None:
+        """End the engine's work and settle what it was."""
+        if self.over:
+            return
+        self.outcome, self.http_status = outcome, http_status
+        if self.connection is not None and self.attempt is not None:
+            self.connection.resume()
+            self._gateway.spawn(self._abort_until_ended(self.attempt.replica.socket))
+        elif self.attempt is not None:
+            self.settle(self.counted())
+
+    async def _abort_until_ended(self, socket: str) -> None:
+        deadline = time.monotonic() + self._gateway.settings.abort_wait_s
+        while not self.over and time.monotonic() < deadline:
+            try:
+                async with asyncio.timeout_at(self._gateway.loop.time() + deadline - time.monotonic()):
+                    await engine.abort(self._gateway.pool, socket, self._engine_ids())
+                    await asyncio.wait_for(self._ended.wait(), ABORT_AGAIN_S)
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        if not self.over:
+            self.hang_up()
+        self.settle(self.counted())
+
+    def _engine_ids(self) -> list[str]:
+        if self._admitted.endpoint == "chat":
+            return [f"chatcmpl-{self._bare_id}"]
+        return [f"cmpl-{self._bare_id}-{index}" for index in range(self._admitted.num_prompts)]
+
+    def counted(self) -> Usage:
+        """The engine's figures, or a lower bound of what was seen."""
+        return bill.of_stream(self._admitted, self.events, cut=self.outcome != "completed")
+
+    def settle(self, used: Usage) -> None:
+        """Bill it, the first time this is said."""
+        if self.over or self.attempt is None:
+            return
+        self._ended.set()
+        self._billed = True
+        self._gateway.end(self)
+        self.leave_place(used)
+        if used.exact or not used.completion_tokens:
+            self._bill(self.attempt, used)
+        else:
+            self._gateway.spawn(self._settle_counted(self.attempt, used))
+
+    async def _settle_counted(self, attempt: Attempt, used: Usage) -> None:
+        self._bill(attempt, await bill.with_prompt(self._admitted, used, self._gateway.counter))
+
+    def _bill(self, attempt: Attempt, used: Usage) -> None:
+        booked = settle(self._gateway.journal, attempt, used, self.outcome, self.http_status)
+        self._held.settle(used, booked=booked)
