@@ -85,7 +85,8 @@ _TRICK = re.compile(rb"//|\\|(?:^|/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)|%5c|%
 
 def allowed_methods(kind: Kind) -> str:
     """What an Allow header says of one of the gateway's own addresses."""
-    return ", ".join(method.decode() for method in (METHODS[kind], CONSOLE_METHODS.get(kind)) if method is not None)
+    head = b"HEAD" if METHODS[kind] == b"GET" else None
+    return ", ".join(one.decode() for one in (METHODS[kind], head, CONSOLE_METHODS.get(kind)) if one is not None)
 
 
 def classify(raw_target: bytes) -> Target:

@@ -166,7 +166,12 @@ def test_it_refuses_what_is_no_proper_json_object(rig: Rig, body: bytes) -> None
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("GET", CHAT, "POST"), ("DELETE", COMPLETIONS, "POST"), ("POST", "/v1/models", "GET"), ("OPTIONS", CHAT, "POST")],
+    [
+        ("GET", CHAT, "POST"),
+        ("DELETE", COMPLETIONS, "POST"),
+        ("POST", "/v1/models", "GET, HEAD"),
+        ("OPTIONS", CHAT, "POST"),
+    ],
 )
 def test_it_names_the_method_an_address_takes(rig: Rig, method: str, path: str, allowed: str) -> None:
     status, headers, body = rig.call(method, path)
