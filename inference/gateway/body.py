@@ -13,7 +13,7 @@ import msgspec
 
 from inference.gateway import errors
 from inference.gateway.errors import bad_field
-from inference.gateway.values import MAX_TOKEN_ID, check_grammars, check_values
+from inference.gateway.values import check_grammars, check_values, is_token_id
 
 MAX_NESTING = 64
 MAX_PROMPTS = 128
@@ -111,4 +111,4 @@ def prompts_of(prompt: Any) -> list[Any]:
 
 
 def _is_token_ids(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int and 0 <= item <= MAX_TOKEN_ID for item in value)
+    return isinstance(value, list) and all(map(is_token_id, value))

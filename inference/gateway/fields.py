@@ -47,7 +47,7 @@ REFUSED = frozenset(
     }
 )  # fmt: skip
 
-_STRUCTURED = frozenset(
+STRUCTURED = frozenset(
     {
         "json", "regex", "choice", "grammar", "json_object", "structural_tag", "whitespace_pattern",
         "disable_any_whitespace", "disable_additional_properties",
@@ -83,7 +83,7 @@ def sort_fields(body: dict[str, Any], endpoint: str) -> tuple[dict[str, Any], li
 def _check_structured(value: Any) -> None:
     if isinstance(value, dict):
         for name in value:
-            if name not in _STRUCTURED:
+            if name not in STRUCTURED:
                 raise errors.bad_field("structured_outputs", "structured_outputs holds a field that is not accepted.")
 
 

@@ -23,6 +23,16 @@ MAX_TOKEN_ID = 2**31 - 1
 INT64 = 2**63 - 1
 
 
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number; to JSON, and to engines, 2.0 is one. A boolean is none."""
+    return type(value) is int or (type(value) is float and value.is_integer())
+
+
+def is_token_id(value: Any) -> bool:
+    """Whether a value can be a token's id; whether the model has that token is the engine's to say."""
+    return is_whole(value) and 0 <= value <= MAX_TOKEN_ID
+
+
 @dataclass(frozen=True)
 class Number:
     """Bounds of a number; `above` leaves `low` itself out."""
@@ -34,7 +44,7 @@ class Number:
 
     def holds(self, value: Any) -> bool:
         """Whether a value is such a number."""
-        if type(value) is not int and (self.whole or type(value) is not float):
+        if not is_whole(value) and (self.whole or type(value) is not float):
             return False
         return (value > self.low if self.above else value >= self.low) and (self.high is None or value <= self.high)
 
@@ -58,9 +68,9 @@ class Items:
         return isinstance(value, list) and len(value) <= self.most and all(self._holds(item) for item in value)
 
     def _holds(self, item: Any) -> bool:
-        if type(item) is not self.kind:
-            return False
-        return 0 <= item <= MAX_TOKEN_ID if type(item) is int else item != ""
+        if self.kind is int:
+            return is_token_id(item)
+        return type(item) is self.kind and item != ""
 
     def __str__(self) -> str:
         names = {str: "non-empty strings", int: "token ids", dict: "objects"}
@@ -111,7 +121,7 @@ _NUMBERS_OF = {endpoint: numbers_of(endpoint) for endpoint in ("chat", "completi
 
 
 def check_values(body: dict[str, Any], endpoint: str) -> None:
-    """Types and bounds of what is set; null means unset.
+    """Types and bounds of what is set; null means unset. Whole numbers become integers.
 
     Raises: ApiError 400 with the field in param.
     """
@@ -121,6 +131,8 @@ def check_values(body: dict[str, Any], endpoint: str) -> None:
             continue
         if name in bounds:
             _require(bounds[name].holds(value), name, str(bounds[name]))
+            if bounds[name].whole:
+                body[name] = int(value)
         elif name in FLAGS or (name == "logprobs" and endpoint == "chat"):
             _require(isinstance(value, bool), name, "a boolean")
         elif name in LISTS:

@@ -62,7 +62,7 @@ def test_it_refuses_a_body_that_is_no_proper_json(rig: Rig, body: bytes) -> None
 
 FIELDS: list[tuple[str, dict[str, Any]]] = [
     *((name, {name: value}) for name, value in [
-        ("max_tokens", -HUGE), ("max_completion_tokens", 0.5), ("n", HUGE), ("n", 1.0), ("best_of", 17), ("logprobs", 1),
+        ("max_tokens", -HUGE), ("max_completion_tokens", 0.5), ("n", HUGE), ("n", 1.5), ("best_of", 17), ("logprobs", 1),
         ("top_logprobs", 21), ("prompt_logprobs", HUGE), ("temperature", 2.1), ("temperature", "hot"), ("temperature", True),
         ("top_p", 0), ("top_p", 1.5), ("top_k", 1.5), ("top_k", HUGE), ("min_p", -0.1), ("frequency_penalty", 3),
         ("presence_penalty", -3), ("repetition_penalty", 0), ("seed", HUGE), ("min_tokens", -1), ("truncate_prompt_tokens", -2),
@@ -119,7 +119,7 @@ def test_it_says_that_a_huge_answer_has_no_room(rig: Rig) -> None:
         {"messages": [{"role": "user", "content": ""}]},
         {"messages": [{"role": "assistant", "content": None, "tool_calls": [CALL]}, {"role": "tool", "content": ""}]},
         {"messages": [{"role": role, "content": []} for role in ("developer", "system", "user", "function")]},
-        {"messages": [{"role": "user", "content": ":" * 2000}], "stop": None, "temperature": 0, "top_p": 1, "n": None},
+        {"messages": [{"role": "user", "content": ":" * 2000}], "stop": None, "temperature": 0, "top_p": 1, "n": 1.0},
         {"temperature": 2, "top_k": -1, "seed": -(2**63), "logit_bias": {"7": -100}, "stop": ["\n"], "logprobs": True},
     ],
 )
