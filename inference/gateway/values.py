@@ -16,7 +16,7 @@ from inference.gateway.errors import bad_field
 
 MAX_N = 16
 MAX_LOGPROBS = 20
-MAX_STOP = 4
+MAX_STOP = 16  # DeepSeek's; the pool's engines are started with as many
 MAX_LOGIT_BIAS = 1024
 MAX_GRAMMAR_BYTES = 64 * 1024
 MAX_TOKEN_ID = 2**31 - 1

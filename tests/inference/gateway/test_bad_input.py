@@ -66,7 +66,7 @@ FIELDS: list[tuple[str, dict[str, Any]]] = [
         ("top_logprobs", 21), ("prompt_logprobs", HUGE), ("temperature", 2.1), ("temperature", "hot"), ("temperature", True),
         ("top_p", 0), ("top_p", 1.5), ("top_k", 1.5), ("top_k", HUGE), ("min_p", -0.1), ("frequency_penalty", 3),
         ("presence_penalty", -3), ("repetition_penalty", 0), ("seed", HUGE), ("min_tokens", -1), ("truncate_prompt_tokens", -2),
-        ("thinking_token_budget", -1), ("stop", ""), ("stop", [""]), ("stop", ["a", "b", "c", "d", "e"]), ("stop", {"a": 1}),
+        ("thinking_token_budget", -1), ("stop", ""), ("stop", [""]), ("stop", ["a"] * 17), ("stop", {"a": 1}),
         ("stop_token_ids", [HUGE]), ("stop_token_ids", [-1]), ("stop_token_ids", list(range(129))),
         ("allowed_token_ids", ["a"]), ("allowed_token_ids", [1] * 8193), ("bad_words", ["x"] * 129), ("bad_words", "x"),
         ("logit_bias", {"x": 1}), ("logit_bias", {"1": 1000}), ("logit_bias", [1]),

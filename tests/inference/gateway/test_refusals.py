@@ -90,7 +90,7 @@ def test_it_keeps_the_context_limit_of_the_plan(rig: Rig) -> None:
         ({"best_of": 99}, "best_of"),
         ({"top_logprobs": 21}, "top_logprobs"),
         ({"logprobs": 5}, "logprobs"),
-        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": ["a"] * 17}, "stop"),
         ({"stop": [1]}, "stop"),
         ({"stream": "yes"}, "stream"),
         ({"max_tokens": 0}, "max_tokens"),
