@@ -19,6 +19,7 @@ MAX_NESTING = 64
 MAX_PROMPTS = 128
 
 _decoder = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder()
 
 
 def parse(raw: bytes) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def parse(raw: bytes) -> dict[str, Any]:
     # As many opening brackets as levels allow is the common case and needs no walk.
     if raw.count(b"{") + raw.count(b"[") > MAX_NESTING and _is_deeper(body, MAX_NESTING):
         raise errors.malformed(f"The request body is nested more than {MAX_NESTING} levels deep.")
-    _refuse_repeated_names(raw)
+    _refuse_repeated_names(raw, body)
     return body
 
 
@@ -64,12 +65,16 @@ def _once(pairs: list[tuple[str, Any]]) -> None:
         raise _Repeated
 
 
-# The fast parser keeps the last of two values in silence. Two programs that read such a body differently are how one
-# of them gets fooled, so that a second, slower look is worth its microseconds; it builds nothing.
+# It builds nothing.
 _once_decoder = json.JSONDecoder(object_pairs_hook=_once, parse_int=len, parse_float=len)
 
 
-def _refuse_repeated_names(raw: bytes) -> None:
+def _refuse_repeated_names(raw: bytes, body: dict[str, Any]) -> None:
+    """The fast parser keeps the last of two values in silence, and where two programs read such a body differently, one
+    of them gets fooled. Each name has one colon, so that a dropped one shows in the count; only `\\u` can hide a colon.
+    """
+    if b"\\u" not in raw and raw.count(b":") == _encoder.encode(body).count(b":"):
+        return
     try:
         _once_decoder.decode(raw.decode())
     except _Repeated:

@@ -9,7 +9,7 @@ that no eye sees. A raw prompt is left as it is: there they are meant. Roles tha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +56,25 @@ class ControlTokens:
             return 0
         added = _spell_out_arguments(fields["messages"])
         for name in IN_PROMPT:
-            if not fields.get(name):
+            if not fields.get(name) or not self._pattern.search("".join(_texts(fields[name]))):
                 continue
             if any(self._pattern.search(text) for text in _texts(fields[name])):
                 if self._break is None:
                     raise errors.bad_field(name, f"{name} holds a control token of the model.")
                 fields[name], more = self._broken(fields[name])
                 added += more
-            # Parts of a message are joined by the template: a token may not be made of pieces either.
-            if self._pattern.search("".join(_texts(fields[name]))):
-                raise errors.bad_field(name, f"{name} holds a control token of the model in pieces.")
+        self._refuse_pieces(fields["messages"])
         return added
+
+    def _refuse_pieces(self, messages: list[dict[str, Any]]) -> None:
+        """Parts of a message are joined by engine or template: a token may not be made of pieces either."""
+        assert self._pattern is not None  # noqa: S101 - the caller has looked
+        for message in messages:
+            parts = message.get("content")
+            if type(parts) is list and len(parts) > 1:
+                whole = "".join(part if isinstance(part, str) else part[part["type"]] for part in parts)
+                if self._pattern.search(whole):
+                    raise errors.bad_field("messages", "A message holds a control token of the model in pieces.")
 
     def _broken(self, value: Any) -> tuple[Any, int]:
         if isinstance(value, str):
@@ -100,16 +108,26 @@ def _without_escapes(written: str) -> str:
         return "{}"  # what engines make of arguments they can't read, so that a conversation can go on
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, dict):
+def _texts(value: Any) -> list[str]:
+    """All texts in a value, in order."""
+    found: list[str] = []
+    _collect(value, found)
+    return found
+
+
+def _collect(value: Any, found: list[str]) -> None:
+    if type(value) is dict:
         for name, item in value.items():
-            yield name
-            yield from _texts(item)
+            found.append(name)
+            if type(item) is str:
+                found.append(item)
+            else:
+                _collect(item, found)
+    elif type(value) is list:
+        for item in value:
+            _collect(item, found)
+    elif type(value) is str:
+        found.append(value)
 
 
 def read(model_path: Path, tokenizer: Tokenizer | None) -> ControlTokens:

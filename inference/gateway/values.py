@@ -130,20 +130,20 @@ def check_values(body: dict[str, Any], endpoint: str) -> None:
         if value is None:
             continue
         if name in bounds:
-            _require(bounds[name].holds(value), name, str(bounds[name]))
+            _require(bounds[name].holds(value), name, bounds[name])
             if bounds[name].whole:
                 body[name] = int(value)
         elif name in FLAGS or (name == "logprobs" and endpoint == "chat"):
             _require(isinstance(value, bool), name, "a boolean")
         elif name in LISTS:
-            _require(LISTS[name].holds(value), name, str(LISTS[name]))
+            _require(LISTS[name].holds(value), name, LISTS[name])
         elif name in OBJECTS:
             _require(isinstance(value, dict), name, "an object")
         if name in _OTHERS:
             _OTHERS[name](value)
 
 
-def _require(held: bool, name: str, what: str) -> None:
+def _require(held: bool, name: str, what: object) -> None:
     if not held:
         raise bad_field(name, f"{name} must be {what}.")
 

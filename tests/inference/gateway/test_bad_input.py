@@ -39,6 +39,8 @@ BODIES = {
     "a byte order mark": b"\xef\xbb\xbf" + chat_json(),
     "a name twice": b'{"model":"deepseek-away",' + chat_json()[1:],
     "a name twice, once escaped": b'{"m\\u006fdel":"deepseek-away",' + chat_json()[1:],
+    "a name twice, a colon hidden": chat_json(user='"a:b"', metadata='{"a":":\\u003a","a":1}'),
+    "a name twice, spaced": chat_json(user='{"a" : 1, "a"\n:2}'),
     "a name twice inside": chat_json(messages='[{"role":"system","role":"user","content":"x"}]'),
     "NaN": chat_json(temperature="NaN"),
     "Infinity": chat_json(temperature="-Infinity"),

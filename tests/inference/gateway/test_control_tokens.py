@@ -114,8 +114,10 @@ def test_a_raw_prompt_keeps_them(marked: Rig) -> None:
 
 
 def test_a_token_in_pieces_is_refused(marked: Rig) -> None:
-    status, _, answer = marked.call("POST", CHAT, {"model": MODEL, **messages([TURN[:4], TURN[4:]])})
-    assert (status, json.loads(answer)["error"]["param"]) == (400, "messages")
+    texts = (TURN[:4], TURN[4:])
+    for parts in (list(texts), [{"type": "text", "text": text} for text in texts]):
+        status, _, answer = marked.call("POST", CHAT, {"model": MODEL, **messages(parts)})
+        assert (status, json.loads(answer)["error"]["param"]) == (400, "messages")
     assert marked.call("POST", CHAT, {"model": MODEL, **messages("tokens=2", TURN[4:])})[0] == 200
 
 
