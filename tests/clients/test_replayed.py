@@ -51,7 +51,7 @@ def test_every_client_has_its_requests() -> None:
 
 
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda path: path.stem)
-def test_it_answers_a_recorded_request_with_what_the_client_reads(rig: Rig, path: Path) -> None:
+def test_it_answers_a_request_with_what_the_client_reads(rig: Rig, path: Path) -> None:
     fixture = load(path)
     status, answer = replay(rig, fixture["request"])
     assert status == 200, answer
