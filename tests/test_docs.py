@@ -19,7 +19,7 @@ from django.urls import URLPattern, URLResolver
 from appliance import env
 from inference.catalog.flags import flags_for
 from inference.catalog.load import catalog
-from inference.gateway import errors, fields, paths
+from inference.gateway import body, errors, fields, paths, values
 from inference.pool.states import ReplicaState
 from ops.cli.main import app
 from ops.cli.printing import Exit
@@ -160,12 +160,29 @@ def test_every_request_field_is_described() -> None:
     assert not [name for name in sorted(names) if f"`{name}`" not in text]
 
 
+def test_every_bound_of_a_field_is_described() -> None:
+    text = read("api.md").split("| Field | Bounds |")[1].split("\n\n")[0]
+    bounded = {
+        *values.NUMBERS,
+        *values.OF_CHAT,
+        *values.OF_COMPLETIONS,
+        *values.LISTS,
+        *values.GRAMMARS,
+        "stop",
+        "logit_bias",
+    }
+    assert not [name for name in sorted(bounded) if f"`{name}`" not in text]
+    for limit in (values.MAX_STOP, values.MAX_LOGIT_BIAS, fields.MAX_MESSAGES, body.MAX_PROMPTS, body.MAX_NESTING):
+        assert f" {limit}" in text
+
+
 def test_every_error_code_is_described() -> None:
     text = read("api.md")
     made = [
         errors.malformed(""), errors.context_too_long(1, "1", 0, "prompt"), errors.invalid_key(), errors.model_not_allowed(),
         errors.model_not_found(), errors.not_found(), errors.wrong_method("GET"), errors.too_large(1), errors.overloaded(),
-        errors.engine_failed(), errors.engine_lost(), errors.draining(), errors.timed_out(),
+        errors.engine_failed(), errors.engine_lost(), errors.draining(), errors.timed_out(), errors.internal(),
+        errors.address_too_long(), errors.expectation_failed(), errors.head_too_large("header"),
     ]  # fmt: skip
     for error in made:
         code = f"`{error.code}`" if error.code else "null"

@@ -29,7 +29,7 @@ def build() -> NinjaAPI:
     api = NinjaAPI(
         title="Coderack tenant API",
         version="1",
-        description="Files, fine-tuning, usage and costs. Chat and completions are OpenAI's own, see the documentation.",
+        description="Chat, completions and models; files, fine-tuning, usage and costs.",
         openapi_url=None,
         docs_url=None,
         auth=KeyAuth(),

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 
 from appliance.api import errors
 from appliance.api.app import api
+from inference.gateway.openapi import joined
 
 View = Callable[..., HttpResponseBase]
 MAX_BODY_BYTES = 1024 * 1024
@@ -49,8 +50,8 @@ def tenant_api(view: View, max_body_bytes: int | None = MAX_BODY_BYTES) -> View:
 
 @require_safe
 def openapi(request: HttpRequest) -> HttpResponseBase:
-    """The API's own description, for anybody who can reach it."""
-    return JsonResponse(api.get_openapi_schema(path_prefix="/v1/"))
+    """The whole tenant API's description, the data plane's included, for anybody who can reach it."""
+    return JsonResponse(joined(api.get_openapi_schema(path_prefix="/v1/")))
 
 
 def _addresses() -> Iterator[URLPattern]:

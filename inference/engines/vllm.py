@@ -85,6 +85,7 @@ def environment(spec: EngineSpec) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_MAX_STOP_STRINGS": "16",  # the gateway's bound, which is DeepSeek's; the engine's own is 4
         "DO_NOT_TRACK": "1",
         "VLLM_CACHE_ROOT": str(spec.cache),
         "VLLM_RPC_BASE_PATH": str(spec.scratch),  # holds sockets: their paths must stay short

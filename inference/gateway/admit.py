@@ -42,7 +42,10 @@ async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, count
         check_messages(fields.get("messages"))
     model = resolve(fields["model"], key, directory)
     render.apply_suffix(fields, model)
-    await fit_context(fields, len(raw), key, model, counter)
+    num_bytes = len(raw)
+    if endpoint == "chat":
+        num_bytes += (await counter.control_tokens(model.path)).keep_literal(fields)
+    await fit_context(fields, num_bytes, key, model, counter)
     for name, count in Counter(dropped).items():
         metrics.DROPPED_FIELDS.labels(name).inc(count)
     num_prompts = 1 if endpoint == "chat" else len(bodies.prompts_of(fields["prompt"]))

@@ -69,7 +69,7 @@ class Gateway:
             raise errors.not_found()
         if kind is Kind.CONSOLE or request.method == CONSOLE_METHODS.get(kind):
             return ConsoleSplice(self, front, request)
-        if request.method != METHODS[kind]:
+        if (b"GET" if request.method == b"HEAD" else request.method) != METHODS[kind]:
             raise errors.wrong_method(allowed_methods(kind))
         if self.directory.snapshot.generation < 0 and kind not in WITHOUT_DIRECTORY:
             # Without a directory every key would look like a bad one.

@@ -136,6 +136,21 @@ def draining() -> ApiError:
     return overloaded("The service is stopping. Try again shortly.")
 
 
+def address_too_long() -> ApiError:
+    """414 for a target that no address has."""
+    return ApiError(414, None, "The request's address is too long.")
+
+
+def expectation_failed() -> ApiError:
+    """417 for any expectation but `100-continue`."""
+    return ApiError(417, None, "This expectation can't be met.")
+
+
+def head_too_large(part: str) -> ApiError:
+    """431 for a header or a trailer beyond its bounds."""
+    return ApiError(431, None, f"The request's {part} is too large.")
+
+
 def timed_out() -> ApiError:
     """408 for a request that did not arrive in time."""
     return ApiError(408, None, "The request did not arrive in time.")

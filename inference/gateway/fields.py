@@ -47,14 +47,17 @@ REFUSED = frozenset(
     }
 )  # fmt: skip
 
-_STRUCTURED = frozenset(
+STRUCTURED = frozenset(
     {
         "json", "regex", "choice", "grammar", "json_object", "structural_tag", "whitespace_pattern",
         "disable_any_whitespace", "disable_additional_properties",
     }
 )  # fmt: skip
 _PART_KEYS = frozenset({"type", "text", "refusal", "cache_control"})
-_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+# An engine renders a chat in one go, and everybody else's streams wait for that.
+MAX_MESSAGES = 4096
+MAX_TOOL_CALLS = 128
 
 
 def sort_fields(body: dict[str, Any], endpoint: str) -> tuple[dict[str, Any], list[str]]:
@@ -80,22 +83,42 @@ def sort_fields(body: dict[str, Any], endpoint: str) -> tuple[dict[str, Any], li
 def _check_structured(value: Any) -> None:
     if isinstance(value, dict):
         for name in value:
-            if name not in _STRUCTURED:
+            if name not in STRUCTURED:
                 raise errors.bad_field("structured_outputs", "structured_outputs holds a field that is not accepted.")
 
 
 def check_messages(messages: Any) -> None:
-    """A non-empty list of chat messages whose content is text: media never reaches an engine.
+    """A non-empty, bounded list of chat messages whose content is text: media never reaches an engine.
 
     Raises: ApiError 400 with param messages.
     """
-    if not isinstance(messages, list) or not messages:
-        raise errors.bad_field("messages", "messages must be a non-empty list.")
+    if not isinstance(messages, list) or not messages or len(messages) > MAX_MESSAGES:
+        raise errors.bad_field("messages", f"messages must be a list of 1 to {MAX_MESSAGES} messages.")
     for message in messages:
         role = message.get("role") if isinstance(message, dict) else None
-        if not isinstance(role, str) or role not in _ROLES:
-            raise errors.bad_field("messages", f"Each message must be an object with a role of {_named(_ROLES)}.")
-        _check_content(message.get("content"))
+        if not isinstance(role, str) or role not in ROLES:
+            raise errors.bad_field("messages", f"Each message must be an object with a role of {_named(ROLES)}.")
+        content = message.get("content")
+        if content is None and role != "assistant":
+            raise errors.bad_field("messages", f"A message of role {role} must have a content.")
+        _check_content(content)
+        if message.get("tool_calls") is not None:
+            _check_tool_calls(message["tool_calls"])
+
+
+def _check_tool_calls(calls: Any) -> None:
+    held = isinstance(calls, list) and len(calls) <= MAX_TOOL_CALLS and all(_is_call(call) for call in calls)
+    if not held:
+        raise errors.bad_field("messages", f"tool_calls must be a list of at most {MAX_TOOL_CALLS} calls of functions.")
+
+
+def _is_call(call: Any) -> bool:
+    function = call.get("function") if isinstance(call, dict) and call.get("type", "function") == "function" else None
+    return (
+        isinstance(function, dict)
+        and isinstance(function.get("name"), str)
+        and isinstance(function.get("arguments"), str | dict | None)
+    )
 
 
 def _check_content(content: Any) -> None:

@@ -5,6 +5,7 @@ engine.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import unquote
@@ -83,9 +84,16 @@ _MODEL_PREFIXES = (b"/v1/models/", b"/models/")
 _TRICK = re.compile(rb"//|\\|(?:^|/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)|%5c|%00", re.IGNORECASE)
 
 
+def addresses(model_name: str) -> Iterator[tuple[str, Kind]]:
+    """The gateway's own addresses, a parameter for the model's id in those of single models."""
+    yield from ((path.decode(), kind) for path, kind in _EXACT.items())
+    yield from ((f"{prefix.decode()}{{{model_name}}}", Kind.MODEL) for prefix in _MODEL_PREFIXES)
+
+
 def allowed_methods(kind: Kind) -> str:
     """What an Allow header says of one of the gateway's own addresses."""
-    return ", ".join(method.decode() for method in (METHODS[kind], CONSOLE_METHODS.get(kind)) if method is not None)
+    head = b"HEAD" if METHODS[kind] == b"GET" else None
+    return ", ".join(one.decode() for one in (METHODS[kind], head, CONSOLE_METHODS.get(kind)) if one is not None)
 
 
 def classify(raw_target: bytes) -> Target:

@@ -11,7 +11,6 @@ from typing import Protocol
 import httptools
 
 from inference.gateway import errors, paths
-from inference.gateway.errors import ApiError
 from inference.gateway.request import Request
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -71,9 +70,9 @@ class RequestReader:
 
     def _check_sizes(self) -> None:
         if self.head_since is not None and self._head_bytes > MAX_HEAD_BYTES:
-            raise ApiError(431, None, "The request's header is too large.")
+            raise errors.head_too_large("header")
         if self._unproductive > MAX_HEAD_BYTES:
-            raise ApiError(431, None, "The request's trailer is too large.")
+            raise errors.head_too_large("trailer")
 
     def on_message_begin(self) -> None:
         """httptools: a request begins."""
@@ -125,11 +124,11 @@ def check_head(request: Request) -> None:
         len(request.headers) > MAX_HEADERS
         or sum(len(name) + len(value) for name, value in request.headers) > MAX_HEAD_BYTES
     ):
-        raise ApiError(431, None, "The request's header is too large.")
+        raise errors.head_too_large("header")
     if len(request.raw_target) > MAX_TARGET_BYTES:
-        raise ApiError(414, None, "The request's address is too long.")
+        raise errors.address_too_long()
     if request.version == "1.1" and sum(name == b"host" for name, _ in request.headers) != 1:
         raise errors.malformed("A request has exactly one Host header.")
     expected = request.header(b"expect")
     if expected is not None and expected.lower() != b"100-continue":
-        raise ApiError(417, None, "This expectation can't be met.")
+        raise errors.expectation_failed()

@@ -13,7 +13,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from inference.gateway import control_tokens
 from inference.gateway.body import prompts_of
+from inference.gateway.control_tokens import ControlTokens
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +26,20 @@ TOOL_CHARACTERS_PER_TOKEN = 3
 
 
 class TokenCounter:
-    """Tokenizers by model directory, loaded at first use."""
+    """Tokenizers by model directory, loaded at first use, and what they say of control tokens."""
 
     def __init__(self) -> None:
         self._loaded: dict[Path, Tokenizer | None] = {}
+        self._control: dict[Path, ControlTokens] = {}
+
+    async def control_tokens(self, model_path: Path) -> ControlTokens:
+        """The tokens that a chat's text must not hold; read from the tokenizer at first use."""
+        if model_path not in self._control:
+            self._control[model_path] = await asyncio.to_thread(self._read_control, model_path)
+        return self._control[model_path]
+
+    def _read_control(self, model_path: Path) -> ControlTokens:
+        return control_tokens.read(model_path, self._tokenizer(model_path))
 
     async def longest_prompt(self, model_path: Path, body: dict[str, Any]) -> int:
         """Tokens of the longest single prompt of a request."""

@@ -177,9 +177,12 @@ class _Generation:
     def __init__(self, connection: _Connection, path: str, body: dict[str, Any]) -> None:
         self.connection, self.engine, self.body = connection, connection.engine, body
         self.chat = path == "/v1/chat/completions"
-        text = body["messages"][-1]["content"] if self.chat else body["prompt"]
+        text = body["messages"][-1].get("content") if self.chat else body["prompt"]
         if isinstance(text, list):
-            text = text[0] if text and isinstance(text[0], str) else ""
+            text = text[0] if text else ""
+        if isinstance(text, dict):
+            text = text.get("text")
+        text = text if isinstance(text, str) else ""
         self.orders = dict(word.split("=", 1) for word in text.split() if "=" in word)
         prompts = body.get("prompt")
         self.num_prompts = len(prompts) if isinstance(prompts, list) and isinstance(prompts[0], list | str) else 1

@@ -17,6 +17,7 @@ from appliance.registry.models import AdapterState
 from appliance.tenants.keys import mint, revoke
 from appliance.tenants.models import Tenant, User
 from inference.gateway import errors as gateway
+from inference.gateway.openapi import document as data_plane
 from tests.appliance.api.callers import MODEL, Caller, refused
 from tests.appliance.api.used import days, used
 
@@ -192,7 +193,8 @@ def test_a_database_that_is_away_is_said_as_json(acme: Caller, route: str, monke
 def test_the_description_is_open_to_all_and_fetches_nothing(db: None) -> None:
     described = Client().get("/v1/openapi.json")
     assert described.status_code == 200
-    assert set(described.json()["paths"]) == set(paths())
+    assert set(described.json()["paths"]) == {*paths(), *data_plane()["paths"]}
+    assert set(described.json()["paths"]["/v1/models/{model_id}"]) == {"get", "head", "delete"}
     assert "http" not in described.content.decode().replace('"type": "http"', "")
     assert refused(Client(enforce_csrf_checks=True).post("/v1/openapi.json"), 405)
 

@@ -41,15 +41,16 @@ class BookedRig(Rig):
         self.sweeper = Sweeper(self.journal_dir, self.client)
         self._sweeping = threading.Lock()
 
-    def add_replica(self, name: str, model: str) -> None:
-        self.add_socket(name, model, self.engines[name].socket)
+    def add_replica(self, name: str, model: str, max_sequences: int | None = None) -> None:
+        self.add_socket(name, model, self.engines[name].socket, max_sequences)
 
-    def add_socket(self, name: str, model: str, path: Path) -> str:
+    def add_socket(self, name: str, model: str, path: Path, max_sequences: int | None = None) -> str:
         """A replica that answers there; its life."""
         life = self.lives[name] = str(uuid.uuid4())
         self.postgres.execute(
-            "INSERT INTO gateway_replicas VALUES (%s, %s, %s, %s)", str(uuid.uuid4()), life, model, str(path)
-        )
+            "INSERT INTO gateway_replicas VALUES (%s, %s, %s, %s, %s)",
+            str(uuid.uuid4()), life, model, str(path), max_sequences,
+        )  # fmt: skip
         return life
 
     def remove_engine(self, name: str) -> FakeEngine:

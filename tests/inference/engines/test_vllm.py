@@ -11,6 +11,7 @@ from inference.devices import DeviceInfo
 from inference.engines import engine_kind, vllm
 from inference.engines.errors import ListMalformed, MetricsMalformed, SpecRefused, UnknownEngineKind
 from inference.engines.spec import EngineSpec
+from inference.gateway.values import MAX_STOP
 
 CPUS = tuple(DeviceInfo(f"cpu:{n}", "cpu", "CPU", 1, cores=(2 * n, 2 * n + 1)) for n in range(2))
 CARDS = tuple(DeviceInfo(f"nvidia:{n}", "nvidia", "H20", 1) for n in (4, 5))
@@ -129,6 +130,10 @@ def test_it_takes_adapters_at_run_time_only_where_the_flags_say_so(flags, rank):
     assert vllm.max_adapter_rank(flags) == rank
     environment = vllm.environment(replace(SPEC, flags=flags))
     assert environment.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING") == ("True" if rank else None)
+
+
+def test_its_engines_take_as_many_stop_strings_as_the_gateway_lets_through():
+    assert vllm.environment(SPEC)["VLLM_MAX_STOP_STRINGS"] == str(MAX_STOP)
 
 
 def test_it_knows_which_modules_the_flags_limit_adapters_to():

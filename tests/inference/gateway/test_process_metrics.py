@@ -89,9 +89,9 @@ def test_through_a_proxy_there_is_nothing(rig: Rig, header: str) -> None:
     assert rig.call("GET", "/metrics/meter", **{header: "1.2.3.4"})[0] == 404
 
 
-def test_it_takes_get_only(rig: Rig) -> None:
+def test_it_takes_get_and_head_only(rig: Rig) -> None:
     status, headers, _ = rig.call("POST", "/metrics/meter", b"x")
-    assert (status, headers["allow"]) == (405, "GET")
+    assert (status, headers["allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.parametrize(

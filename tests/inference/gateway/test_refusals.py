@@ -90,7 +90,7 @@ def test_it_keeps_the_context_limit_of_the_plan(rig: Rig) -> None:
         ({"best_of": 99}, "best_of"),
         ({"top_logprobs": 21}, "top_logprobs"),
         ({"logprobs": 5}, "logprobs"),
-        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": ["a"] * 17}, "stop"),
         ({"stop": [1]}, "stop"),
         ({"stream": "yes"}, "stream"),
         ({"max_tokens": 0}, "max_tokens"),
@@ -166,7 +166,12 @@ def test_it_refuses_what_is_no_proper_json_object(rig: Rig, body: bytes) -> None
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("GET", CHAT, "POST"), ("DELETE", COMPLETIONS, "POST"), ("POST", "/v1/models", "GET"), ("OPTIONS", CHAT, "POST")],
+    [
+        ("GET", CHAT, "POST"),
+        ("DELETE", COMPLETIONS, "POST"),
+        ("POST", "/v1/models", "GET, HEAD"),
+        ("OPTIONS", CHAT, "POST"),
+    ],
 )
 def test_it_names_the_method_an_address_takes(rig: Rig, method: str, path: str, allowed: str) -> None:
     status, headers, body = rig.call(method, path)
