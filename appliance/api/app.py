@@ -10,11 +10,12 @@ from ninja.errors import HttpError, ValidationError
 
 from appliance.api import errors, parsing
 from appliance.api.auth import KeyAuth
-from appliance.api.v1 import balance, costs, files, fine_tuning, models, usage
+from appliance.api.v1 import balance, batches, costs, files, fine_tuning, models, usage
 from appliance.training.errors import Refused
 
 # One line for each resource.
 ROUTERS = {
+    "/batches": batches.router,
     "/files": files.router,
     "/fine_tuning": fine_tuning.router,
     "/models": models.router,
@@ -29,7 +30,7 @@ def build() -> NinjaAPI:
     api = NinjaAPI(
         title="Coderack tenant API",
         version="1",
-        description="Files, fine-tuning, usage and costs. Chat and completions are OpenAI's own, see the documentation.",
+        description="Files, fine-tuning, batches, usage and costs. Chat and completions: see the documentation.",
         openapi_url=None,
         docs_url=None,
         auth=KeyAuth(),
