@@ -55,8 +55,11 @@ def extend(key: OpenKey) -> bool:
     now = timezone.now()
     if key.row.expires_at is not None and key.row.expires_at - now > RENEW_BEFORE:
         return True
-    key.row.expires_at = now + LIFE
-    return ApiKey.objects.filter(pk=key.row.pk, revoked_at=None).update(expires_at=key.row.expires_at) == 1
+    until = now + LIFE
+    if ApiKey.objects.filter(pk=key.row.pk, revoked_at=None).update(expires_at=until) != 1:
+        return False
+    key.row.expires_at = until
+    return True
 
 
 def close_keys(batch: Batch) -> None:

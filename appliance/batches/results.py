@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -108,6 +109,8 @@ class ResultFile:
         self._path = folder / f"attempt-{fence}.results"
         self._file: BinaryIO | None = None
         self._size = 0
+        self._closed = False
+        self._lock = threading.Lock()  # a write may still be under way in its thread when the work was given up
 
     def append(self, results: Sequence[Result]) -> None:
         """Write results and have them on the disk; after a failure none of them counts, and it may be tried again.
@@ -115,8 +118,13 @@ class ResultFile:
         Raises: DiskFull, OSError.
         """
         data = b"".join(encode(result) for result in results)
-        require_room(self._folder, len(data))
-        file = self._opened()
+        with self._lock:
+            if self._closed:
+                raise ValueError("this attempt is over")
+            require_room(self._folder, len(data))
+            self._write(self._opened(), data)
+
+    def _write(self, file: BinaryIO, data: bytes) -> None:
         try:
             left = memoryview(data)
             while left:
@@ -124,19 +132,20 @@ class ResultFile:
             os.fsync(file.fileno())
         except OSError:
             file.truncate(self._size)
-            file.seek(self._size)
             raise
         self._size += len(data)
 
     def close(self) -> None:
         """Nothing more is written."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        with self._lock:
+            self._closed = True
+            if self._file is not None:
+                self._file.close()
 
     def _opened(self) -> BinaryIO:
         if self._file is None:
-            self._file = self._path.open("wb", buffering=0)
+            self._file = self._path.open("ab", buffering=0)  # the same attempt may have been at it before
+            self._size = self._file.tell()
             descriptor = os.open(self._folder, os.O_RDONLY)
             try:
                 os.fsync(descriptor)  # the file's name survives a power loss, too

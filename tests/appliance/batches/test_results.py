@@ -75,10 +75,28 @@ def test_a_write_that_failed_half_way_leaves_nothing_and_is_done_again(
     assert [one.line for one in read_all(tmp_path)] == [1, 2]
 
 
+def test_an_attempt_that_goes_on_keeps_what_it_had(tmp_path: Path) -> None:
+    for line in (1, 2):
+        file = ResultFile(tmp_path, 1)
+        file.append([result(line)])
+        file.close()
+    assert [one.line for one in read_all(tmp_path)] == [1, 2]
+
+
+def test_a_write_that_comes_after_the_end_changes_nothing(tmp_path: Path) -> None:
+    file = ResultFile(tmp_path, 1)
+    file.append([result(1)])
+    file.close()
+    with pytest.raises(ValueError, match="over"):
+        file.append([result(2)])
+    assert [one.line for one in read_all(tmp_path)] == [1]
+
+
 def test_a_disk_that_is_nearly_full_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(DiskFull):
         ResultFile(tmp_path, 1).append([result(1)])
+    assert read_done(tmp_path).lines == set()
 
 
 def test_while_the_disk_has_no_room_answers_wait_and_none_is_lost(
