@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "appliance.fleet",
     "appliance.ledger",
     "appliance.training",
+    "appliance.batches",
     "appliance.operations",
     "appliance.console",
 ]

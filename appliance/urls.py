@@ -11,6 +11,8 @@ from appliance.console.pages.acceptance import acceptance, acceptance_run, certi
 from appliance.console.pages.adapter import adapter, withdraw_adapter
 from appliance.console.pages.approvals import approvals, approve_adapter, reject_adapter
 from appliance.console.pages.audit import audit
+from appliance.console.pages.batch import batch, batch_file, cancel_batch
+from appliance.console.pages.batches import batches
 from appliance.console.pages.data import data, file
 from appliance.console.pages.data_acts import delete_file, report_html, report_json
 from appliance.console.pages.fine_tuning import fine_tuning
@@ -51,6 +53,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("data/<slug:file_id>/report.html", require_safe(report_html), name="file_report_html"),
     path("data/<slug:file_id>/report.json", require_safe(report_json), name="file_report_json"),
     path("data/<slug:file_id>/delete/", form(delete_file), name="file_delete"),
+    path("batches/", require_safe(batches), name="batches"),
+    path("batches/<slug:batch_id>/", require_safe(batch), name="batch"),
+    path("batches/<slug:batch_id>/cancel/", form(cancel_batch), name="batch_cancel"),
+    path("batches/<slug:batch_id>/<slug:which>.jsonl", require_safe(batch_file), name="batch_file"),
     path("approvals/", require_safe(approvals), name="approvals"),
     path("approvals/<uuid:adapter_id>/approve/", form(approve_adapter), name="approval_approve"),
     path("approvals/<uuid:adapter_id>/reject/", form(reject_adapter), name="approval_reject"),

@@ -13,6 +13,7 @@ OF_EVERY_PROCESS = "process_"
 
 def figures() -> dict[str, tuple[str, ...]]:
     """Names and labels."""
+    from appliance.batches import metrics as batches
     from appliance.console import metrics as console
     from appliance.ledger import metrics as meter
     from appliance.training import metrics as training
@@ -24,7 +25,16 @@ def figures() -> dict[str, tuple[str, ...]]:
     runner.register(Children([]))
     runner.register(Disks({"data": Path("/")}))
     found: dict[str, tuple[str, ...]] = {}
-    registries = (console.REGISTRY, console.ROWS, meter.REGISTRY, training.WORKER, training.BEAT, pool.REGISTRY, runner)
+    registries = (
+        batches.REGISTRY,
+        console.REGISTRY,
+        console.ROWS,
+        meter.REGISTRY,
+        training.WORKER,
+        training.BEAT,
+        pool.REGISTRY,
+        runner,
+    )
     for registry in registries:
         for collector in list(registry._collector_to_names):
             found |= _of(collector)

@@ -10,11 +10,12 @@ from ninja.errors import HttpError, ValidationError
 
 from appliance.api import errors, parsing
 from appliance.api.auth import KeyAuth
-from appliance.api.v1 import balance, costs, files, fine_tuning, models, usage
+from appliance.api.v1 import balance, batches, costs, files, fine_tuning, models, usage
 from appliance.training.errors import Refused
 
 # One line for each resource.
 ROUTERS = {
+    "/batches": batches.router,
     "/files": files.router,
     "/fine_tuning": fine_tuning.router,
     "/models": models.router,
@@ -29,7 +30,7 @@ def build() -> NinjaAPI:
     api = NinjaAPI(
         title="Coderack tenant API",
         version="1",
-        description="Chat, completions and models; files, fine-tuning, usage and costs.",
+        description="Chat, completions and models; files, fine-tuning, batches, usage and costs.",
         openapi_url=None,
         docs_url=None,
         auth=KeyAuth(),

@@ -14,6 +14,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 
+from appliance.batches.models import Batch
 from appliance.console.queries import text
 from appliance.registry.models import Adapter
 from appliance.tenants.models import SYSTEM_TENANT, Membership, Tenant, User
@@ -91,12 +92,21 @@ def visible_job(user: User, job_id: str) -> Job:
 
 
 def visible_file(user: User, file_id: str) -> StoredFile:
-    """One file that is not deleted by its id.
+    """One file for fine-tuning that is not deleted by its id; files of batches are on their batch's page.
 
     Raises: Http404, for somebody else's as for an unknown one.
     """
-    rows = StoredFile.objects.select_related("tenant", "dataset", "key").filter(deleted_at=None)
+    rows = StoredFile.objects.select_related("tenant", "dataset", "key").filter(deleted_at=None, purpose="fine-tune")
     return _one(owned_by_visible(user, rows).filter(pk=file_id))
+
+
+def visible_batch(user: User, batch_id: str) -> Batch:
+    """One batch by its id.
+
+    Raises: Http404, for somebody else's as for an unknown one.
+    """
+    rows = Batch.objects.select_related("tenant", "key", "input_file", "output_file", "error_file")
+    return _one(owned_by_visible(user, rows).filter(pk=batch_id))
 
 
 def visible_adapter(user: User, adapter_id: UUID) -> Adapter:

@@ -111,6 +111,28 @@ job = client.fine_tuning.jobs.create(
 print(job.id)"""
 
 
+def batch_program(request: HttpRequest, model: str = "") -> str:
+    """Upload a file of requests and begin a batch with the official client."""
+    line = {
+        "custom_id": "1", "method": "POST", "url": "/v1/chat/completions",
+        "body": {"model": model or EXAMPLE_MODEL, "messages": [{"role": "user", "content": QUESTION}]},
+    }  # fmt: skip
+    return f"""\
+import json
+import os
+from openai import OpenAI
+
+client = OpenAI(base_url={json.dumps(base_url(request))}, api_key=os.environ["CODERACK_API_KEY"])
+line = {json.dumps(line, ensure_ascii=False)}
+file = client.files.create(file=("requests.jsonl", json.dumps(line).encode()), purpose="batch")
+batch = client.batches.create(
+    input_file_id=file.id,
+    endpoint="/v1/chat/completions",
+    completion_window="24h",
+)
+print(batch.id)"""
+
+
 def upload_line(request: HttpRequest) -> str:
     """Upload a file from a shell."""
     return (

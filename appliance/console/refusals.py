@@ -1,4 +1,4 @@
-"""Why an act was refused, in the reader's language. The sentences are appliance.training's; an unknown one stays as it is."""
+"""Why an act was refused or work waits, in the reader's language. An unknown sentence stays as it is."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ SENTENCES = (
     gettext_noop("%(name)s is %(status)s and can't be paused."),
     gettext_noop("%(name)s is %(status)s and can't be resumed."),
     gettext_noop("%(name)s is not paused."),
+    gettext_noop("Waiting: the gateway does not answer."),
+    gettext_noop("Waiting: the appliance or a limit of the tenant takes no more at the moment (%(status)s)."),
+    gettext_noop("Paused: the appliance's disk is nearly full. Work goes on once there is room; nothing is lost."),
+    gettext_noop("The batch %(name)s still needs this file; cancel it first."),
     gettext_noop("The fine-tune %(name)s still needs this file; cancel it first."),
 )
 _PLACE = re.compile(r"%\\\((\w+)\\\)s")

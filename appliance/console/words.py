@@ -58,6 +58,16 @@ FILES: dict[str, Word] = {
     "processed": Word(pgettext_lazy("file", "cleaned"), "good"),
     "error": Word(pgettext_lazy("file", "refused"), "bad"),
 }
+BATCHES: dict[str, Word] = {
+    "validating": Word(pgettext_lazy("batch", "checking its lines"), "working"),
+    "in_progress": Word(pgettext_lazy("batch", "running"), "working"),
+    "finalizing": Word(pgettext_lazy("batch", "writing its files"), "working"),
+    "completed": Word(pgettext_lazy("batch", "completed"), "good"),
+    "failed": Word(pgettext_lazy("batch", "failed"), "bad"),
+    "expired": Word(pgettext_lazy("batch", "expired"), "bad"),
+    "cancelling": Word(pgettext_lazy("batch", "being cancelled"), "waiting"),
+    "cancelled": Word(pgettext_lazy("batch", "cancelled"), "idle"),
+}
 UPGRADES: dict[str, Word] = {
     "planned": Word(pgettext_lazy("upgrade", "planned"), "waiting"),
     "running": Word(pgettext_lazy("upgrade", "running"), "working"),
@@ -134,6 +144,11 @@ def verdict(name: str) -> Word:
 def file(name: str) -> Word:
     """A file's state; one we don't know is shown as it is."""
     return FILES.get(name, Word(name, "idle"))
+
+
+def batch(name: str) -> Word:
+    """A batch's state; one we don't know is shown as it is."""
+    return BATCHES.get(name, Word(name, "idle"))
 
 
 def upgrade(name: str) -> Word:

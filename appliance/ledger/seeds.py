@@ -69,11 +69,11 @@ def seeds_at(now: datetime) -> Iterator[Seed]:
         if tenant.plan.tokens_per_month is not None:
             yield Seed(f"{scope}:{Kind.MONTH}", Kind.MONTH, numbers[month], _tokens(rows, month))
         if tenant.plan.monthly_budget_micros is not None:
-            yield Seed(f"{scope}:{Kind.SPEND}", Kind.SPEND, numbers[month], _cost(rows, month, tenant.plan))
+            yield Seed(f"{scope}:{Kind.SPEND}", Kind.SPEND, numbers[month], cost_since(rows, month, tenant.plan))
     keys = ApiKey.objects.filter(monthly_budget_micros__isnull=False, revoked_at=None, tenant__is_active=True)
     for key in keys.exclude(tenant_id=SYSTEM_TENANT).select_related("tenant__plan"):
         rows = LedgerEntry.objects.filter(tenant_id=key.tenant_id, key_id=str(key.pk))
-        cost = _cost(rows, month, key.tenant.plan)
+        cost = cost_since(rows, month, key.tenant.plan)
         yield Seed(f"k:{key.pk}:{Kind.SPEND}", Kind.SPEND, numbers[month], cost)
 
 
@@ -82,7 +82,8 @@ def _tokens(rows: QuerySet[LedgerEntry], since: datetime) -> int:
     return int(sums["p"] or 0) + int(sums["c"] or 0)
 
 
-def _cost(rows: QuerySet[LedgerEntry], since: datetime, plan: Plan) -> int:
+def cost_since(rows: QuerySet[LedgerEntry], since: datetime, plan: Plan) -> int:
+    """What the rows that ended since then cost at a plan's prices, in micro-units."""
     prices = (plan.input_price_micros, plan.cached_price_micros, plan.output_price_micros)
     costs = rows.filter(finished_at__gte=since).order_by().annotate(cost=RawSQL(COST, prices))  # noqa: S611 - fixed text
     return int(costs.aggregate(sum=Sum("cost"))["sum"] or 0)

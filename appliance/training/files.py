@@ -19,6 +19,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from appliance.audit.record import record
+from appliance.batches.states import TERMINAL as OVER
 from appliance.tenants.models import ApiKey, Tenant
 from appliance.training.errors import FileInUse, FileRefused
 from appliance.training.models import Job, StoredFile
@@ -26,8 +27,10 @@ from appliance.training.wake import wake_prepare
 from finetune.data.validate import check_quickly
 from finetune.job import TERMINAL
 
-PURPOSES = ("fine-tune",)
-SUFFIXES = (".jsonl", ".tar.gz", ".tgz", ".zip")
+# What may be uploaded, and how such a file's name ends.
+SUFFIXES = {"fine-tune": (".jsonl", ".tar.gz", ".tgz", ".zip"), "batch": (".jsonl",)}
+PURPOSES = tuple(SUFFIXES)
+KEPT_PURPOSES = (*PURPOSES, "batch_output")  # and what the appliance itself makes
 QUICK_CHECK_BYTES = 32 * 1024 * 1024  # larger files are validated by the worker
 FREE_BYTES = 1 << 30  # the disk keeps at least this much for everybody's journals and database
 FAULTS_SHOWN = 5
@@ -53,24 +56,27 @@ def store(tenant: Tenant, key: ApiKey | None, purpose: str, filename: str, chunk
 
     Raises: FileRefused with the field and the reason.
     """
-    name = _checked_name(filename)
     if purpose not in PURPOSES:
         raise FileRefused(f"purpose must be one of: {', '.join(PURPOSES)}.", "purpose")
+    name = _checked_name(filename, purpose)
     if StoredFile.objects.filter(tenant=tenant, deleted_at=None).count() >= tenant.plan.max_files:
         raise FileRefused(f"The plan keeps {tenant.plan.max_files} files; delete one first.", "file", "too_many_files")
     folder = tenant_dir(tenant.pk)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".upload-") as incoming:
         size, digest = _receive(incoming, chunks, tenant.plan.max_file_bytes, folder)
-        _check_contents(Path(incoming.name), name, size)
         row = StoredFile(tenant=tenant, key=key, purpose=purpose, filename=name, bytes=size, sha256=digest)
-        return _keep(Path(incoming.name), folder / digest, row)
+        if purpose == "fine-tune":
+            _check_contents(Path(incoming.name), name, size)
+        else:
+            row.status = StoredFile.Status.PROCESSED  # nothing is cleaned; a batch checks its own lines
+        return keep(Path(incoming.name), row)
 
 
 def delete(file: StoredFile) -> None:
     """Remove a file, its dataset and its bytes; jobs that are over keep its id.
 
-    Raises: FileInUse while a fine-tune that is not over needs it.
+    Raises: FileInUse while a fine-tune or a batch that is not over needs it.
     """
     with transaction.atomic():
         row = StoredFile.objects.select_for_update().get(pk=file.pk)
@@ -78,6 +84,9 @@ def delete(file: StoredFile) -> None:
         busy = using.exclude(status__in=[status.value for status in TERMINAL]).first()
         if busy is not None:
             raise FileInUse(f"The fine-tune {busy.pk} still needs this file; cancel it first.", "file_id")
+        batch = row.batches.exclude(status__in=[status.value for status in OVER]).first()
+        if batch is not None:
+            raise FileInUse(f"The batch {batch.pk} still needs this file; cancel it first.", "file_id")
         dataset = getattr(row, "dataset", None)
         if dataset is not None:
             transaction.on_commit(lambda: shutil.rmtree(dataset.path, ignore_errors=True))
@@ -107,12 +116,13 @@ def _lock_bytes(row: StoredFile) -> None:
     Tenant.objects.select_for_update(no_key=True).get(pk=row.tenant_id)
 
 
-def _checked_name(filename: str) -> str:
+def _checked_name(filename: str, purpose: str) -> str:
     name = PurePosixPath(filename.replace("\\", "/")).name
     if not name or len(name) > 255 or not name.isprintable():
         raise FileRefused("The file needs a plain name of at most 255 characters.", "file")
-    if not name.lower().endswith(SUFFIXES):
-        raise FileRefused(f"A file for fine-tuning ends in {', '.join(SUFFIXES)}; this one is {name!r}.", "file")
+    if not name.lower().endswith(SUFFIXES[purpose]):
+        use = "fine-tuning" if purpose == "fine-tune" else "a batch"
+        raise FileRefused(f"A file for {use} ends in {', '.join(SUFFIXES[purpose])}; this one is {name!r}.", "file")
     return name
 
 
@@ -142,12 +152,16 @@ def _check_contents(received: Path, name: str, size: int) -> None:
         raise FileRefused("; ".join(faults[:FAULTS_SHOWN]) + more, "file", "invalid_training_file")
 
 
-def _keep(received: Path, target: Path, row: StoredFile) -> StoredFile:
-    """Bytes first, then the row: a crash in between leaves bytes without a row, never a row without bytes."""
+def keep(received: Path, row: StoredFile) -> StoredFile:
+    """Give bytes that are on the disk their final name and register them.
+
+    Bytes first, then the row: a crash in between leaves bytes without a row, never a row without bytes.
+    """
     with transaction.atomic():
         _lock_bytes(row)
         with contextlib.suppress(FileExistsError):  # the same bytes were uploaded before
-            os.link(received, target)
+            os.link(received, path(row))
         row.save(force_insert=True)
-        transaction.on_commit(lambda: wake_prepare(row.pk))
+        if row.purpose == "fine-tune":
+            transaction.on_commit(lambda: wake_prepare(row.pk))
     return row

@@ -55,7 +55,7 @@ _EXACT: dict[bytes, Kind] = {
 }
 
 # The other processes, each with a metrics page on a socket of this name. Nothing else of a path ever names a socket.
-PROCESSES = ("beat", "console", "meter", "pool", "runner", "worker")
+PROCESSES = ("batches", "beat", "console", "meter", "pool", "runner", "worker")
 _PROCESS_PAGES: dict[bytes, str] = {b"/metrics/" + name.encode(): name for name in PROCESSES}
 
 METHODS: dict[Kind, bytes] = {

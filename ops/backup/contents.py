@@ -12,6 +12,7 @@ from pathlib import Path
 KEPT = {
     "acceptance": "reports and certificates, and the key that signs them",
     "audit": "the heads of the audit log",
+    "batches": "answers of batches that are not over",
     "datasets": "what cleaning made of tenants' uploads",
     "files": "tenants' uploads",
     "first-login.json": "the first operator's password and the demo key",

@@ -12,6 +12,7 @@ from ops.cli import (
     adapters,
     audit,
     backup,
+    batches,
     bundles,
     capacity,
     engines,
@@ -62,6 +63,7 @@ app.add_typer(models.app, name="model")
 app.add_typer(engines.app, name="engine")
 app.add_typer(jobs.app, name="job")
 app.add_typer(adapters.app, name="adapter")
+app.add_typer(batches.app, name="batch")
 app.add_typer(bundles.app, name="bundle")
 app.command()(preflight.preflight)
 app.add_typer(upgrades.app, name="upgrade")

@@ -16,6 +16,7 @@ from ops.runner.processes import ProcessSpec
 GATEWAY_STOP_S = 7.0  # gunicorn's graceful time and a second
 POOL_STOP_S = 10.5
 WORKER_STOP_S = 10.0  # a trainer writes a checkpoint before it ends
+BATCHES_STOP_S = 8.0  # what is at the gateway gets half of it
 WORKER_THREADS = 24  # each waits for a process or an engine most of its time
 
 
@@ -72,7 +73,7 @@ def redis_spec(env: Env) -> ProcessSpec:
 
 
 def control_plane_specs(env: Env) -> list[ProcessSpec]:
-    """Meter, beat, worker, pool, console, gateway, in start order: the gateway takes requests last and stops first."""
+    """Meter, beat, worker, batches, pool, console, gateway, in start order: the gateway takes requests last and stops first."""
     python = sys.executable
     environment = child_environment(env)
 
@@ -102,6 +103,7 @@ def control_plane_specs(env: Env) -> list[ProcessSpec]:
         spec("meter", "manage.py", "run_meter"),
         spec("beat", *beat),
         spec("worker", *worker, stop_timeout_s=WORKER_STOP_S),
+        spec("batches", "manage.py", "run_batches", stop_timeout_s=BATCHES_STOP_S),
         spec("pool", "manage.py", "run_pool", stop_timeout_s=POOL_STOP_S),
         spec("console", *console, ready=socket_answers(env.console_socket), stop_timeout_s=4.0),
         spec(

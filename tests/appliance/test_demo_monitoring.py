@@ -75,6 +75,7 @@ def pages() -> Pages:
         "/metrics": f"process_start_time_seconds {now - 600}\n"
         f'coderack_gateway_tokens_total{{model="{MODEL}",direction="input"}} 20\n'
         f'coderack_gateway_tokens_total{{model="{MODEL}",direction="output"}} 8\n',
+        "/metrics/batches": "coderack_batches_worked_on 0\n",
         "/metrics/beat": f"coderack_beat_last_tick_timestamp_seconds {now - 3}\n",
         "/metrics/console": "coderack_audit_entries 1\n",
         "/metrics/meter": "coderack_meter_lag_seconds 0.1\n",

@@ -102,7 +102,7 @@ def index(
     """The newest first, unless `order=asc`."""
     rows = _own(request)
     if purpose is not None:
-        rows = rows.filter(purpose=purpose) if purpose in files.PURPOSES else rows.none()
+        rows = rows.filter(purpose=purpose) if purpose in files.KEPT_PURPOSES else rows.none()
     # A script that deletes what it lists goes on from a file that is gone.
     marks = StoredFile.objects.filter(tenant=request.auth.tenant)
     found, more = paging.page(rows, after=after, limit=limit, descending=order == "desc", marks=marks)
@@ -117,7 +117,7 @@ def retrieve(request: KeyRequest, file_id: str) -> dict[str, Any]:
 
 @router.delete("/{file_id}", response=FileDeleted, summary="Delete a file")
 def delete(request: KeyRequest, file_id: str) -> dict[str, Any]:
-    """Removes its bytes and what was made of them; refused while a fine-tune needs it."""
+    """Removes its bytes and what was made of them; refused while a fine-tune or a batch needs it."""
     row = _one(request, file_id)
     files.delete(row)
     return {"id": row.id}
@@ -125,7 +125,7 @@ def delete(request: KeyRequest, file_id: str) -> dict[str, Any]:
 
 @router.get("/{file_id}/content", summary="A file's bytes")
 def content(request: KeyRequest, file_id: str) -> FileResponse:
-    """The bytes as they were uploaded, always as a download."""
+    """The bytes as they were uploaded, or a batch's results; always as a download."""
     row = _one(request, file_id)
     kind = "text/plain; charset=utf-8" if row.filename.lower().endswith(".jsonl") else "application/octet-stream"
     return FileResponse(files.path(row).open("rb"), as_attachment=True, filename=row.filename, content_type=kind)
@@ -160,6 +160,8 @@ def unix(moment: datetime) -> int:
 def _why_no_report(row: StoredFile) -> str:
     if row.status == StoredFile.Status.ERROR:
         return f"There is no report: the file was refused. {row.status_details}".strip()
+    if row.purpose != "fine-tune":
+        return "There is no report: only files for fine-tuning are cleaned."
     return f"There is no report yet: the file's status is {row.status}. Ask again shortly."
 
 

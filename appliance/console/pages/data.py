@@ -34,7 +34,7 @@ def data(request: PersonRequest) -> HttpResponse:
     filters = {name: value for name in FILTERS if (value := text(request.GET, name))}
     if "tenant" in filters:
         visible_tenant(request.user, filters["tenant"])
-    files = owned_by_visible(request.user, StoredFile.objects.filter(deleted_at=None))
+    files = owned_by_visible(request.user, StoredFile.objects.filter(deleted_at=None, purpose="fine-tune"))
     files = files.filter(**{{"state": "status", "tenant": "tenant_id"}[name]: value for name, value in filters.items()})
     shown = newest_first(files, text(request.GET, "before"))
     rows = dict(Dataset.objects.filter(file__in=[file.pk for file in shown.rows]).values_list("file_id", "rows"))

@@ -74,6 +74,12 @@ def file_state(name: str) -> SafeString:
 
 
 @register.filter
+def batch_state(name: str) -> SafeString:
+    """A batch's state as a label."""
+    return word(words.batch(name))
+
+
+@register.filter
 def verdict(name: str) -> SafeString:
     """A check's verdict as a label."""
     return word(words.verdict(name))

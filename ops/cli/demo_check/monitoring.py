@@ -8,7 +8,7 @@ from typing import Any
 
 from ops.cli.demo_check.evidence import Evidence
 
-PAGES = 7  # gateway, beat, console, meter, pool, runner, worker
+PAGES = 8  # gateway, batches, beat, console, meter, pool, runner, worker
 
 
 def shown(measured: dict[str, Any], told: dict[str, Any], evidence: Evidence) -> Iterator[str]:

@@ -10,11 +10,13 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponseBase
 from django.test import Client
 
+from appliance.batches.models import Batch
 from appliance.registry.models import Adapter, AdapterState, ModelVersion
 from appliance.tenants.models import ApiKey, Tenant
 from appliance.training.models import Job, StoredFile
 
 MODEL = "tiny-coder"
+CHAT = "/v1/chat/completions"
 ROWS = b"".join(
     json.dumps({"messages": [{"role": "user", "content": f"{n}?"}, {"role": "assistant", "content": f"{n}!"}]}).encode()
     + b"\n"
@@ -60,6 +62,13 @@ class Caller:
         """A fine-tune of this caller's tenant, queued through the API."""
         asked = {"model": MODEL, "training_file": self.file().pk, **more}
         return Job.objects.get(pk=self.post("/v1/fine_tuning/jobs", asked)["id"])
+
+    def batch(self, **more: Any) -> Batch:
+        """A batch of this caller's tenant, begun through the API."""
+        line = {"custom_id": "1", "method": "POST", "url": CHAT, "body": {"model": MODEL, "messages": []}}
+        file = self.file(name="requests.jsonl", data=json.dumps(line).encode(), purpose="batch")
+        asked = {"input_file_id": file.pk, "endpoint": CHAT, "completion_window": "24h", **more}
+        return Batch.objects.get(pk=self.post("/v1/batches", asked)["id"])
 
     def adapter(self, state: AdapterState, name: str = "ft:tiny-coder:acme:x:1") -> Adapter:
         """An adapter of this caller's tenant."""

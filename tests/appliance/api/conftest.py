@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
+from django.conf import settings
 
 from appliance.fleet.models import Deployment
 from appliance.registry.models import EngineSlot, ModelVersion
@@ -26,9 +28,10 @@ def base(db: None) -> ModelVersion:
 
 
 @pytest.fixture
-def acme(base: ModelVersion) -> Caller:
+def acme(base: ModelVersion) -> Iterator[Caller]:
     plan = Plan.objects.create(name="standard", max_file_bytes=64 * 1024)
-    return Caller(*mint(Tenant.objects.create(id="acme", name="Acme", plan=plan), "ci"))
+    yield Caller(*mint(Tenant.objects.create(id="acme", name="Acme", plan=plan), "ci"))
+    shutil.rmtree(settings.ENV.data_dir / "files", ignore_errors=True)
 
 
 @pytest.fixture

@@ -25,8 +25,13 @@ from tests.appliance.api.used import days, used
 NONE: Callable[[Caller], str] = lambda caller: ""  # noqa: E731
 FILE: Callable[[Caller], str] = lambda caller: caller.file().pk  # noqa: E731
 JOB: Callable[[Caller], str] = lambda caller: caller.job().pk  # noqa: E731
+BATCH: Callable[[Caller], str] = lambda caller: caller.batch().pk  # noqa: E731
 ADAPTER: Callable[[Caller], str] = lambda caller: caller.adapter(AdapterState.ACTIVE).name  # noqa: E731
 ROUTES: dict[str, Callable[[Caller], str]] = {
+    "GET /v1/batches": NONE,
+    "POST /v1/batches": NONE,
+    "GET /v1/batches/{batch_id}": BATCH,
+    "POST /v1/batches/{batch_id}/cancel": BATCH,
     "GET /v1/files": NONE,
     "POST /v1/files": NONE,
     "GET /v1/files/{file_id}": FILE,
@@ -47,7 +52,7 @@ ROUTES: dict[str, Callable[[Caller], str]] = {
     "GET /v1/user/balance": NONE,
 }
 WITH_IDS = [route for route, own in ROUTES.items() if own is not NONE]
-LISTS = ["GET /v1/files", "GET /v1/fine_tuning/jobs"]
+LISTS = ["GET /v1/batches", "GET /v1/files", "GET /v1/fine_tuning/jobs"]
 SUMS = ["GET /v1/organization/usage/completions", "GET /v1/organization/costs"]
 INVALID_KEY = gateway.invalid_key().fields()
 
@@ -142,6 +147,13 @@ def test_a_strangers_file_is_an_unknown_one_in_a_body_too(acme: Caller, rivals: 
     assert (theirs["param"], theirs["code"]) == (unknown["param"], unknown["code"]) == (column, "file_not_found")
 
 
+def test_a_strangers_file_is_an_unknown_one_for_a_batch_too(acme: Caller, rivals: Caller) -> None:
+    asked = {"endpoint": "/v1/completions", "completion_window": "24h"}
+    theirs = refused(rivals.call("POST", "/v1/batches", {**asked, "input_file_id": acme.batch().input_file_id}), 400)
+    assert theirs == refused(rivals.call("POST", "/v1/batches", {**asked, "input_file_id": "file-0"}), 400)
+    assert (theirs["param"], theirs["code"]) == ("input_file_id", "file_not_found")
+
+
 def test_every_route_that_shows_rows_is_a_list_or_a_sum() -> None:
     shown = {route for route, own in ROUTES.items() if route.startswith("GET") and own is NONE}
     assert shown == {*LISTS, *SUMS, "GET /v1/user/balance"}
@@ -161,6 +173,7 @@ def test_a_strangers_rows_are_in_no_sum(acme: Caller, rivals: Caller, route: str
 @pytest.mark.parametrize("route", LISTS)
 def test_a_strangers_rows_are_in_no_list(acme: Caller, rivals: Caller, route: str) -> None:
     acme.job()
+    acme.batch()
     method, path = filled(route, "")
     assert rivals.get(path)["data"] == []
     assert acme.get(path)["data"]

@@ -11,6 +11,7 @@ from openai import OpenAI
 from openai.types.admin.organization.usage_completions_response import DataResultOrganizationUsageCompletionsResult
 from openai.types.admin.organization.usage_costs_response import DataResultOrganizationCostsResult
 
+from appliance.batches.models import Batch
 from appliance.registry.models import AdapterState
 from appliance.training.models import Checkpoint, Job, JobEvent
 from finetune.job import JobStatus
@@ -64,6 +65,40 @@ def test_fine_tuning(client: OpenAI, acme: Caller) -> None:
     assert jobs.cancel(job.id).status == "cancelled"
     with pytest.raises(openai.BadRequestError):
         jobs.cancel(job.id)
+
+
+def test_batches(client: OpenAI, acme: Caller) -> None:
+    line = b'{"custom_id": "a", "method": "POST", "url": "/v1/completions", "body": {"model": "m", "prompt": "x"}}'
+    file = client.files.create(file=("requests.jsonl", line), purpose="batch")
+    assert (file.purpose, file.status) == ("batch", "processed")
+    batch = client.batches.create(
+        input_file_id=file.id, endpoint="/v1/completions", completion_window="24h", metadata={"team": "blue"}
+    )
+    assert (batch.object, batch.status, batch.endpoint, batch.input_file_id) == (
+        "batch", "validating", "/v1/completions", file.id,
+    )  # fmt: skip
+    assert (batch.metadata, batch.errors, batch.output_file_id, batch.model) == ({"team": "blue"}, None, None, None)
+    assert batch.expires_at == batch.created_at + 24 * 3600
+    assert batch.request_counts
+    assert batch.usage
+    assert (batch.request_counts.total, batch.usage.total_tokens) == (0, 0)
+    assert client.batches.retrieve(batch.id) == batch
+    others = [acme.batch().pk for _ in range(2)]
+    assert [row.id for row in client.batches.list(limit=1)] == [*reversed(others), batch.id]  # turns pages by itself
+    cancelled = client.batches.cancel(batch.id)
+    assert cancelled.status == "cancelling"
+    assert cancelled.cancelling_at
+    fault = {"code": "invalid_method", "line": 1, "message": "no", "param": "method"}
+    Batch.objects.filter(pk=batch.id).update(status="failed", errors=[fault])
+    errors = client.batches.retrieve(batch.id).errors
+    assert errors
+    assert errors.data
+    assert errors.data[0].to_dict() == fault
+    with pytest.raises(openai.BadRequestError):
+        client.batches.cancel(batch.id)
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.batches.retrieve("batch_0")
+    assert caught.value.code == "not_found"
 
 
 def test_models(client: OpenAI, acme: Caller) -> None:

@@ -33,6 +33,7 @@ PAGES = (
     "/fine-tuning/{failed}/",
     "/fine-tuning/{job}/cancel/",
     "/data/",
+    "/batches/",
     "/data/{file}/",
     "/data/{refused}/",
     "/data/{file}/delete/",

@@ -13,7 +13,7 @@ from ops.cli.surroundings import prepare_directories
 
 def test_the_gateway_starts_last_and_so_stops_first(env: Env) -> None:
     assert [s.name for s in control_plane_specs(env)] == [
-        "meter", "beat", "worker", "pool", "console", "gateway",
+        "meter", "beat", "worker", "batches", "pool", "console", "gateway",
     ]  # fmt: skip
 
 
