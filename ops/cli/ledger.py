@@ -34,7 +34,7 @@ def reconcile(
             "unattributed": _told(asdict(report.unattributed), as_json),
             "elsewhere": _told(asdict(report.elsewhere), as_json),
             **asdict(report.on_the_way),
-            "lives": [_life(life) for life in report.lives],
+            "lives": [_life(life) if as_json else _brief(life) for life in report.lives],
         },
         as_json,
     )
@@ -46,13 +46,32 @@ def _told(tokens: dict[str, int], as_json: bool) -> Any:
     return tokens if as_json else f"{tokens['prompt']} prompt, {tokens['completion']} generated"
 
 
+def _brief(life: LifeBooks) -> dict[str, str]:
+    """One engine life for a person: pairs are input and output tokens."""
+    unattributed = life.unattributed
+    return {
+        "life": life.life_id[:8],
+        "model": life.model,
+        "state": _state(life),
+        "engine": f"{life.engine.prompt} + {life.engine.completion}",
+        "ledger": f"{life.ledger.prompt} + {life.ledger.completion}",
+        "unattributed": "–" if unattributed is None else f"{unattributed.prompt} + {unattributed.completion}",
+        "overbilled": f"{life.overbilled.prompt} + {life.overbilled.completion}",
+        "requests": f"{life.num_requests} ({life.num_inexact} inexact)",
+    }
+
+
+def _state(life: LifeBooks) -> str:
+    return "ended" if life.has_ended else "idle" if life.at_rest else "busy"
+
+
 def _life(life: LifeBooks) -> dict[str, Any]:
     unattributed = life.unattributed
     return {
         "life": life.life_id,
         "replica": life.replica_id,
         "model": life.model,
-        "state": "ended" if life.has_ended else "idle" if life.at_rest else "busy",
+        "state": _state(life),
         "engine_prompt": life.engine.prompt,
         "ledger_prompt": life.ledger.prompt,
         "unattributed_prompt": None if unattributed is None else unattributed.prompt,
