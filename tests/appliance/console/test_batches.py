@@ -81,6 +81,7 @@ def test_a_batch_shows_how_far_it_is_and_what_it_waits_for(cast: Cast, batch: Ba
     assert '<meter min="0" max="1200" value="304"' in page
     assert "Waiting: the gateway does not answer." in page
     assert "Cancel this batch" not in page
+    assert f"<dt>Expires</dt><dd>{timezone.localtime(batch.expires_at):%Y-%m-%d %H:%M}</dd>" in page
     owner = cast.client("owner")
     owner.post("/language/", {"language": "zh-hans", "next": "/"})
     translated = owner.get(f"/batches/{batch.pk}/").content.decode()
@@ -95,6 +96,7 @@ def test_a_failed_batch_shows_its_faults_as_text(cast: Cast, batch: Batch) -> No
     assert page.count("<code>invalid_method</code>") == 20
     assert "10 more" in page
     assert HOSTILE not in page
+    assert "Expires" not in page, "it is over"
 
 
 def test_its_files_are_downloads_and_only_while_they_are_there(cast: Cast, batch: Batch) -> None:
