@@ -12,8 +12,8 @@ DEV := $(VENV)/.dev.stamp
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 # Tests that start no engine run on two processes, a file on one of them; the rest one after another, on one appliance.
 HEAVY := engine or appliance or browser or gpu
-PYTEST_LIGHT := $(BIN)/pytest -n 2 --dist loadfile -m "not ($(HEAVY))"
-PYTEST_HEAVY := $(BIN)/pytest -m "$(HEAVY)"
+PYTEST_LIGHT := $(BIN)/pytest --durations=25 -n 2 --dist loadfile -m "not ($(HEAVY))"
+PYTEST_HEAVY := $(BIN)/pytest --durations=25 -m "$(HEAVY)"
 
 .PHONY: help up start stop status demo quick test test-long faults bench check format docs deps lock
 
