@@ -11,6 +11,7 @@ from appliance.tenants.keys import mint
 from appliance.urls import urlpatterns
 from tests.appliance.console import operations, tuning
 from tests.appliance.console.cast import Cast
+from tests.appliance.console.test_batches import batch_of
 
 OK, GONE, NO, LOGIN, POST_ONLY = 200, 404, 403, 302, 405
 PEOPLE = ("operator", "owner", "developer", "rival", "stranger", None)
@@ -50,6 +51,10 @@ MATRIX = {
     "certificate_html": ("/acceptance/{run}/certificate.html", (OK, NO, NO, NO, NO, LOGIN)),
     "certificate_json": ("/acceptance/{run}/certificate.json", (OK, NO, NO, NO, NO, LOGIN)),
     "audit": ("/audit/", (OK, NO, NO, NO, NO, LOGIN)),
+    "batches": ("/batches/?tenant=acme", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "batch": ("/batches/{batch}/", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "batch_cancel": ("/batches/{batch}/cancel/", (OK, OK, NO, GONE, GONE, LOGIN)),
+    "batch_file": ("/batches/{batch}/input.jsonl", (OK, OK, OK, GONE, GONE, LOGIN)),
     "usage": ("/usage/?tenant=acme", (OK, OK, OK, GONE, GONE, LOGIN)),
 }
 OPEN = {"login", "logout", "set_language"}
@@ -70,6 +75,7 @@ def test_it_answers_each_person_as_the_matrix_says(
     adapter = tuning.finish(tuning.start(cast.acme, by=cast.developer))
     ids: dict[str, object] = {"key": key.pk, "file": file.pk, "job": tuning.start(cast.acme).pk, "adapter": adapter.pk}
     ids |= {"upgrade": operations.upgrade().pk, "run": operations.accepted(files=True).pk}
+    ids["batch"] = batch_of(cast.acme).pk
     response = cast.client(person).get(address.format(**ids))
     assert response.status_code == status
     if person is None:

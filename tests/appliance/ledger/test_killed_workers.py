@@ -38,6 +38,7 @@ def kill_worker(rig: BookedRig) -> None:
     assert rig.process is not None
     [worker] = psutil.Process(rig.process.pid).children()
     worker.kill()
+    worker.wait(30)  # a table is its writer's as long as that one can be seen
 
 
 def generated(rig: BookedRig) -> int:
