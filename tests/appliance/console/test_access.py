@@ -80,6 +80,7 @@ def test_it_answers_each_person_as_the_matrix_says(
     assert response.status_code == status
     if person is None:
         assert response["Location"].startswith("/login/?next=")
+    response.close()
 
 
 def test_it_has_every_route_in_the_matrix() -> None:
