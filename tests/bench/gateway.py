@@ -51,6 +51,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one short round, to see that everything works")
     parser.add_argument("--router", type=Path, help="an installed vllm-router, instead of installing one for this run")
+    names = [load.name for load in LOADS]
+    parser.add_argument("--load", action="append", choices=names, help="only this load (may be said again)")
+    parser.add_argument("--alone", action="store_true", help="only the direct run and ours")
     parser.add_argument("--json", action="store_true", help="print every round's figures as JSON")
     options = parser.parse_args(arguments)
     if options.seconds <= 0 or options.rounds < 1:
@@ -70,20 +73,21 @@ def measure(root: Path, options: argparse.Namespace, facts: dict[str, str]) -> R
         bench = Bench(Harness(build(root), engines.listen()), options.seconds)
         stack.callback(bench.harness.close)
         parts = stack.enter_context(ours(engines, root / "ours"))
-        contenders = start(stack, facts, engines, root, options.router)
+        contenders = start(stack, facts, engines, root, options.router, alone=options.alone)
         our_own = stack.enter_context(parts.gateway(1))
         contenders.append(our_own)
-        rounds = in_turns(bench, contenders, options.rounds)
-        aside(bench, contenders, rounds, options.seconds)
-        with parts.gateway(2) as two:
-            rounds["ours"][-1] |= two_workers(bench, our_own, two, min(options.rounds, 3))
+        rounds = in_turns(bench, contenders, options.rounds, options.load)
+        if options.load is None:
+            aside(bench, contenders, rounds, options.seconds)
+            with parts.gateway(2) as two:
+                rounds["ours"][-1] |= two_workers(bench, our_own, two, min(options.rounds, 3))
         facts["meanwhile"] = str(bench.others)
     facts["ours, afterwards"] = books(parts, bench)
     return rounds
 
 
 def start(
-    stack: ExitStack, facts: dict[str, str], engines: Engines, root: Path, installed: Path | None
+    stack: ExitStack, facts: dict[str, str], engines: Engines, root: Path, installed: Path | None, *, alone: bool
 ) -> list[Contender]:
     """All contenders but ours; who can't be had is named."""
     makers: list[tuple[str, Callable[[], AbstractContextManager[Contender]]]] = [
@@ -92,7 +96,7 @@ def start(
         ("vllm-router", lambda: router(engines, root / "router", installed)),
     ]
     contenders = []
-    for name, make in makers:
+    for name, make in makers[:1] if alone else makers:
         try:
             contenders.append(stack.enter_context(make()))
         except Absent as reason:
@@ -101,7 +105,7 @@ def start(
     return contenders
 
 
-def in_turns(bench: Bench, contenders: list[Contender], num_rounds: int) -> Rounds:
+def in_turns(bench: Bench, contenders: list[Contender], num_rounds: int, only: list[str] | None) -> Rounds:
     """Every load on every contender, round by round, the order turned each time."""
     rounds: Rounds = {contender.name: [] for contender in contenders}
     firsts: dict[tuple[str, str], list[float]] = {}
@@ -109,7 +113,7 @@ def in_turns(bench: Bench, contenders: list[Contender], num_rounds: int) -> Roun
         turned = contenders[number % len(contenders) :] + contenders[: number % len(contenders)]
         for contender in turned:
             rounds[contender.name].append({})
-        for load in LOADS:
+        for load in [load for load in LOADS if only is None or load.name in only]:
             for contender in turned:
                 found, first_ms = bench.measure(load, contender)
                 rounds[contender.name][-1] |= found

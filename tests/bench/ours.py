@@ -22,7 +22,6 @@ LIMITS = {
     "requests_per_minute": PLENTY,
     "tokens_per_minute": PLENTY * 1000,
     "tokens_per_day": PLENTY * 1000,
-    "tokens_per_month": PLENTY * 1000,
     "spend_micros": PLENTY * 1000,
     "max_concurrency": PLENTY,
 }
