@@ -81,6 +81,13 @@ def test_targets_are_judged_by_ratios_within_a_round() -> None:
     assert verdicts[str(Target("never read: MB more", 16))].reached is None
 
 
+def test_what_is_added_is_a_difference_within_a_round() -> None:
+    figure = "spread: event delay p99"
+    rounds = {"direct": [{figure: 0.5}, {figure: 9.0}], "ours": [{figure: 1.5}, {figure: 11.0}]}
+    (verdict,) = [one for one in judge(rounds) if one.target.figure == figure]
+    assert (verdict.found, verdict.reached) == (1.5, True)
+
+
 def test_near_the_harness_ceiling_a_rate_is_judged_by_cpu() -> None:
     def round_of(rate: float, cost: float) -> list[dict[str, float]]:
         return [{"unpaced 64: events/s": rate, "unpaced 64: CPU s per 1M events": cost}]
