@@ -37,6 +37,7 @@ class Front(asyncio.Protocol):
         self._linger_until: float | None = None
         self._lingered_bytes = 0
         self._chunked = False
+        self._head = b""  # of the current answer, not written yet
         self._bodiless = False
         self._answering = False  # the head of the current answer is out
         self._close_after = False
@@ -202,18 +203,30 @@ class Front(asyncio.Protocol):
         if self._close_after or self._gateway.draining or self._broken:
             self._close_after = True
             framing.append((b"connection", b"close"))
-        self._transport.write(head(status, [*headers, *framing]))
+        # It leaves with what is written in the same turn: one call of the kernel less, and one waking of the client.
+        self._head = head(status, [*headers, *framing])
+        self._gateway.loop.call_soon(self._write_head)
+
+    def _write_head(self) -> None:
+        if self._head:
+            unsent, self._head = self._head, b""
+            self._transport.write(unsent)
 
     def write(self, data: bytes) -> None:
         """A piece of the current answer's body."""
         if self._bodiless or not data:
             return
-        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        unsent, self._head = self._head, b""
+        if self._chunked:
+            self._transport.write(b"%b%x\r\n%b\r\n" % (unsent, len(data), data))
+        else:
+            self._transport.write(unsent + data if unsent else data)
 
     def finish(self) -> None:
         """The current answer is whole: on to the next request, or the end of the connection."""
         if not self._requests:
             return
+        self._write_head()
         if self._chunked and not self._bodiless:
             self._transport.write(b"0\r\n\r\n")
         request = self._requests.popleft()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -102,4 +104,9 @@ def head(status: int, headers: Headers) -> bytes:
 
 def date() -> bytes:
     """The Date header's value."""
-    return formatdate(usegmt=True).encode()
+    return _date_of(int(time.time()))
+
+
+@functools.lru_cache(maxsize=2)
+def _date_of(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()

@@ -1,149 +1,144 @@
-"""What the gateway costs: the same load straight at an engine and through a real gateway, in turns, as figures and ratios.
+"""What the gateway costs beside others: nobody in between, nginx, the Rust router and ours with every duty on, the same
+loads in turns, each on one core.
 
-Run by hand: `python -m tests.bench.gateway`. Every round measures both sides, so that whatever else the machine does
-meets both. Nothing here judges the figures; pytest collects nothing here.
+Run by hand: `python -m tests.bench.gateway`. Every round measures all contenders, so that whatever else the machine does
+meets each. Nothing here judges but the list of targets at the end, and that fails nothing; pytest collects nothing here.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any
 
 from tests.bench import report
-from tests.bench.clients import Target
-from tests.bench.loop import Engine, Loop
-from tests.bench.machine import Others
-from tests.bench.report import Pair
-from tests.bench.windows import Figures, Window, paced, small, unary, unpaced
-from tests.inference.gateway.database import SCHEMA, Postgres, add_key, add_model
-from tests.inference.gateway.parts import KEY, Rig, healthy, start_gunicorn, write_tokenizer
-from tests.waiting import wait_until
+from tests.bench.contenders import Absent, Contender, Engines, direct, nginx, router
+from tests.bench.harness import Harness, build, compiler, cores, raise_file_limit
+from tests.bench.loads import LOADS, Bench, leaving, memory, two_workers
+from tests.bench.ours import Ours, ours
+from tests.bench.targets import Rounds
+from tests.inference.gateway.parts import free_port
 
-MODEL = "deepseek-bench"
-SHARES = {"unpaced": 0.25, "paced": 0.3, "small": 0.25, "unary": 0.2}  # of one side's time in a round
-
-
-@dataclass
-class Side:
-    """Where one side's load goes, and the process in between, if any."""
-
-    target: Target
-    worker_pid: int | None
-    num_requests: int = 0
+NUM_REPLICAS = 4
 
 
 def main() -> None:
     """Measure and print."""
     options = parse(sys.argv[1:])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if compiler() is None:
+        sys.exit("A C compiler is needed (Debian: apt-get install gcc libc6-dev).")
     raise_file_limit()
-    facts = report.facts(options.seconds, options.rounds, options.streams)
+    facts = report.facts(options.seconds, options.rounds)
     root = Path(tempfile.mkdtemp(prefix="bench", dir="/tmp"))
+    root.chmod(0o755)  # the database may run as another user
     try:
-        pairs = measure(root, options, facts)
+        rounds = measure(root, options, facts)
     finally:
         shutil.rmtree(root, ignore_errors=True)
-    sys.stdout.write(report.as_json(facts, pairs) if options.json else report.as_text(facts, pairs))
+    sys.stdout.write(report.as_json(facts, rounds) if options.json else report.as_text(facts, rounds))
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.gateway", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=40, help="time spent measuring, both sides together")
+    parser.add_argument("--seconds", type=float, default=2, help="measured time of one load on one contender")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--streams", type=int, default=256, help="concurrent streams of the two large loads")
+    parser.add_argument("--quick", action="store_true", help="one short round, to see that everything works")
+    parser.add_argument("--router", type=Path, help="an installed vllm-router, instead of installing one for this run")
+    names = [load.name for load in LOADS]
+    parser.add_argument("--load", action="append", choices=names, help="only this load (may be said again)")
+    parser.add_argument("--alone", action="store_true", help="only the direct run and ours")
     parser.add_argument("--json", action="store_true", help="print every round's figures as JSON")
     options = parser.parse_args(arguments)
-    if options.seconds <= 0 or options.rounds < 1 or options.streams < 1:
+    if options.seconds <= 0 or options.rounds < 1:
         parser.error("all numbers must be positive")
+    if options.quick:
+        options.seconds, options.rounds = 0.5, 1
     return options
 
 
-def raise_file_limit() -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+def measure(root: Path, options: argparse.Namespace, facts: dict[str, str]) -> Rounds:
+    """Each contender's figures by round; what only the run can tell is added to the facts."""
+    engines = Engines(
+        [root / f"engine{n}.sock" for n in range(NUM_REPLICAS)], [free_port() for _ in range(NUM_REPLICAS)]
+    )
+    with ExitStack() as stack:
+        os.sched_setaffinity(0, {cores()[0]})
+        bench = Bench(Harness(build(root), engines.listen()), options.seconds)
+        stack.callback(bench.harness.close)
+        parts = stack.enter_context(ours(engines, root / "ours"))
+        contenders = start(stack, facts, engines, root, options.router, alone=options.alone)
+        our_own = stack.enter_context(parts.gateway(1))
+        contenders.append(our_own)
+        rounds = in_turns(bench, contenders, options.rounds, options.load)
+        if options.load is None:
+            aside(bench, contenders, rounds, options.seconds)
+            with parts.gateway(2) as two:
+                rounds["ours"][-1] |= two_workers(bench, our_own, two, min(options.rounds, 3))
+        facts["meanwhile"] = str(bench.others)
+    facts["ours, afterwards"] = books(parts, bench)
+    return rounds
 
 
-def measure(root: Path, options: argparse.Namespace, facts: dict[str, Any]) -> list[Pair]:
-    """Each round's figures; what only the run can tell is added to the facts."""
-    loop = Loop()
-    socket = root / "engine.sock"
-    engine = Engine(loop, socket)
-    with gateway(root, socket) as (rig, worker_pid):
-        straight = Side(Target(socket, MODEL, KEY), None)
-        through = Side(Target(("127.0.0.1", rig.port), MODEL, KEY), worker_pid)
-        window_s = options.seconds / options.rounds / 2
-        others = Others(os.getpid(), worker_pid)
-        pairs: list[Pair] = []
-        for number in range(options.rounds):
-            order = (straight, through) if number % 2 == 0 else (through, straight)
-            figures = {id(side): round_of(engine, side, window_s, options.streams) for side in order}
-            pairs.append((figures[id(straight)], figures[id(through)]))
-        facts["meanwhile"] = str(others)
-    engine.close()
-    records = rig.records()
-    exact = sum(record.exact and record.outcome == "completed" for record in records)
-    facts["requests"] = f"{through.num_requests} through the gateway, {len(records)} in its journal, {exact} exact"
-    return pairs
-
-
-def round_of(engine: Engine, side: Side, seconds: float, num_streams: int) -> Figures:
-    figures: Figures = {}
-    for name, share in SHARES.items():
-        window = Window(engine, side.worker_pid, seconds * share)
-        match name:
-            case "unpaced":
-                figures |= unpaced(window, side.target, num_streams)
-            case "paced":
-                figures |= paced(window, side.target, num_streams)
-            case "small":
-                figures |= small(window, side.target)
-            case "unary":
-                figures |= unary(window, side.target)
-        side.num_requests += window.tally.num_asked
-    return figures
-
-
-@contextmanager
-def gateway(root: Path, engine_socket: Path) -> Iterator[tuple[Rig, int]]:
-    """A directory database and a gunicorn with one gateway worker, on a core of its own where there is one."""
-    root.chmod(0o755)  # the database may run as another user
-    (root / "pg").mkdir()
-    postgres = Postgres(root / "pg")
-    postgres.start()
-    try:
-        write_tokenizer(root / "tokenizer.json")
-        postgres.execute(SCHEMA)
-        add_key(postgres, KEY, "owner")
-        add_model(postgres, MODEL, str(root))
-        postgres.execute("INSERT INTO gateway_replicas VALUES ('r', 'life', %s, %s)", MODEL, str(engine_socket))
-        rig = Rig(root, postgres)
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[-1]})  # inherited
-        process = start_gunicorn(rig, rig.port, 1, comment_after_s=10, stall_timeout_s=120)
-        os.sched_setaffinity(0, {cores[0]})
+def start(
+    stack: ExitStack, facts: dict[str, str], engines: Engines, root: Path, installed: Path | None, *, alone: bool
+) -> list[Contender]:
+    """All contenders but ours; who can't be had is named."""
+    makers: list[tuple[str, Callable[[], AbstractContextManager[Contender]]]] = [
+        ("direct", lambda: direct(engines)),
+        ("nginx", lambda: nginx(engines, root / "nginx")),
+        ("vllm-router", lambda: router(engines, root / "router", installed)),
+    ]
+    contenders = []
+    for name, make in makers[:1] if alone else makers:
         try:
-            wait_until(lambda: healthy(rig.port), log=root / f"gateway-{rig.port}.log")
-            yield rig, worker_of(process.pid)
-        finally:
-            process.terminate()
-            process.wait(20)
-    finally:
-        postgres.stop()
+            contenders.append(stack.enter_context(make()))
+        except Absent as reason:
+            facts[f"without {name}"] = str(reason)
+            sys.stderr.write(f"without {name}: {reason}\n")
+    return contenders
 
 
-def worker_of(master_pid: int) -> int:
-    (pid,) = Path(f"/proc/{master_pid}/task/{master_pid}/children").read_text().split()
-    return int(pid)
+def in_turns(bench: Bench, contenders: list[Contender], num_rounds: int, only: list[str] | None) -> Rounds:
+    """Every load on every contender, round by round, the order turned each time."""
+    rounds: Rounds = {contender.name: [] for contender in contenders}
+    firsts: dict[tuple[str, str], list[float]] = {}
+    for number in range(num_rounds):
+        turned = contenders[number % len(contenders) :] + contenders[: number % len(contenders)]
+        for contender in turned:
+            rounds[contender.name].append({})
+        for load in [load for load in LOADS if only is None or load.name in only]:
+            for contender in turned:
+                found, first_ms = bench.measure(load, contender)
+                rounds[contender.name][-1] |= found
+                firsts.setdefault((contender.name, load.name), []).extend(first_ms)
+    for (name, load_name), first_ms in firsts.items():
+        if first_ms and load_name in {"spread", "together"}:  # too few in one round for a p99
+            rounds[name][-1][f"{load_name}: first event p99"] = sorted(first_ms)[int(len(first_ms) * 0.99)]
+    return rounds
+
+
+def aside(bench: Bench, contenders: list[Contender], rounds: Rounds, seconds: float) -> None:
+    """What is measured once: memory, and clients that leave."""
+    for contender in contenders:
+        if contender.pid is not None:
+            rounds[contender.name][-1] |= memory(bench, contender, max(seconds, 1.0))
+            rounds[contender.name][-1] |= leaving(bench, contender, seconds)
+
+
+def books(parts: Ours, bench: Bench) -> str:
+    """Whether the journal says what the engine says."""
+    records = parts.rig.records()
+    billed = sum(record.completion_tokens for record in records)
+    exact = sum(record.exact for record in records)
+    generated = bench.generated["ours"]
+    return f"{len(records)} requests in the journal, {exact} exact; {billed} tokens billed of {generated} generated"
 
 
 if __name__ == "__main__":

@@ -1,39 +1,70 @@
-"""What the benchmark reads off the machine: CPU time of processes, what everybody else used meanwhile, what it runs on."""
+"""What the benchmark reads off the machine: processes' memory, what everybody else used meanwhile, what it runs on."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-import time
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
-def cpu_s(pid: int) -> float:
-    """CPU seconds that a process has used, user and system."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * _TICK_S
+def family(pid: int) -> list[int]:
+    """A process and all its descendants."""
+    found = [pid]
+    with contextlib.suppress(FileNotFoundError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += family(int(child))
+    return found
+
+
+def memory_bytes(pids: list[int]) -> int:
+    """What processes hold together, shared pages counted once."""
+    total = 0
+    for pid in pids:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        total += next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def num_sockets(pid: int) -> int:
+    """Open sockets of a process."""
+    num = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            num += os.readlink(entry).startswith("socket:")
+    return num
 
 
 class Others:
-    """Cores that other processes kept busy, and that the host took away, between two moments."""
+    """Cores that other processes kept busy, and that the host took away, while the benchmark measured."""
 
-    def __init__(self, *pids: int) -> None:
-        self._pids = pids
-        self._began = self._read()
+    def __init__(self) -> None:
+        self._busy_s = self._stolen_s = self._ours_s = self._seconds = 0.0
 
-    def __str__(self) -> str:
-        seconds, busy, stolen = (now - before for now, before in zip(self._read(), self._began, strict=True))
-        return f"{max(busy / seconds, 0):.2f} cores by other processes, {stolen / seconds:.2f} taken by the host"
-
-    def _read(self) -> tuple[float, float, float]:
+    def read(self) -> tuple[float, float]:
         user, nice, system, _idle, _iowait, irq, softirq, steal = (
             int(value) * _TICK_S for value in Path("/proc/stat").read_text().split()[1:9]
         )
-        ours = sum(cpu_s(pid) for pid in self._pids)
-        return time.monotonic(), user + nice + system + irq + softirq - ours, steal
+        return user + nice + system + irq + softirq, steal
+
+    def count(self, before: tuple[float, float], ours_s: float, seconds: float) -> None:
+        """Add one measured stretch, in which the benchmark itself used `ours_s`."""
+        busy_s, stolen_s = self.read()
+        self._busy_s += busy_s - before[0]
+        self._stolen_s += stolen_s - before[1]
+        self._ours_s += ours_s
+        self._seconds += seconds
+
+    def __str__(self) -> str:
+        seconds = self._seconds or 1
+        others = max(self._busy_s - self._ours_s, 0) / seconds
+        return (
+            f"{others:.2f} cores by other processes and between loads, {self._stolen_s / seconds:.2f} taken by the host"
+        )
 
 
 def hardware() -> str:
