@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Coroutine
@@ -32,6 +33,7 @@ from inference.metering.journal import JournalWriter
 
 log = logging.getLogger(__name__)
 
+_in_flight = functools.cache(metrics.IN_FLIGHT.labels)
 SWEEP_S = 1.0
 WITHOUT_DIRECTORY = frozenset({Kind.HEALTH, Kind.METRICS, Kind.PROCESS_METRICS})
 
@@ -96,14 +98,14 @@ class Gateway:
     def begin(self, request: Ending, replica: Replica, base: str) -> None:
         """A request is at an engine; `base` is the base model's name, for the metrics."""
         self._active[request] = replica, base
-        metrics.IN_FLIGHT.labels(base).inc()
+        _in_flight(base).inc()
 
     def end(self, request: Ending) -> None:
         """It no longer is; said twice, the second time counts for nothing."""
         active = self._active.pop(request, None)
         if active is not None:
             _, base = active
-            metrics.IN_FLIGHT.labels(base).dec()
+            _in_flight(base).dec()
 
     async def _sweep_forever(self) -> None:
         while True:

@@ -4,6 +4,7 @@ for usage. Nothing else changes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ def apply_suffix(fields: dict[str, Any], model: Model) -> None:
     fields["prompt"] = f"{FIM_BEGIN}{prompt}{FIM_HOLE}{suffix}{FIM_END}"
 
 
+@functools.lru_cache(maxsize=4096)
 def cache_salt(secret: bytes, tenant_id: str) -> str:
     """A tenant's salt of the prefix cache: nobody else's prompts can be guessed through its timing."""
     return hmac.new(secret, tenant_id.encode(), hashlib.sha256).hexdigest()

@@ -4,6 +4,7 @@ once.
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ from inference.gateway.usage import Usage
 from inference.metering.errors import JournalFull
 from inference.metering.journal import JournalWriter, UsageRecord
 
+_requests = functools.cache(metrics.REQUESTS.labels)
+_tokens = functools.cache(metrics.TOKENS.labels)
+_ttft = functools.cache(metrics.TTFT.labels)
+_tpot = functools.cache(metrics.TPOT.labels)
 log = logging.getLogger(__name__)
 
 
@@ -93,15 +98,15 @@ def settle(journal: JournalWriter, attempt: Attempt, usage: Usage, outcome: str,
 
 def _count(record: UsageRecord, base: str) -> None:
     # an adapter's own name would make as many labels as there are adapters, and each names a tenant
-    metrics.REQUESTS.labels(record.endpoint, base, str(record.http_status)).inc()
-    metrics.TOKENS.labels(base, "input").inc(record.prompt_tokens)
-    metrics.TOKENS.labels(base, "output").inc(record.completion_tokens)
+    _requests(record.endpoint, base, str(record.http_status)).inc()
+    _tokens(base, "input").inc(record.prompt_tokens)
+    _tokens(base, "output").inc(record.completion_tokens)
     if record.outcome == "failed" and record.http_status == 200:  # what went out before the failure can't be taken back
         metrics.BROKEN.labels(base).inc()
     if not record.exact:
         metrics.INEXACT.labels(base).inc()
     if record.ttft_ms is not None:
-        metrics.TTFT.labels(base).observe(record.ttft_ms / 1000)
+        _ttft(base).observe(record.ttft_ms / 1000)
 
 
 def _count_pace(record: UsageRecord, first_event_at: float | None, base: str) -> None:
@@ -111,4 +116,4 @@ def _count_pace(record: UsageRecord, first_event_at: float | None, base: str) ->
     """
     if first_event_at is not None and record.completion_tokens > 1:
         streamed_s = max(0.0, record.finished_at - first_event_at)
-        metrics.TPOT.labels(base).observe(streamed_s / (record.completion_tokens - 1))
+        _tpot(base).observe(streamed_s / (record.completion_tokens - 1))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 BYTES_PER_TOKEN = 2  # of a prompt before it was counted: less than any tokenizer's mean on code or Chinese text
 PER_MILLION = 1_000_000
@@ -63,8 +64,7 @@ class Need:
     spend_micros: int
 
 
-@dataclass(frozen=True)
-class Gate:
+class Gate(NamedTuple):
     """One limit of one scope, and what the request takes of it. `whose` says which limit it is, in words."""
 
     key: str

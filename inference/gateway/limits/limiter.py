@@ -75,8 +75,8 @@ class Limiter:
         """The reserve script's answer to come; None while Redis is away or was too slow a moment ago."""
         if self._wire is None or self._loop.time() < self._slow_until:
             return None
-        keys = [f"{PREFIX}{gate.key}" for gate in gates]
-        values = [value for gate in gates for value in (gate.kind.value, gate.limit, gate.amount)]
+        keys = [PREFIX + gate.key for gate in gates]
+        values = [value for gate in gates for value in (gate.kind, gate.limit, gate.amount)]
         return self._wire.call(
             "EVALSHA", SCRIPTS["reserve"].digest, len(keys) + 2, OPEN, CONTENT, *keys,
             request_id, round(LEASE_S * 1_000_000), *values,
@@ -84,7 +84,13 @@ class Limiter:
 
     async def _came(self, answer: asyncio.Future[Any], request_id: str) -> bool:
         """Whether an answer came in time. One that comes later is undone, so that nothing stays taken."""
-        await asyncio.wait((answer,), timeout=self._answer_s)
+        in_time = self._loop.create_future()
+        timer = self._loop.call_later(self._answer_s, _set, in_time)
+        answer.add_done_callback(lambda _: _set(in_time))
+        try:
+            await in_time
+        finally:
+            timer.cancel()
         if not answer.done():
             self._slow_until = self._loop.time() + SLOW_S
             answer.add_done_callback(lambda late: self._undo(late, request_id))
@@ -197,6 +203,11 @@ class Limiter:
         if wire is not None:
             wire.close()
             self._kick.set()
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def read(answer: list[int]) -> Taken | Refused:

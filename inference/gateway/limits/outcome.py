@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Left:
+class Left(NamedTuple):
     """What remains of a gate, and seconds until it is whole again."""
 
     remaining: int
