@@ -24,6 +24,7 @@ from inference.gateway.lanes import Lane
 from inference.gateway.pace import MAX_WAIT_S, Pace
 from inference.gateway.place import Place, cost
 from inference.gateway.queue import Errand, FairQueue, Waiting
+from inference.gateway.turn import Turn
 from inference.gateway.usage import Usage
 
 ANSWER = Usage(prompt_tokens=100, completion_tokens=100, exact=True)
@@ -328,6 +329,23 @@ def test_places_are_given_back_once() -> None:
         place.leave()
         place.leave(ANSWER)
         assert (worker.board.load(life), worker.board.served(share)) == ((0, 0), 0)
+
+    on_floor(play)
+
+
+def test_a_client_that_left_on_the_way_to_a_replica_does_not_wait_for_another() -> None:
+    async def play(floor: Floor) -> None:
+        worker = floor.workers[0]
+        turn = Turn(worker, errand("t"))
+        first = await turn.place()
+        assert first is not None
+        for _ in range(5):
+            floor.ask(errand("others"))
+        turn.give_up()
+        first.leave()
+        async with asyncio.timeout(20):
+            assert await turn.place() is None
+        assert turn.tried == {"life-one"}
 
     on_floor(play)
 
