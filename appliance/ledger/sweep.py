@@ -94,6 +94,8 @@ class Sweeper:
         missing = _not_booked(records)
         if not missing:
             return True
+        if not self._writer().healthy:  # they wait in memory since an earlier sweep
+            return False
         for record in missing:
             self._writer().append(record)
         failpoints.reach("sweep.written")

@@ -24,6 +24,7 @@ from inference.gateway.limits.scripts import CONTENT, OPEN, PREFIX, SCRIPTS
 from inference.gateway.open_table import beside, boot_id, lost_record, read_table, tables
 from inference.metering.journal import JournalWriter, UsageRecord, encode_line
 from tests.fakes.worker import LIFE, leave_open
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("db")
 REPO = Path(__file__).resolve().parents[3]
@@ -182,9 +183,13 @@ def test_while_the_disk_takes_no_line_the_table_stays(
 
     monkeypatch.setattr(JournalWriter, "_write", full)
     assert sweeper.sweep() == 0
+    waiting = list(sweeper._writer()._waiting)
+    assert len(waiting) == 1
+    assert sweeper.sweep() == 0
+    assert list(sweeper._writer()._waiting) == waiting  # each pass would add to them, until memory's bound ends the meter
     assert not LedgerEntry.objects.exists()
     monkeypatch.undo()
-    assert sweeper.sweep() == 1
+    wait_until(lambda: sweeper.sweep() == 1)
     is_settled(journal_dir, client)
 
 
