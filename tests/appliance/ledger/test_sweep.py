@@ -186,7 +186,8 @@ def test_while_the_disk_takes_no_line_the_table_stays(
     waiting = list(sweeper._writer()._waiting)
     assert len(waiting) == 1
     assert sweeper.sweep() == 0
-    assert list(sweeper._writer()._waiting) == waiting  # each pass would add to them, until memory's bound ends the meter
+    # each pass would add to them, until memory's bound ends the meter
+    assert list(sweeper._writer()._waiting) == waiting
     assert not LedgerEntry.objects.exists()
     monkeypatch.undo()
     wait_until(lambda: sweeper.sweep() == 1)

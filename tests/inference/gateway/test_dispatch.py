@@ -294,6 +294,34 @@ def test_a_stuck_or_leaving_workers_head_holds_nobody_up() -> None:
     on_floor(play, workers=2)
 
 
+def test_a_replica_that_comes_to_a_long_queue_takes_all_in_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(floor: Floor) -> tuple[list[str], int]:
+        worker, num_keys = floor.workers[0], 0
+        for number in range(300):
+            floor.ask(errand(str(number // 10)))
+        await asyncio.sleep(0)  # all of them wait now, to be woken in the order of their places
+        key = worker._key
+
+        def counting(*args: Any) -> int:
+            nonlocal num_keys
+            num_keys += 1
+            return key(*args)
+
+        monkeypatch.setattr(worker, "_key", counting)
+        more = replica("more", max_sequences=320)
+        worker._directory.snapshot = Snapshot(2, replicas={"m": (replica(), more)})
+        before = len(floor.order)
+        worker._pump()
+        while len(floor.order) < 300:
+            await asyncio.sleep(0)
+        return floor.order[before:], num_keys
+
+    order, num_keys = on_floor(play)
+    # one look over the heads for each of them was 30 times as much, and stood in every stream's way meanwhile
+    assert num_keys < 4 * 300
+    assert max(Counter(order[:60]).values()) <= 3
+
+
 def test_a_full_model_holds_no_other_up() -> None:
     async def play(floor: Floor) -> None:
         for _ in range(5):

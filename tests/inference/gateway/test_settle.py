@@ -58,10 +58,17 @@ def test_a_prompt_that_cannot_be_counted_costs_its_tokens_and_not_the_bill() -> 
         key = SimpleNamespace(tenant_id="acme", key_id="k")
         model: Any = SimpleNamespace(name="m", base="m", path=None)
         admitted: Any = SimpleNamespace(
-            key=key, model=model, endpoint="chat", stream=True, wants_usage=False, num_prompts=1, num_sequences=1, body={}
+            key=key,
+            model=model,
+            endpoint="chat",
+            stream=True,
+            wants_usage=False,
+            num_prompts=1,
+            num_sequences=1,
+            body={},
         )
         replica: Any = SimpleNamespace(life_id="l", replica_id="r")
-        held: Any = SimpleNamespace(settle=lambda used, *, booked: ended.append(used))
+        held: Any = SimpleNamespace(settle=lambda used, **_: ended.append(used))
         ending = Ending(gateway, "1", admitted, held)
         ending.attempt = Attempt("req-1", admitted, replica)
         ending.settle(Usage(completion_tokens=3))
