@@ -65,7 +65,6 @@ class Sweeper:
 
     def _settle(self, path: Path) -> bool:
         table = read_table(path)
-        self._count_damaged(path, table)
         found = [slot for slot in table.slots if slot.request_id is not None]
         if not self._book(found, table.beat):
             log.error("what %s left open waits in memory: the journal's disk takes nothing", path.name)
@@ -77,6 +76,7 @@ class Sweeper:
             log.warning("reservations of a killed worker can't be given back, trying again: %s", error)
             return False
         failpoints.reach("sweep.told")
+        self._count_damaged(path, table)  # here, so that what waits for disk or Redis is not counted at each sweep
         path.unlink()
         return True
 
@@ -94,6 +94,8 @@ class Sweeper:
         missing = _not_booked(records)
         if not missing:
             return True
+        if not self._writer().healthy:  # they wait in memory since an earlier sweep
+            return False
         for record in missing:
             self._writer().append(record)
         failpoints.reach("sweep.written")

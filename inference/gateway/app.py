@@ -136,8 +136,9 @@ class Gateway:
             await asyncio.sleep(0.05)
         for front in list(self.fronts):
             front.expire(errors.draining())
-        if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=self.settings.abort_wait_s + 1)
+        deadline = time.monotonic() + self.settings.abort_wait_s + 1
+        while self._tasks and time.monotonic() < deadline:  # one that ends may begin another: the prompt's counting
+            await asyncio.wait(list(self._tasks), timeout=deadline - time.monotonic())
         await self.limiter.stop()
         for task in self._background:
             task.cancel()

@@ -19,6 +19,7 @@ from inference.gateway.board_file import REGIONS, BoardFile, started_ticks
 # The header, then names, then regions: pid, start, time of the heads; per life three words; per share one.
 EPOCH, NUM_REGIONS, HEADER_WORDS = 1, 2, 8
 LIVES, SHARES = 256, 2048
+LOOKED_AT = 64  # of the counters, where a new one has to take another's place
 LIFE_WORDS = 4  # sequences, tokens, head, one spare
 LIFE_NAMES = HEADER_WORDS
 SHARE_NAMES = LIFE_NAMES + LIVES
@@ -134,12 +135,18 @@ class Board:
         return place
 
     def _unused(self, table: int, size: int, digest: int) -> int:
-        """A place to take over: of a life that nobody has a request at; of counters any, whose value is then too high."""
+        """A place to take over: of a life that nobody has a request at; of a few counters the least.
+
+        Whoever is served has a high one, lifted with all others: the least is most likely nobody's any more, and no
+        burden for who gets it.
+        """
         start = digest % size
+        places = (*range(start, size), *range(start))
         if table == LIFE_NAMES:
-            places = (*range(start, size), *range(start))
             return next((place for place in places if self.load(place) == (0, 0)), start)
-        return start
+        place = min(places[:LOOKED_AT], key=lambda one: max(self.served(one), self.clock(one)))
+        self.set_clock(place, 0)
+        return place
 
     # --- loads
 

@@ -7,6 +7,7 @@ its heads want, and passes a place over that another worker's head comes before.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import math
 import time
@@ -38,6 +39,7 @@ BATCH_SHARE = (
 LOOK_AGAIN_S = 0.01  # other workers' requests end, too, and nobody calls
 _COUNTER_BITS = 58
 _MAX_COUNTER = (1 << _COUNTER_BITS) - 1
+_Entry = tuple[int, float, int, Waiting[Place]]  # a head with its key and its time of arrival; sorted lists are heaps
 
 
 def room(replica: Replica, lane: Lane) -> int:
@@ -215,9 +217,9 @@ class Dispatcher:
             self._timer = None
         try:
             self._expire()
-            while self._place_next():
-                pass
-            self._show_heads()
+            now = time.monotonic()
+            turns = self._in_turn(now)
+            self._show_heads(self._in_turn(now) if self._place_all(list(turns), now) else turns, now)
         except Exception:
             # One request's fault must not stop the queue for all others.
             log.exception("looking through the queue failed")
@@ -236,39 +238,56 @@ class Dispatcher:
                 self._remove(waiting)
                 self._refuse(waiting, errors.overloaded())
 
-    def _in_turn(self, now: float) -> list[tuple[int, float, Waiting[Place]]]:
-        keyed = [
-            (self._key(one.errand, self._share(one.errand), now - one.since), one.since, one)
-            for one in self._queue.heads()
-        ]
-        keyed.sort(key=lambda entry: entry[:2])
-        return keyed
+    def _in_turn(self, now: float) -> list[_Entry]:
+        """All heads, the next one first; the third of each only keeps two of one moment apart."""
+        return sorted(
+            (self._key(one.errand, self._share(one.errand), now - one.since), one.since, number, one)
+            for number, one in enumerate(self._queue.heads())
+        )
 
-    def _place_next(self) -> bool:
-        now = time.monotonic()
+    def _place_all(self, turns: list[_Entry], now: float) -> bool:
+        """Give away what is free; whether anything was. `turns` are used up.
+
+        Meanwhile keys only grow and room only shrinks, so that a key is reckoned again when its turn comes, and who
+        got nothing is not asked twice.
+        """
         blocked: set[tuple[str, bool]] = set()
-        for key, _, waiting in self._in_turn(now):
+        placed = False
+        while turns:
+            before, since, number, waiting = heapq.heappop(turns)
             errand = waiting.errand
             alike = (errand.model, errand.lane is Lane.BATCH)
             if alike in blocked and not waiting.avoid:
                 continue
-            replica = self._find(errand, waiting.avoid, key, now)
-            if replica is None:
-                if not waiting.avoid:
-                    blocked.add(alike)
+            share = self._share(errand)
+            key = self._key(errand, share, now - since)
+            if key > before:
+                heapq.heappush(turns, (key, since, number, waiting))
                 continue
-            self._remove(waiting)
-            waiting.answer.set_result(self._take(errand, replica, self._share(errand), now))
-            return True
-        return False
+            replica = self._find(errand, waiting.avoid, key, now)
+            if replica is not None:
+                self._remove(waiting)
+                waiting.answer.set_result(self._take(errand, replica, share, now))
+                placed = True
+                following = self._queue.head(errand.lane, errand.model, errand.tenant)
+                if following is not None:
+                    heapq.heappush(turns, (key, following.since, number, following))
+            elif not waiting.avoid:
+                blocked.add(alike)
+        return placed
 
-    def _show_heads(self) -> None:
+    def _show_heads(self, turns: Sequence[_Entry], now: float) -> None:
         """Tell the other workers what each replica's next from here would be."""
-        now = time.monotonic()
         heads: dict[int, int] = {}
-        for key, _, waiting in self._in_turn(now):
-            for replica in self._usable(self._directory.replicas(waiting.errand.model), waiting.avoid, now):
+        told: set[str] = set()  # models all of whose replicas have their next
+        for key, _, _, waiting in turns:
+            model = waiting.errand.model
+            if model in told:
+                continue
+            for replica in self._usable(self._directory.replicas(model), waiting.avoid, now):
                 heads.setdefault(self.board.life(replica.life_id), key)
+            if not waiting.avoid:
+                told.add(model)
         self.board.show_heads(heads)
 
     # --- the clock, the end

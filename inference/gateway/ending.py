@@ -126,7 +126,11 @@ class Ending:
             self._gateway.spawn(self._settle_counted(self.attempt, used))
 
     async def _settle_counted(self, attempt: Attempt, used: Usage) -> None:
-        self._bill(attempt, await bill.with_prompt(self._admitted, used, self._gateway.counter))
+        try:
+            used = await bill.with_prompt(self._admitted, used, self._gateway.counter)
+        finally:
+            # A prompt that can't be counted costs its tokens, never the bill and the reservation's end.
+            self._bill(attempt, used)
 
     def _bill(self, attempt: Attempt, used: Usage) -> None:
         booked = settle(self._gateway.journal, attempt, used, self.outcome, self.http_status)

@@ -71,6 +71,10 @@ class FairQueue(Generic[T]):
         """The first of each tenant, by lane and model."""
         return [next(iter(group)) for group in self._groups.values()]
 
+    def head(self, lane: Lane, model: str, tenant: str) -> Waiting[T] | None:
+        """The first of these, where one waits."""
+        return next(iter(self._groups.get((lane, model, tenant), ())), None)
+
     def holds(self, lane: Lane, model: str, tenant: str) -> bool:
         """Whether one of these waits."""
         return (lane, model, tenant) in self._groups

@@ -26,6 +26,8 @@ class Turn:
 
         Raises: ApiError 503.
         """
+        if self._given_up:  # while it was on its way to a replica that did not take it
+            return None
         found = self._dispatcher.ask(self._errand, self.tried)
         if isinstance(found, Waiting):
             self._waiting = found

@@ -24,6 +24,7 @@ from inference.gateway.limits.scripts import CONTENT, OPEN, PREFIX, SCRIPTS
 from inference.gateway.open_table import beside, boot_id, lost_record, read_table, tables
 from inference.metering.journal import JournalWriter, UsageRecord, encode_line
 from tests.fakes.worker import LIFE, leave_open
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("db")
 REPO = Path(__file__).resolve().parents[3]
@@ -182,9 +183,14 @@ def test_while_the_disk_takes_no_line_the_table_stays(
 
     monkeypatch.setattr(JournalWriter, "_write", full)
     assert sweeper.sweep() == 0
+    waiting = list(sweeper._writer()._waiting)
+    assert len(waiting) == 1
+    assert sweeper.sweep() == 0
+    # each pass would add to them, until memory's bound ends the meter
+    assert list(sweeper._writer()._waiting) == waiting
     assert not LedgerEntry.objects.exists()
     monkeypatch.undo()
-    assert sweeper.sweep() == 1
+    wait_until(lambda: sweeper.sweep() == 1)
     is_settled(journal_dir, client)
 
 
@@ -194,6 +200,8 @@ def test_a_damaged_slot_is_counted_and_its_reservation_given_back(
     [path] = tables(beside(journal_dir))
     path.write_bytes(path.read_bytes().replace(b'"alpha"', b'"bravo"'))
     before = metrics.DAMAGED_SLOTS._value.get()
+    away = Sweeper(journal_dir, redis.Redis(unix_socket_path=str(journal_dir / "nobody.sock")))
+    assert away.sweep() == 0
     assert sweeper.sweep() == 1
     assert metrics.DAMAGED_SLOTS._value.get() == before + 1
     assert not LedgerEntry.objects.exists()

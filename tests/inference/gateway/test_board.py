@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from inference.gateway import board as boards
-from inference.gateway.board import NO_HEAD, Board
+from inference.gateway.board import NO_HEAD, SHARES, Board
 
 REPO = Path(__file__).resolve().parents[3]
 OTHER = """
@@ -151,6 +151,21 @@ def test_lives_that_ended_make_room_for_new_ones(open_board: Callable[[], Board]
     assert first.load(first.life("kept")) == (1, 1)
     assert first.life("kept") == kept
     assert first.life("life 1") == second.life("life 1")
+
+
+def test_new_counters_take_the_places_of_those_that_are_not_served(open_board: Callable[[], Board]) -> None:
+    one = open_board()
+    active = [f"active {number}" for number in range(100)]
+    for name in (*active, *(f"gone {number}" for number in range(SHARES - 100))):
+        one.serve(one.share(name), 10**9 if name in active else 10)
+    places = [one.share(name) for name in active]
+    for number in range(100):
+        place = one.share(f"new {number}")
+        assert one.served(place) == 10  # another's old value, but no active one's
+        one.serve(place, 10**9)
+        places.append(place)
+    assert len(set(places)) == 200
+    assert [one.share(name) for name in active] == places[:100]
 
 
 def test_a_file_of_another_layout_is_replaced(tmp_path: Path, open_board: Callable[[], Board]) -> None:

@@ -24,6 +24,7 @@ from inference.gateway.lanes import Lane
 from inference.gateway.pace import MAX_WAIT_S, Pace
 from inference.gateway.place import Place, cost
 from inference.gateway.queue import Errand, FairQueue, Waiting
+from inference.gateway.turn import Turn
 from inference.gateway.usage import Usage
 
 ANSWER = Usage(prompt_tokens=100, completion_tokens=100, exact=True)
@@ -293,6 +294,34 @@ def test_a_stuck_or_leaving_workers_head_holds_nobody_up() -> None:
     on_floor(play, workers=2)
 
 
+def test_a_replica_that_comes_to_a_long_queue_takes_all_in_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play(floor: Floor) -> tuple[list[str], int]:
+        worker, num_keys = floor.workers[0], 0
+        for number in range(300):
+            floor.ask(errand(str(number // 10)))
+        await asyncio.sleep(0)  # all of them wait now, to be woken in the order of their places
+        key = worker._key
+
+        def counting(*args: Any) -> int:
+            nonlocal num_keys
+            num_keys += 1
+            return key(*args)
+
+        monkeypatch.setattr(worker, "_key", counting)
+        more = replica("more", max_sequences=320)
+        worker._directory.snapshot = Snapshot(2, replicas={"m": (replica(), more)})
+        before = len(floor.order)
+        worker._pump()
+        while len(floor.order) < 300:
+            await asyncio.sleep(0)
+        return floor.order[before:], num_keys
+
+    order, num_keys = on_floor(play)
+    # one look over the heads for each of them was 30 times as much, and stood in every stream's way meanwhile
+    assert num_keys < 4 * 300
+    assert max(Counter(order[:60]).values()) <= 3
+
+
 def test_a_full_model_holds_no_other_up() -> None:
     async def play(floor: Floor) -> None:
         for _ in range(5):
@@ -328,6 +357,23 @@ def test_places_are_given_back_once() -> None:
         place.leave()
         place.leave(ANSWER)
         assert (worker.board.load(life), worker.board.served(share)) == ((0, 0), 0)
+
+    on_floor(play)
+
+
+def test_a_client_that_left_on_the_way_to_a_replica_does_not_wait_for_another() -> None:
+    async def play(floor: Floor) -> None:
+        worker = floor.workers[0]
+        turn = Turn(worker, errand("t"))
+        first = await turn.place()
+        assert first is not None
+        for _ in range(5):
+            floor.ask(errand("others"))
+        turn.give_up()
+        first.leave()
+        async with asyncio.timeout(20):
+            assert await turn.place() is None
+        assert turn.tried == {"life-one"}
 
     on_floor(play)
 

@@ -183,6 +183,30 @@ def test_it_says_that_it_is_starting_before_the_first_load(tmp_path: Path) -> No
     asyncio.run(dispatch())
 
 
+def test_a_stop_waits_for_what_an_ended_request_began(tmp_path: Path) -> None:
+    settings = GatewaySettings(
+        "", 0, 1, tmp_path / "c", "host=/nonexistent", tmp_path / "journal", b"", "unix:///nonexistent", tmp_path,
+        tmp_path, tmp_path / "board",
+    )  # fmt: skip
+    billed: list[str] = []
+
+    async def stop() -> None:
+        gateway = Gateway(settings)
+
+        async def count() -> None:
+            await asyncio.sleep(0.3)
+            billed.append("counted")
+
+        async def abort() -> None:
+            gateway.spawn(count())
+
+        gateway.spawn(abort())
+        await gateway.stop(0)
+
+    asyncio.run(stop())
+    assert billed == ["counted"]
+
+
 def test_it_leaves_room_for_an_answer_beside_tools(rig: Rig) -> None:
     function = {"name": "f", "description": "word " * 60, "parameters": {}}
     tools = [{"type": "function", "function": function}] * 14

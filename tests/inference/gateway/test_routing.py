@@ -84,6 +84,8 @@ def test_requests_that_begin_alike_have_one_prefix_and_tenants_and_adapters_thei
     start = {"role": "system", "content": "x" * PREFIX_CHARACTERS}
     first = prefix_of(admitted(messages=[start, {"role": "user", "content": "a"}]))
     assert first == prefix_of(admitted(messages=[start, {"role": "user", "content": "b"}]))
+    parts = [{"type": "text", "text": "x" * 1000}, {"type": "text", "text": "x" * PREFIX_CHARACTERS}]
+    assert first == prefix_of(admitted(messages=[{"role": "system", "content": parts}]))
     assert first != prefix_of(admitted(tenant="other", messages=[start]))
     assert first != prefix_of(admitted(name="adapter", messages=[start]))
     assert prefix_of(admitted(prompt="a")) != prefix_of(admitted(prompt="b"))
