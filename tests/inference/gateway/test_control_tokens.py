@@ -117,7 +117,8 @@ def test_a_raw_prompt_keeps_them(marked: Rig) -> None:
 
 def test_a_token_in_pieces_is_refused(marked: Rig) -> None:
     texts = (TURN[:4], TURN[4:])
-    for parts in (list(texts), [{"type": "text", "text": text} for text in texts]):
+    trimmed = [TURN[:4] + " ", "\n", TURN[4:]]  # as templates do that write `part.text | trim`
+    for parts in (list(texts), trimmed, [{"type": "text", "text": text} for text in texts]):
         status, _, answer = marked.call("POST", CHAT, {"model": MODEL, **messages(parts)})
         assert (status, json.loads(answer)["error"]["param"]) == (400, "messages")
     assert marked.call("POST", CHAT, {"model": MODEL, **messages("tokens=2", TURN[4:])})[0] == 200
