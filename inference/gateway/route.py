@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from inference.gateway.admit import Admitted
 from inference.gateway.directory import Replica
+from inference.gateway.tokens import chat_texts
 
 PREFIX_CHARACTERS = 2048  # of the prompt: a system prompt, or a conversation's or file's beginning
 # The preferred replica is left for the least loaded above this factor and this much more, in outstanding tokens.
@@ -70,12 +71,11 @@ def prefix_of(admitted: Admitted) -> int:
 def _beginning(messages: list[dict[str, Any]]) -> Iterator[str]:
     left = PREFIX_CHARACTERS
     for message in messages:
-        content = message.get("content")
-        text = content if isinstance(content, str) else str(content)
-        yield text[:left]
-        left -= len(text)
-        if left <= 0:
-            return
+        for text in chat_texts([message]):
+            yield text[:left]
+            left -= len(text)
+            if left <= 0:
+                return
 
 
 def _first(prompt: Any) -> str:
