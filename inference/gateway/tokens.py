@@ -62,13 +62,13 @@ class TokenCounter:
         if tokenizer is None:
             # Nothing to count with: the engine, which has its own, decides alone.
             return [0 if isinstance(prompt, str) else len(prompt) for prompt in prompts] or [0]
+        # In batches, also of one: for a single text the library keeps all other threads from running.
         if messages is not None:
             encodings = tokenizer.encode_batch_fast(chat_texts(messages), add_special_tokens=False)
             return [sum(len(encoding) for encoding in encodings)]
-        return [
-            len(prompt) if isinstance(prompt, list) else len(tokenizer.encode(prompt, add_special_tokens=True))
-            for prompt in prompts
-        ]
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+        counted = map(len, tokenizer.encode_batch_fast(texts, add_special_tokens=True))
+        return [len(prompt) if isinstance(prompt, list) else next(counted) for prompt in prompts]
 
     def _tokenizer(self, model_path: Path) -> Tokenizer | None:
         if model_path not in self._loaded:
