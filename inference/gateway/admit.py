@@ -5,15 +5,22 @@ Everything here ends in an `Admitted` or in an `ApiError`. Limits in time (rates
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from inference.gateway import body as bodies
 from inference.gateway import errors, metrics, render
 from inference.gateway.directory import Directory, Key, Model
 from inference.gateway.fields import check_messages, sort_fields
 from inference.gateway.tokens import TokenCounter, max_prompt_tokens, template_tokens
+
+# To read and search a body of this size takes about as long as the way to another thread and back is worth.
+IN_THREAD_BYTES = 128 * 1024
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,16 +42,13 @@ async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, count
 
     Raises: ApiError.
     """
-    received = bodies.parse(raw)
-    bodies.check(received, endpoint)
-    fields, dropped = sort_fields(received, endpoint)
-    if endpoint == "chat":
-        check_messages(fields.get("messages"))
+    received, fields, dropped = await _run(len(raw), lambda: _read(raw, endpoint))
     model = resolve(fields["model"], key, directory)
     render.apply_suffix(fields, model)
     num_bytes = len(raw)
     if endpoint == "chat":
-        num_bytes += (await counter.control_tokens(model.path)).keep_literal(fields)
+        tokens = await counter.control_tokens(model.path)
+        num_bytes += await _run(num_bytes, lambda: tokens.keep_literal(fields))
     await fit_context(fields, num_bytes, key, model, counter)
     for name, count in Counter(dropped).items():
         metrics.DROPPED_FIELDS.labels(name).inc(count)
@@ -61,6 +65,21 @@ async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, count
         num_prompts=num_prompts,
         num_sequences=num_prompts * (fields.get("n") or 1),
     )
+
+
+def _read(raw: bytes, endpoint: str) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """What was received, the fields that go to the engine, and the names of those dropped."""
+    received = bodies.parse(raw)
+    bodies.check(received, endpoint)
+    fields, dropped = sort_fields(received, endpoint)
+    if endpoint == "chat":
+        check_messages(fields.get("messages"))
+    return received, fields, dropped
+
+
+async def _run(num_bytes: int, work: Callable[[], T]) -> T:
+    """Small bodies at once, large ones in a thread: nobody else's stream waits for them."""
+    return work() if num_bytes < IN_THREAD_BYTES else await asyncio.to_thread(work)
 
 
 def resolve(name: str, key: Key, directory: Directory) -> Model:

@@ -9,7 +9,8 @@ that no eye sees. A raw prompt is left as it is: there they are meant. Roles tha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +26,39 @@ IN_PROMPT = ("messages", "tools", "documents")
 # What marks of roles look like, for models whose tokenizer can't be read.
 USUAL = r"<[|\uff5c][^<>|\uff5c\s]{1,64}[|\uff5c]>"
 _USUAL = re.compile(USUAL)
+USUAL_LENGTH = 68
+# So much of a text is searched at a time: a search lets no other thread run.
+STRETCH = 64 * 1024
 
 
 class ControlTokens:
-    """The control tokens of one model, and the break that keeps them from being recognised (None: there is none)."""
+    """The control tokens of one model, and the break that keeps them from being recognised (None: there is none).
 
-    def __init__(self, tokens: Iterable[str], break_with: str | None = BREAKS[0]) -> None:
-        found = sorted({token for token in tokens if len(token) > 1}, key=lambda token: (-len(token), token))
-        self._set_up("|".join(re.escape(token) for token in found), break_with)
+    `folding`: what the tokenizer makes of a text before it looks for those tokens that it has a `folded` form of.
+    """
+
+    def __init__(
+        self,
+        tokens: Iterable[str],
+        break_with: str | None = BREAKS[0],
+        folding: Callable[[str], str] | None = None,
+        folded: Iterable[str] = (),
+    ) -> None:
+        found = {token for token in tokens if len(token) > 1}
+        self._set_up(any_of(found), max(map(len, found), default=0), break_with)
+        self._folding = folding
+        looks = {one for one in folded if one}
+        self._folded = Search(any_of(looks), max(map(len, looks))) if looks else None
 
     @classmethod
     def usual(cls) -> ControlTokens:
         """What most models' marks look like."""
         made = cls(())
-        made._set_up(USUAL, BREAKS[0])
+        made._set_up(USUAL, USUAL_LENGTH, BREAKS[0])
         return made
 
-    def _set_up(self, pattern: str, break_with: str | None) -> None:
-        self._pattern = re.compile(pattern) if pattern else None
-        # Looking ahead, so that marks which overlap are all broken in one pass.
-        self._starts = re.compile(f"(?s)(?=(?:{pattern}))(.)")
+    def _set_up(self, pattern: str, longest: int, break_with: str | None) -> None:
+        self._search = Search(pattern, longest) if pattern else None
         self._break = break_with
 
     def keep_literal(self, fields: dict[str, Any]) -> int:
@@ -52,34 +66,44 @@ class ControlTokens:
 
         Raises: ApiError 400 for a token that can't be broken, and for one that is put together from several texts.
         """
-        if self._pattern is None:
+        if self._search is None:
             return 0
         added = _spell_out_arguments(fields["messages"])
         for name in IN_PROMPT:
-            if not fields.get(name) or not self._pattern.search("".join(_texts(fields[name]))):
+            if not fields.get(name):
                 continue
-            if any(self._pattern.search(text) for text in _texts(fields[name])):
+            texts = _texts(fields[name])
+            if self._search.find("".join(texts)) >= 0 and any(self._search.find(text) >= 0 for text in texts):
                 if self._break is None:
                     raise errors.bad_field(name, f"{name} holds a control token of the model.")
                 fields[name], more = self._broken(fields[name])
                 added += more
+            self._refuse_folded(name, fields[name])
         self._refuse_pieces(fields["messages"])
         return added
 
+    def _refuse_folded(self, name: str, value: Any) -> None:
+        """What only becomes a token in the tokenizer's hands (`＜` that it reads as `<`) can't be broken beforehand."""
+        if self._folding is None or self._folded is None:
+            return
+        # No token holds a line's end, so that neighbours don't become one here.
+        if self._folded.find(self._folding("\n".join(_texts(value)))) >= 0:
+            raise errors.bad_field(name, f"{name} holds a control token of the model in disguise.")
+
     def _refuse_pieces(self, messages: list[dict[str, Any]]) -> None:
         """Parts of a message are joined by engine or template: a token may not be made of pieces either."""
-        assert self._pattern is not None  # noqa: S101 - the caller has looked
+        assert self._search is not None  # noqa: S101 - the caller has looked
         for message in messages:
             parts = message.get("content")
             if type(parts) is list and len(parts) > 1:
-                whole = "".join(part if isinstance(part, str) else part[part["type"]] for part in parts)
-                if self._pattern.search(whole):
+                texts = [part if isinstance(part, str) else part[part["type"]] for part in parts]
+                # There are templates that trim each part.
+                if any(self._search.find("".join(pieces)) >= 0 for pieces in (texts, map(str.strip, texts))):
                     raise errors.bad_field("messages", "A message holds a control token of the model in pieces.")
 
     def _broken(self, value: Any) -> tuple[Any, int]:
         if isinstance(value, str):
-            text, count = self._starts.subn(lambda start: start[1] + str(self._break), value)
-            return text, count * len(str(self._break).encode())
+            return self._broken_text(value)
         if isinstance(value, list):
             items = [self._broken(item) for item in value]
             return [item for item, _ in items], sum(more for _, more in items)
@@ -87,6 +111,50 @@ class ControlTokens:
             pairs = [(self._broken(name), self._broken(item)) for name, item in value.items()]
             return {name: item for (name, _), (item, _) in pairs}, sum(a + b for (_, a), (_, b) in pairs)
         return value, 0
+
+    def _broken_text(self, text: str) -> tuple[str, int]:
+        assert self._search is not None  # noqa: S101 - the caller has looked
+        pieces: list[str] = []
+        done, found = 0, self._search.find(text)
+        while found >= 0:
+            pieces.append(text[done : found + 1])
+            # From its second character on, so that marks which overlap are all broken.
+            done, found = found + 1, self._search.find(text, found + 1)
+        if not pieces:
+            return text, 0
+        pieces.append(text[done:])
+        return str(self._break).join(pieces), (len(pieces) - 1) * len(str(self._break).encode())
+
+
+class Search:
+    """Looks for a pattern of bounded length, a stretch of text at a time."""
+
+    def __init__(self, pattern: str, longest: int) -> None:
+        self._pattern = re.compile(pattern)
+        self._longest = longest
+
+    def find(self, text: str, start: int = 0) -> int:
+        """Where the first match begins; -1 where there is none."""
+        while start < len(text):
+            match = self._pattern.search(text, start, start + STRETCH + self._longest)
+            if match is not None:
+                return match.start()
+            start += STRETCH
+        return -1
+
+
+def any_of(words: Iterable[str]) -> str:
+    """A pattern that finds where any of the words begins. Common beginnings are looked at once, however many words."""
+    by_start: dict[str, list[str]] = {}
+    for word in words:
+        by_start.setdefault(word[:1], []).append(word)
+    if "" in by_start:
+        return ""
+    branches = []
+    for _, alike in sorted(by_start.items()):
+        start = commonprefix(alike)  # noqa: RUF071 - texts, not paths
+        branches.append(re.escape(start) + any_of(word[len(start) :] for word in alike))
+    return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})" if branches else ""
 
 
 def _spell_out_arguments(messages: list[dict[str, Any]]) -> int:
@@ -137,10 +205,12 @@ def read(model_path: Path, tokenizer: Tokenizer | None) -> ControlTokens:
     added: dict[int, AddedToken] = tokenizer.get_added_tokens_decoder()
     ids = {token.content: number for number, token in added.items() if is_control(token.content, token.special)}
     tokens = {*ids, *_configured(model_path / "tokenizer_config.json")}
-    for one in BREAKS:
-        if all(_is_broken(tokenizer, token, ids.get(token), one) for token in tokens):
-            return ControlTokens(tokens, one)
-    return ControlTokens(tokens, None)
+    normalizer = tokenizer.normalizer
+    folding: Callable[[str], str] | None = normalizer.normalize_str if normalizer is not None else None
+    normalized = {token.content for token in added.values() if token.normalized} & ids.keys()
+    folded = {folding(token) for token in normalized} if folding else set()
+    fitting = (one for one in BREAKS if all(_is_broken(tokenizer, token, ids.get(token), one) for token in tokens))
+    return ControlTokens(tokens, next(fitting, None), folding if folded else None, folded)
 
 
 def is_control(content: str, special: bool) -> bool:

@@ -58,6 +58,7 @@ ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function
 # An engine renders a chat in one go, and everybody else's streams wait for that.
 MAX_MESSAGES = 4096
 MAX_TOOL_CALLS = 128
+MAX_PARTS = 16_384  # of all messages together
 
 
 def sort_fields(body: dict[str, Any], endpoint: str) -> tuple[dict[str, Any], list[str]]:
@@ -94,6 +95,7 @@ def check_messages(messages: Any) -> None:
     """
     if not isinstance(messages, list) or not messages or len(messages) > MAX_MESSAGES:
         raise errors.bad_field("messages", f"messages must be a list of 1 to {MAX_MESSAGES} messages.")
+    num_parts = 0
     for message in messages:
         role = message.get("role") if isinstance(message, dict) else None
         if not isinstance(role, str) or role not in ROLES:
@@ -101,6 +103,9 @@ def check_messages(messages: Any) -> None:
         content = message.get("content")
         if content is None and role != "assistant":
             raise errors.bad_field("messages", f"A message of role {role} must have a content.")
+        num_parts += len(content) if isinstance(content, list) else 0
+        if num_parts > MAX_PARTS:
+            raise errors.bad_field("messages", f"messages may hold at most {MAX_PARTS} parts of content together.")
         _check_content(content)
         if message.get("tool_calls") is not None:
             _check_tool_calls(message["tool_calls"])

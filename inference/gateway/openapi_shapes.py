@@ -6,7 +6,16 @@ from typing import Any
 
 from inference.gateway import values
 from inference.gateway.body import MAX_PROMPTS
-from inference.gateway.fields import DROPPED, FORWARDED, MAX_MESSAGES, MAX_TOOL_CALLS, REFUSED, ROLES, STRUCTURED
+from inference.gateway.fields import (
+    DROPPED,
+    FORWARDED,
+    MAX_MESSAGES,
+    MAX_PARTS,
+    MAX_TOOL_CALLS,
+    REFUSED,
+    ROLES,
+    STRUCTURED,
+)
 from inference.gateway.values import Items, Number
 
 Schema = dict[str, Any]
@@ -114,7 +123,9 @@ def _request(endpoint: str) -> Schema:
     return {"type": "object", "properties": properties, "required": needed, "additionalProperties": True}
 
 
-_CONTENT: Schema = {"anyOf": [TEXT, {"type": "array", "items": {"anyOf": [TEXT, ref("TextPart")]}}]}
+_CONTENT: Schema = {
+    "anyOf": [TEXT, {"type": "array", "items": {"anyOf": [TEXT, ref("TextPart")]}, "maxItems": MAX_PARTS}]
+}
 _CALLS: Schema = or_null({"type": "array", "items": ref("ToolCall"), "maxItems": MAX_TOOL_CALLS})
 _FINISH: Schema = or_null({**TEXT, "description": "stop, length, tool_calls, or abort."})
 _USAGE_DETAILS = obj({"cached_tokens": WHOLE})

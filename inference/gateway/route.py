@@ -70,11 +70,12 @@ def prefix_of(admitted: Admitted) -> int:
 
 def _beginning(messages: list[dict[str, Any]]) -> Iterator[str]:
     left = PREFIX_CHARACTERS
-    for text in (text for message in messages for text in chat_texts([message])):
-        yield text[:left]
-        left -= len(text)
-        if left <= 0:
-            return
+    for message in messages:
+        for text in chat_texts([message]):
+            yield text[:left]
+            left -= len(text)
+            if left <= 0:
+                return
 
 
 def _first(prompt: Any) -> str:

@@ -11,6 +11,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from tokenizers import Tokenizer
 
 from inference.gateway import control_tokens
@@ -50,23 +51,24 @@ class TokenCounter:
         return sum(await self._lengths(model_path, body))
 
     async def _lengths(self, model_path: Path, body: dict[str, Any]) -> list[int]:
-        texts = chat_texts(body["messages"]) if "messages" in body else None
-        prompts = prompts_of(body["prompt"]) if texts is None else []
-        if texts is None and all(isinstance(prompt, list) for prompt in prompts):
+        messages: list[dict[str, Any]] | None = body.get("messages")
+        prompts = prompts_of(body["prompt"]) if messages is None else []
+        if messages is None and all(isinstance(prompt, list) for prompt in prompts):
             return [len(prompt) for prompt in prompts]
-        return await asyncio.to_thread(self._count, model_path, texts, prompts)
+        return await asyncio.to_thread(self._count, model_path, messages, prompts)
 
-    def _count(self, model_path: Path, texts: list[str] | None, prompts: list[Any]) -> list[int]:
+    def _count(self, model_path: Path, messages: list[dict[str, Any]] | None, prompts: list[Any]) -> list[int]:
         tokenizer = self._tokenizer(model_path)
         if tokenizer is None:
             # Nothing to count with: the engine, which has its own, decides alone.
             return [0 if isinstance(prompt, str) else len(prompt) for prompt in prompts] or [0]
-        if texts is not None:
-            return [sum(len(encoding) for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False))]
-        return [
-            len(prompt) if isinstance(prompt, list) else len(tokenizer.encode(prompt, add_special_tokens=True))
-            for prompt in prompts
-        ]
+        # In batches, also of one: for a single text the library keeps all other threads from running.
+        if messages is not None:
+            encodings = tokenizer.encode_batch_fast(chat_texts(messages), add_special_tokens=False)
+            return [sum(len(encoding) for encoding in encodings)]
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+        counted = map(len, tokenizer.encode_batch_fast(texts, add_special_tokens=True))
+        return [len(prompt) if isinstance(prompt, list) else next(counted) for prompt in prompts]
 
     def _tokenizer(self, model_path: Path) -> Tokenizer | None:
         if model_path not in self._loaded:
@@ -110,5 +112,5 @@ def template_tokens(body: dict[str, Any]) -> int:
     """Room for what the engine adds to the counted prompt."""
     if "messages" not in body:
         return 0
-    tools = len(str(body["tools"])) // TOOL_CHARACTERS_PER_TOKEN if body.get("tools") else 0
+    tools = len(msgspec.json.encode(body["tools"])) // TOOL_CHARACTERS_PER_TOKEN if body.get("tools") else 0
     return TEMPLATE_TOKENS + TEMPLATE_TOKENS_PER_MESSAGE * len(body["messages"]) + tools

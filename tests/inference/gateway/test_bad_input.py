@@ -40,6 +40,7 @@ BODIES = {
     "a name twice": b'{"model":"deepseek-away",' + chat_json()[1:],
     "a name twice, once escaped": b'{"m\\u006fdel":"deepseek-away",' + chat_json()[1:],
     "a name twice, a colon hidden": chat_json(user='"a:b"', metadata='{"a":":\\u003a","a":1}'),
+    "a name twice, a colon hidden in capitals": chat_json(metadata='{"a":":\\u003A","a":1}'),
     "a name twice, spaced": chat_json(user='{"a" : 1, "a"\n:2}'),
     "a name twice inside": chat_json(messages='[{"role":"system","role":"user","content":"x"}]'),
     "NaN": chat_json(temperature="NaN"),
@@ -51,6 +52,7 @@ BODIES = {
     "a control character in a text": chat_json(user='"\x01"'),
     "nesting": chat_json(tools="[" * 65 + "]" * 65),
     "much nesting": chat_json(tools="[" * 100_000 + "]" * 100_000),
+    "many lists": chat_json(user="[" + "[]," * 65_536 + "0]"),
     "nesting without an end": chat_json(tools='{"a":' * 100_000),
 }
 
@@ -83,6 +85,7 @@ FIELDS: list[tuple[str, dict[str, Any]]] = [
         ("messages", [{"role": "User", "content": "x"}]), ("messages", [{"role": "", "content": "x"}]),
         ("messages", [{"role": "tool"}]), ("messages", [{"role": "user", "content": [None]}]),
         ("messages", [{"role": "user", "content": {"type": "text", "text": "x"}}]), ("messages", [USER] * 10_000),
+        ("messages", [{**USER, "content": [""] * 9_000}] * 2),
         ("messages", [{**USER, "role": "assistant", "tool_calls": "x"}]),
         ("messages", [{"role": "assistant", "tool_calls": [CALL] * 129}]),
         ("messages", [{"role": "assistant", "tool_calls": [{**CALL, "function": {"arguments": "{}"}}]}]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from inference.gateway.control_tokens import BREAKS, ControlTokens, read
+from inference.gateway import control_tokens
+from inference.gateway.control_tokens import BREAKS, ControlTokens, Search, any_of, read
 from inference.gateway.errors import ApiError
 from tests.inference.gateway.database import add_model
 from tests.inference.gateway.parts import Rig
@@ -115,7 +117,8 @@ def test_a_raw_prompt_keeps_them(marked: Rig) -> None:
 
 def test_a_token_in_pieces_is_refused(marked: Rig) -> None:
     texts = (TURN[:4], TURN[4:])
-    for parts in (list(texts), [{"type": "text", "text": text} for text in texts]):
+    trimmed = [TURN[:4] + " ", "\n", TURN[4:]]  # as templates do that write `part.text | trim`
+    for parts in (list(texts), trimmed, [{"type": "text", "text": text} for text in texts]):
         status, _, answer = marked.call("POST", CHAT, {"model": MODEL, **messages(parts)})
         assert (status, json.loads(answer)["error"]["param"]) == (400, "messages")
     assert marked.call("POST", CHAT, {"model": MODEL, **messages("tokens=2", TURN[4:])})[0] == 200
@@ -149,6 +152,42 @@ def test_a_tokenizer_that_takes_the_break_away_gets_another() -> None:
     read(Path("/nonexistent"), tokenizer).keep_literal(fields)
     text = fields["messages"][0]["content"]
     assert tokenizer.token_to_id("<|role|>") not in tokenizer.encode(text).ids
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "text"), [(normalizers.NFKC(), "\uff1c|role|>"), (normalizers.Lowercase(), "<|ROLE|>")]
+)
+def test_a_token_that_the_tokenizer_makes_of_other_letters_is_refused(normalizer: Any, text: str) -> None:
+    tokenizer = marked_tokenizer()
+    tokenizer.normalizer = normalizer
+    tokenizer.add_special_tokens([AddedToken("<|role|>", normalized=True)])
+    assert tokenizer.token_to_id("<|role|>") in tokenizer.encode(text).ids
+    tokens = read(Path("/nonexistent"), tokenizer)
+    for fields in (messages(f"a {text}"), {**messages("a"), "documents": [{"text": text}]}):
+        with pytest.raises(ApiError) as raised:
+            tokens.keep_literal(fields)
+        assert raised.value.status == 400
+    plain = messages("\uff1cA", "|role|> <|role|>", TURN)
+    tokens.keep_literal(plain)
+    rendered = "\n".join(message["content"] for message in plain["messages"])
+    assert not CONTROL & set(tokenizer.encode(rendered).ids)
+    assert tokenizer.token_to_id("<|role|>") not in tokenizer.encode(rendered).ids
+
+
+@given(st.sets(st.text("ab<|.", min_size=1, max_size=5), min_size=1), st.text("ab<|.", max_size=40))
+def test_a_search_by_stretches_finds_what_one_search_finds(words: set[str], text: str) -> None:
+    search = Search(any_of(words), max(map(len, words)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(control_tokens, "STRETCH", 3)
+        found = [start for start in range(len(text)) if search.find(text, start) == start]
+    assert found == [start.start() for start in re.finditer(f"(?={'|'.join(map(re.escape, words))})", text)]
+
+
+def test_many_long_tokens_make_a_pattern_that_compiles() -> None:
+    tokens = [f"<|reserved_special_token_{number}|>" for number in range(1000)] + ["<" + "x" * 3000 + ">"]
+    fields = messages("<|reserved_special_token_999|> <|reserved_special_token_1000|>")
+    assert ControlTokens(tokens).keep_literal(fields) == len(BREAKS[0].encode())
+    assert fields["messages"][0]["content"].startswith(f"<{BREAKS[0]}|reserved_special_token_999|> <|res")
 
 
 def test_where_no_break_holds_the_chat_is_refused() -> None:

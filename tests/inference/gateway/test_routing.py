@@ -86,6 +86,8 @@ def test_requests_that_begin_alike_have_one_prefix_and_tenants_and_adapters_thei
     assert first == prefix_of(admitted(messages=[start, {"role": "user", "content": "b"}]))
     parts = [{"type": "text", "text": "x" * 1000}, {"type": "text", "text": "x" * PREFIX_CHARACTERS}]
     assert first == prefix_of(admitted(messages=[{"role": "system", "content": parts}]))
+    in_parts = {"role": "system", "content": [{"type": "text", "text": "x" * PREFIX_CHARACTERS}, "y" * 10**6]}
+    assert first == prefix_of(admitted(messages=[in_parts])), "as much is read of a text in parts"
     assert first != prefix_of(admitted(tenant="other", messages=[start]))
     assert first != prefix_of(admitted(name="adapter", messages=[start]))
     assert prefix_of(admitted(prompt="a")) != prefix_of(admitted(prompt="b"))
