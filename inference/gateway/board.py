@@ -144,9 +144,9 @@ class Board:
         places = (*range(start, size), *range(start))
         if table == LIFE_NAMES:
             return next((place for place in places if self.load(place) == (0, 0)), start)
-        place = min(places[:LOOKED_AT], key=lambda one: max(self.served(one), self.clock(one)))
-        self.set_clock(place, 0)
-        return place
+        least: int = min(places[:LOOKED_AT], key=lambda one: max(self.served(one), self.clock(one)))
+        self.set_clock(least, 0)
+        return least
 
     # --- loads
 
