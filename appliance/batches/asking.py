@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
+import msgspec
+
 from appliance.batches import metrics
 from appliance.batches.answers import MOST_LOSSES, MOST_TRIES, Answer, Result, Verdict, answered, failed, judge, wait_s
 from appliance.batches.client import Gateway, Lost, NotSent
@@ -17,7 +19,9 @@ from appliance.batches.keeper import Keeper
 from appliance.batches.lines import Line, read
 
 READ_AT_ONCE = 4
+MOST_HELD = 64  # lines that are begun and not done: those at the gateway, and those that wait to be asked again
 LOOK_S = 0.5
+UNREADABLE = "Line {number} of the input file can't be read."
 NO_GATEWAY = "Waiting: the gateway does not answer."
 BUSY = "Waiting: the appliance or a limit of the tenant takes no more at the moment ({status})."
 
@@ -71,13 +75,18 @@ class Asking:
         await asyncio.wait(self._tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
 
     async def _feed(self, lines: Iterator[tuple[int, bytes]], group: asyncio.TaskGroup) -> None:
-        while found := await asyncio.to_thread(lambda: list(islice(lines, READ_AT_ONCE))):
-            for number, raw in found:
+        while found := await asyncio.to_thread(_some, lines):
+            for number, line in found:
                 if number in self.keeper.done.lines:
                     continue
+                if line is None:
+                    await self.keeper.keep(failed(number, "", "unreadable_line", UNREADABLE.format(number=number)))
+                    continue
+                while len(self._tasks) >= MOST_HELD and not self._is_halted():  # each has its line in memory
+                    await self._some_end(LOOK_S)
                 if not await self.gate.enter(self._is_halted):
                     return
-                self._begin(number, read(raw), group)
+                self._begin(number, line, group)
 
     def _begin(self, number: int, line: Line, group: asyncio.TaskGroup) -> None:
         def ended(task: asyncio.Task[None]) -> None:
@@ -160,3 +169,15 @@ class Asking:
     async def _sleep(self, pause_s: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._halt.wait(), pause_s)
+
+
+def _some(lines: Iterator[tuple[int, bytes]]) -> list[tuple[int, Line | None]]:
+    """The next lines; None for one that can't be read any more, though it was found to be whole."""
+    return [(number, _read(raw)) for number, raw in islice(lines, READ_AT_ONCE)]
+
+
+def _read(raw: bytes) -> Line | None:
+    try:
+        return read(raw)
+    except msgspec.MsgspecError:
+        return None
