@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -67,7 +68,8 @@ class Asking:
             until = time.monotonic() + grace_s()
             while self._tasks and (left := until - time.monotonic()) > 0:
                 await self._some_end(min(left, LOOK_S))
-                until = min(until, time.monotonic() + grace_s())
+                grace = grace_s()  # endless from the moment that answers find no room on the disk
+                until = grace if math.isinf(grace) else min(until, time.monotonic() + grace)
             for task in self._tasks:
                 task.cancel()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,3 +80,35 @@ def test_a_line_that_can_not_be_read_any_more_is_an_error_and_stops_no_other(
     file.close()
     assert (keeper.done.lines, keeper.done.num_completed, keeper.done.num_failed) == ({1, 2, 3, 4}, 2, 2)
     assert one.gate.pace.num_running == 0
+
+
+def test_an_answer_that_finds_no_room_on_the_disk_during_the_grace_is_waited_for(
+    gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments, graces = [0.0], [60.0, math.inf]
+    monkeypatch.setattr(asking, "time", SimpleNamespace(monotonic=lambda: moments[-1]))
+    file = ResultFile(tmp_path, 1)
+    keeper = Keeper(file, Done())
+
+    def grace_s() -> float:
+        if not graces:
+            gateway.released.set()
+            return math.inf
+        if len(graces) == 1:
+            moments.append(61.0)  # the first grace is over
+        return graces.pop(0)
+
+    async def work() -> None:
+        async with Gateway(f"http://127.0.0.1:{gateway.port}") as client:
+            writing = asyncio.create_task(keeper.run())
+            one = asked_by(client, keeper)
+            running = asyncio.create_task(one.run(iter([line(1, "hold=1")]), grace_s))
+            while not gateway.num_open:
+                await asyncio.sleep(0.01)
+            one.halt()
+            await running
+            writing.cancel()
+
+    asyncio.run(work())
+    file.close()
+    assert keeper.done.lines == {1}
