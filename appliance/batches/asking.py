@@ -21,6 +21,7 @@ from appliance.batches.lines import Line, read
 
 READ_AT_ONCE = 4
 MOST_HELD = 64  # lines that are begun and not done: those at the gateway, and those that wait to be asked again
+MOST_HELD_BYTES = 32 << 20  # of their bodies
 LOOK_S = 0.5
 UNREADABLE = "Line {number} of the input file can't be read."
 NO_GATEWAY = "Waiting: the gateway does not answer."
@@ -50,6 +51,7 @@ class Asking:
     _halt: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _at_gate: set[int] = field(default_factory=set)
+    _held_bytes: int = 0
 
     def halt(self) -> None:
         """Begin nothing more; what is at the gateway goes on."""
@@ -84,18 +86,26 @@ class Asking:
                 if line is None:
                     await self.keeper.keep(failed(number, "", "unreadable_line", UNREADABLE.format(number=number)))
                     continue
-                while len(self._tasks) >= MOST_HELD and not self._is_halted():  # each has its line in memory
+                while self._is_full() and not self._is_halted():
                     await self._some_end(LOOK_S)
                 if not await self.gate.enter(self._is_halted):
                     return
                 self._begin(number, line, group)
 
+    def _is_full(self) -> bool:
+        """Whether as many lines are in memory as may be; one is never too many."""
+        return len(self._tasks) >= MOST_HELD or (bool(self._tasks) and self._held_bytes >= MOST_HELD_BYTES)
+
     def _begin(self, number: int, line: Line, group: asyncio.TaskGroup) -> None:
+        size = memoryview(line.body).nbytes
+
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
+            self._held_bytes -= size
             self._leave(number)  # one that was cancelled before its first step
 
         self._at_gate.add(number)
+        self._held_bytes += size
         task = group.create_task(self._line(number, line))
         self._tasks.add(task)
         task.add_done_callback(ended)

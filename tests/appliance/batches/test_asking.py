@@ -42,24 +42,26 @@ def asked_by(client: Gateway, keeper: Keeper) -> Asking:
     return Asking(CHAT, client, Gate(Pace()), keeper, lambda: "key", nothing)
 
 
+@pytest.mark.parametrize(("most_bytes", "most"), [(1 << 40, MOST_HELD), (930, 10), (1, 1)])
 def test_lines_that_wait_after_a_fault_are_not_more_than_memory_has_room_for(
-    gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    gateway: FakeGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_bytes: int, most: int
 ) -> None:
+    monkeypatch.setattr(asking, "MOST_HELD_BYTES", most_bytes)
     monkeypatch.setattr(asking, "wait_s", lambda answer, tries: 3600.0)
 
     async def work() -> None:
         async with Gateway(f"http://127.0.0.1:{gateway.port}") as client:
             one = asked_by(client, Keeper(ResultFile(tmp_path, 1), Done()))
-            lines = (line(number, "fault=99") for number in range(1, 5 * MOST_HELD))
+            lines = (line(number, "fault=99") for number in range(100, 100 + 5 * MOST_HELD))
             running = asyncio.create_task(one.run(lines, lambda: 60.0))
-            while gateway.asked.total() < MOST_HELD:
+            while gateway.asked.total() < most:
                 await asyncio.sleep(0.01)
             await asyncio.wait({running}, timeout=2 * asking.LOOK_S)
             one.halt()
             await running
 
     asyncio.run(work())
-    assert gateway.asked.total() == MOST_HELD
+    assert gateway.asked.total() == most
 
 
 def test_a_line_that_can_not_be_read_any_more_is_an_error_and_stops_no_other(
