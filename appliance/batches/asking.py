@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
+
+import msgspec
 
 from appliance.batches import metrics
 from appliance.batches.answers import MOST_LOSSES, MOST_TRIES, Answer, Result, Verdict, answered, failed, judge, wait_s
@@ -17,7 +20,10 @@ from appliance.batches.keeper import Keeper
 from appliance.batches.lines import Line, read
 
 READ_AT_ONCE = 4
+MOST_HELD = 64  # lines that are begun and not done: those at the gateway, and those that wait to be asked again
+MOST_HELD_BYTES = 32 << 20  # of their bodies
 LOOK_S = 0.5
+UNREADABLE = "Line {number} of the input file can't be read."
 NO_GATEWAY = "Waiting: the gateway does not answer."
 BUSY = "Waiting: the appliance or a limit of the tenant takes no more at the moment ({status})."
 
@@ -45,6 +51,7 @@ class Asking:
     _halt: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _at_gate: set[int] = field(default_factory=set)
+    _held_bytes: int = 0
 
     def halt(self) -> None:
         """Begin nothing more; what is at the gateway goes on."""
@@ -63,7 +70,8 @@ class Asking:
             until = time.monotonic() + grace_s()
             while self._tasks and (left := until - time.monotonic()) > 0:
                 await self._some_end(min(left, LOOK_S))
-                until = min(until, time.monotonic() + grace_s())
+                grace = grace_s()  # endless from the moment that answers find no room on the disk
+                until = grace if math.isinf(grace) else min(until, time.monotonic() + grace)
             for task in self._tasks:
                 task.cancel()
 
@@ -71,20 +79,33 @@ class Asking:
         await asyncio.wait(self._tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
 
     async def _feed(self, lines: Iterator[tuple[int, bytes]], group: asyncio.TaskGroup) -> None:
-        while found := await asyncio.to_thread(lambda: list(islice(lines, READ_AT_ONCE))):
-            for number, raw in found:
+        while found := await asyncio.to_thread(_some, lines):
+            for number, line in found:
                 if number in self.keeper.done.lines:
                     continue
+                if line is None:
+                    await self.keeper.keep(failed(number, "", "unreadable_line", UNREADABLE.format(number=number)))
+                    continue
+                while self._is_full() and not self._is_halted():
+                    await self._some_end(LOOK_S)
                 if not await self.gate.enter(self._is_halted):
                     return
-                self._begin(number, read(raw), group)
+                self._begin(number, line, group)
+
+    def _is_full(self) -> bool:
+        """Whether as many lines are in memory as may be; one is never too many."""
+        return len(self._tasks) >= MOST_HELD or (bool(self._tasks) and self._held_bytes >= MOST_HELD_BYTES)
 
     def _begin(self, number: int, line: Line, group: asyncio.TaskGroup) -> None:
+        size = memoryview(line.body).nbytes
+
         def ended(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
+            self._held_bytes -= size
             self._leave(number)  # one that was cancelled before its first step
 
         self._at_gate.add(number)
+        self._held_bytes += size
         task = group.create_task(self._line(number, line))
         self._tasks.add(task)
         task.add_done_callback(ended)
@@ -160,3 +181,15 @@ class Asking:
     async def _sleep(self, pause_s: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._halt.wait(), pause_s)
+
+
+def _some(lines: Iterator[tuple[int, bytes]]) -> list[tuple[int, Line | None]]:
+    """The next lines; None for one that can't be read any more, though it was found to be whole."""
+    return [(number, _read(raw)) for number, raw in islice(lines, READ_AT_ONCE)]
+
+
+def _read(raw: bytes) -> Line | None:
+    try:
+        return read(raw)
+    except msgspec.MsgspecError:
+        return None

@@ -41,6 +41,7 @@ def create(
             pk=tenant.pk
         )  # two requests must not both take the last place
         file = _file(tenant, input_file)
+        _check_room(tenant)
         over = [status.value for status in TERMINAL]
         if Batch.objects.filter(tenant=tenant).exclude(status__in=over).count() >= MOST_OPEN:
             raise BatchRefused(f"A tenant has {MOST_OPEN} batches at once; wait for one.", None, "too_many_batches")
@@ -60,6 +61,13 @@ def _file(tenant: Tenant, file_id: str) -> StoredFile:
     if file.purpose != "batch":
         raise BatchRefused(f"{file_id} was uploaded for {file.purpose}, not for batch.", "input_file_id")
     return file
+
+
+def _check_room(tenant: Tenant) -> None:
+    # files of answers are made over the plan's number, but not without end
+    if StoredFile.objects.filter(tenant=tenant, deleted_at=None).count() > tenant.plan.max_files:
+        message = f"The plan keeps {tenant.plan.max_files} files, answers of batches included; delete some first."
+        raise BatchRefused(message, None, "too_many_files")
 
 
 def _check_metadata(metadata: Mapping[str, str]) -> None:

@@ -82,6 +82,8 @@ def assemble(batch: Batch, max_line_bytes: int, undone: Fault | None) -> Made:
     folder = files.tenant_dir(batch.tenant_id)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     size = sum(path.stat().st_size for path in attempts.glob("*")) if attempts.exists() else 0
+    for left in folder.glob(f".{batch.pk}-*"):  # by a holder that was killed
+        left.unlink(missing_ok=True)
     require_room(folder, size)
     output, errors = (_Making(folder / f".{batch.pk}-{batch.fence}-{name}") for name in ("output", "errors"))
     try:

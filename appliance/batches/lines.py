@@ -56,7 +56,10 @@ def read(raw: bytes) -> Line:
 
     Raises: msgspec.MsgspecError.
     """
-    return _decoder.decode(raw)
+    try:
+        return _decoder.decode(raw)
+    except RecursionError as error:  # what could be read may be too deep where the stack is deeper
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def check(raw: bytes, endpoint: str) -> tuple[str, str]:
@@ -77,7 +80,14 @@ def check(raw: bytes, endpoint: str) -> tuple[str, str]:
         raise Bad("invalid_method", "method must be POST.", "method")
     if _text(found, "url") != endpoint:
         raise Bad("invalid_url", f"url must be {endpoint}, as the batch's endpoint is.", "url")
-    return custom_id, _model(found)
+    model = _model(found)
+    try:
+        line = read(raw)  # as it is read when it is sent, which minds a field that is there twice
+    except msgspec.MsgspecError:
+        line = None
+    if line is None or line.custom_id != custom_id:
+        raise Bad("invalid_json_line", "This line has a field twice, or is nested too deeply.")
+    return custom_id, model
 
 
 def _model(found: dict[str, Any]) -> str:

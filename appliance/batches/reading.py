@@ -10,6 +10,7 @@ from pathlib import Path
 from appliance.batches.lines import Bad, Fault, check
 
 MAX_LINES = 50_000  # OpenAI's
+MAX_NUMBERED = 2 * MAX_LINES  # with the blank ones, of which a file of the plan's size could have hundreds of millions
 FAULTS_KEPT = 100
 
 
@@ -23,11 +24,16 @@ class Checked:
 
 
 def numbered(path: Path, max_line_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """The lines that are not blank with their numbers from 1; of a longer one only one byte more than allowed."""
+    """The lines that are not blank with their numbers from 1; of a longer one only one byte more than allowed.
+
+    Raises: Bad when there are too many, blank ones counted.
+    """
     with path.open("rb") as file:
         number = 0
         while raw := file.readline(max_line_bytes + 2):
             number += 1
+            if number > MAX_NUMBERED:
+                raise Bad("too_many_tasks", f"A file has at most {MAX_NUMBERED} lines, blank ones counted.")
             line = raw.rstrip(b"\r\n")
             if len(line) > max_line_bytes:
                 while raw and not raw.endswith(b"\n"):
@@ -41,18 +47,20 @@ def check_file(path: Path, endpoint: str, max_line_bytes: int, max_lines: int = 
     seen: set[bytes] = set()  # digests: ids may be long
     faults: list[Fault] = []
     model, total = "", 0
-    for number, raw in numbered(path, max_line_bytes):
-        total += 1
-        if total > max_lines:
-            faults.append(Fault("too_many_tasks", f"A batch has at most {max_lines} requests."))
-            break
-        try:
-            model = _checked(raw, endpoint, max_line_bytes, model, seen)
-        except Bad as bad:
-            faults.append(bad.at(number))
-            if len(faults) >= FAULTS_KEPT:
-                break
-    if total == 0:
+    try:
+        for number, raw in numbered(path, max_line_bytes):
+            total += 1
+            if total > max_lines:
+                raise Bad("too_many_tasks", f"A batch has at most {max_lines} requests.")
+            try:
+                model = _checked(raw, endpoint, max_line_bytes, model, seen)
+            except Bad as bad:
+                faults.append(bad.at(number))
+                if len(faults) >= FAULTS_KEPT:
+                    break
+    except Bad as bad:  # of the file, not of a line
+        faults.append(Fault(bad.code, bad.message))
+    if total == 0 and not faults:
         faults.append(Fault("empty_file", "The input file holds no request."))
     return Checked(total, model, tuple(faults))
 

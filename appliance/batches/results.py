@@ -109,6 +109,7 @@ class ResultFile:
         self._path = folder / f"attempt-{fence}.results"
         self._file: BinaryIO | None = None
         self._size = 0
+        self._torn = False  # the file may end within a line
         self._closed = False
         self._lock = threading.Lock()  # a write may still be under way in its thread when the work was given up
 
@@ -125,6 +126,8 @@ class ResultFile:
             self._write(self._opened(), data)
 
     def _write(self, file: BinaryIO, data: bytes) -> None:
+        data = b"\n" + data if self._torn else data
+        self._torn = True
         try:
             left = memoryview(data)
             while left:
@@ -134,6 +137,7 @@ class ResultFile:
             file.truncate(self._size)
             raise
         self._size += len(data)
+        self._torn = False
 
     def close(self) -> None:
         """Nothing more is written."""
@@ -146,6 +150,7 @@ class ResultFile:
         if self._file is None:
             self._file = self._path.open("ab", buffering=0)  # the same attempt may have been at it before
             self._size = self._file.tell()
+            self._torn = self._size > 0
             descriptor = os.open(self._folder, os.O_RDONLY)
             try:
                 os.fsync(descriptor)  # the file's name survives a power loss, too

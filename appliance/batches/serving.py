@@ -43,7 +43,7 @@ class Batches:
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
         self._rows = RowThread()
-        self._works: dict[asyncio.Task[None], tuple[Work, str]] = {}
+        self._works: dict[asyncio.Task[None], tuple[Work, str, str]] = {}
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Work until stopped; what is not over then is left to the next process."""
@@ -54,7 +54,7 @@ class Batches:
                 await self._pass(gates)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), LOOK_S)
-            for work, _ in self._works.values():
+            for work, _, _ in self._works.values():
                 work.stop()
             await asyncio.gather(*self._works, return_exceptions=True)
         self._rows.close()
@@ -72,9 +72,12 @@ class Batches:
 
     async def _pass(self, gates: Gates) -> None:
         try:
-            waiting = await self._rows(lease.unheld)
+            unheld = await self._rows(lease.unheld)
+            # a lease that ran out while the database was away is renewed by who works here, not taken from it
+            own = {batch_id for _, batch_id, _ in self._works.values()}
+            waiting = [one for one in unheld if one[0] not in own]
             tenants = dict(waiting)
-            for batch_id in choose(waiting, [tenant for _, tenant in self._works.values()]):
+            for batch_id in choose(waiting, [tenant for _, _, tenant in self._works.values()]):
                 fence = await self._rows(lambda: lease.claim(batch_id))  # noqa: B023 - awaited within this round
                 if fence is not None:
                     self._begin(Work(batch_id, fence, gates, self._rows), batch_id, tenants[batch_id])
@@ -85,7 +88,7 @@ class Batches:
 
     def _begin(self, work: Work, batch_id: str, tenant_id: str) -> None:
         task = asyncio.create_task(_guarded(work, batch_id))
-        self._works[task] = (work, tenant_id)
+        self._works[task] = (work, batch_id, tenant_id)
         metrics.WORKED_ON.set(len(self._works))
         task.add_done_callback(self._ended)
 

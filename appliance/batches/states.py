@@ -23,7 +23,8 @@ _S = BatchStatus
 TRANSITIONS: dict[BatchStatus, frozenset[BatchStatus]] = {
     _S.VALIDATING: frozenset({_S.IN_PROGRESS, _S.FAILED, _S.EXPIRED, _S.CANCELLING}),
     _S.IN_PROGRESS: frozenset({_S.FINALIZING, _S.FAILED, _S.EXPIRED, _S.CANCELLING}),
-    _S.FINALIZING: frozenset({_S.COMPLETED, _S.CANCELLING}),
+    # back where answers are missing on the disk: a backup's rows may be older than its files
+    _S.FINALIZING: frozenset({_S.COMPLETED, _S.CANCELLING, _S.IN_PROGRESS}),
     _S.CANCELLING: frozenset({_S.CANCELLED}),
     _S.COMPLETED: frozenset(),
     _S.FAILED: frozenset(),

@@ -229,5 +229,11 @@ class Work:
                 metrics.DISK_WAITS.inc()
                 await asyncio.sleep(RETRY_S)
                 return
+        if made is not None and fault is None and len(made.done.lines) < batch.num_lines:
+            made.drop()
+            log.warning("%s: answers are missing on the disk; these lines are asked again", batch.pk)
+            if not await self._rows(partial(lease.move, batch.pk, self._fence, status, _S.IN_PROGRESS)):
+                raise BatchLost(batch.pk)
+            return
         faults = [fault] if fault is not None and to_status is _S.FAILED else []
         await self._rows(partial(finish, batch, self._fence, status, to_status, made, faults))

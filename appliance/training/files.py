@@ -25,6 +25,7 @@ from appliance.training.errors import FileInUse, FileRefused
 from appliance.training.models import Job, StoredFile
 from appliance.training.wake import wake_prepare
 from finetune.data.validate import check_quickly
+from finetune.files import sync_directory
 from finetune.job import TERMINAL
 
 # What may be uploaded, and how such a file's name ends.
@@ -161,6 +162,7 @@ def keep(received: Path, row: StoredFile) -> StoredFile:
         _lock_bytes(row)
         with contextlib.suppress(FileExistsError):  # the same bytes were uploaded before
             os.link(received, path(row))
+        sync_directory(path(row).parent)  # what the bytes were made of may be removed once the row is there
         row.save(force_insert=True)
         if row.purpose == "fine-tune":
             transaction.on_commit(lambda: wake_prepare(row.pk))

@@ -90,7 +90,7 @@ def test_an_engines_death_is_one_error_event_and_the_replica_comes_back(applianc
     )
 
 
-@pytest.mark.parametrize("name", ["redis", "console", "meter", "gateway", "postgres"])
+@pytest.mark.parametrize("name", ["redis", "console", "meter", "batches", "gateway", "postgres"])
 def test_each_process_comes_back_and_requests_are_answered(appliance: Appliance, cast: Cast, name: str) -> None:
     appliance.wait_ready()
     old = appliance.child_pid(name)

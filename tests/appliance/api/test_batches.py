@@ -9,6 +9,7 @@ import pytest
 from appliance.audit.models import AuditEntry
 from appliance.batches import batches
 from appliance.batches.models import Batch
+from appliance.tenants.models import Plan
 from tests.appliance.api.callers import CHAT, Caller, refused
 
 
@@ -53,6 +54,17 @@ def test_a_tenant_has_so_many_at_once_and_others_none_the_less(
     assert refused(acme.call("POST", "/v1/batches", body), 400)["code"] == "too_many_batches"
     rivals.batch()
     Batch.objects.update(status="expired")
+    assert acme.post("/v1/batches", body)["status"] == "validating"
+
+
+def test_a_tenant_whose_answers_are_more_files_than_its_plan_keeps_deletes_some_first(acme: Caller) -> None:
+    body = asked(acme)
+    spare = acme.file().pk
+    Plan.objects.update(max_files=2)
+    assert acme.post("/v1/batches", body)["status"] == "validating"
+    Plan.objects.update(max_files=1)
+    assert refused(acme.call("POST", "/v1/batches", body), 400)["code"] == "too_many_files"
+    assert acme.call("DELETE", f"/v1/files/{spare}").status_code == 200
     assert acme.post("/v1/batches", body)["status"] == "validating"
 
 

@@ -41,6 +41,18 @@ def test_it_takes_a_file_in(acme: Caller) -> None:
     assert kept(acme) == [files.path(row)]
 
 
+def test_its_name_survives_a_power_cut_before_a_row_speaks_of_it(acme: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def synced(folder: Path) -> None:
+        names = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        seen.append((len(names), StoredFile.objects.count()))
+
+    monkeypatch.setattr(files, "sync_directory", synced)
+    acme.file()
+    assert seen == [(1, 0)]
+
+
 def test_it_never_holds_a_file_whole_in_memory(acme: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     store = files.store

@@ -11,9 +11,10 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
+from appliance.batches.answers import failed
 from appliance.batches.models import Batch
 from appliance.batches.pace import MOST
-from appliance.batches.results import batch_dir
+from appliance.batches.results import ResultFile, batch_dir
 from appliance.tenants.keys import revoke
 from appliance.tenants.models import ApiKey, Tenant
 from appliance.training import files
@@ -208,6 +209,38 @@ def test_a_process_that_is_told_to_stop_leaves_the_batch_to_the_next_at_once(
     gateway.released.set()
     start()
     assert over(batch).num_completed == 5
+
+
+def test_a_lease_that_ran_out_while_the_database_was_away_is_not_taken_by_the_process_that_works_on_the_batch(
+    acme: Caller, gateway: FakeGateway, start: Start
+) -> None:
+    batch = acme.begin(request("one", "hold=1"))
+    start()
+    wait_until(lambda: gateway.num_open, 120)
+    for _ in range(5):
+        Batch.objects.filter(pk=batch.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+        wait_until(lambda: Batch.objects.filter(pk=batch.pk, lease_expires_at__gt=timezone.now()).exists(), 120)
+    gateway.released.set()
+    done = over(batch)
+    assert (done.status, done.fence, gateway.asked["one"]) == ("completed", 1, 1)
+
+
+def test_lines_whose_answers_are_missing_at_the_end_are_asked_again(
+    acme: Caller, gateway: FakeGateway, start: Start
+) -> None:
+    batch = acme.begin(request("one"), request("two"))
+    file = ResultFile(batch_dir("acme", batch.pk), 0)
+    file.append([failed(2, "two", "made_up", "")])
+    file.close()
+    left = files.path(batch.input_file).with_name(f".{batch.pk}-0-output")
+    left.write_bytes(b"of a holder that was killed")
+    Batch.objects.filter(pk=batch.pk).update(status="finalizing", num_lines=2, model="tiny-coder")
+    start()
+    done = over(batch)
+    assert (done.status, done.num_completed, done.num_failed) == ("completed", 1, 1)
+    assert [one["custom_id"] for one in rows_of(done.output_file)] == ["one"]
+    assert gateway.asked.total() == 1
+    assert not left.exists()
 
 
 def test_what_a_killed_process_left_of_a_batch_that_is_over_is_removed(acme: Caller, start: Start) -> None:

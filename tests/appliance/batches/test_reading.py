@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from appliance.batches.lines import read
-from appliance.batches.reading import FAULTS_KEPT, check_file, numbered
+from appliance.batches.reading import FAULTS_KEPT, MAX_NUMBERED, check_file, numbered
 from tests.appliance.batches.cast import CHAT, jsonl, request
 
 BYTES = 4096
@@ -45,6 +45,7 @@ def body(**fields: Any) -> dict[str, Any]:
         (b'{"custom_id": "\xff"}', "invalid_json_line", None),
         (b"[" * 3000, "invalid_json_line", None),
         (b'{"custom_id": NaN}', "invalid_json_line", None),
+        (b'{"custom_id": 7, ' + json.dumps(request("a")).encode()[1:], "invalid_json_line", None),
         (without("custom_id"), "missing_required_parameter", "custom_id"),
         ({**request("a"), "custom_id": 7}, "invalid_request", "custom_id"),
         ({**request("a"), "custom_id": ""}, "invalid_custom_id", "custom_id"),
@@ -84,6 +85,12 @@ def test_a_file_with_too_many_requests_is_refused(tmp_path: Path) -> None:
     data = jsonl(*(request(str(number)) for number in range(4)))
     assert checked(tmp_path, data, max_lines=4).faults == ()
     assert [fault.code for fault in checked(tmp_path, data, max_lines=3).faults] == ["too_many_tasks"]
+
+
+def test_blank_lines_without_end_are_not_read(tmp_path: Path) -> None:
+    assert checked(tmp_path, b"\n" * (MAX_NUMBERED - 1) + jsonl(request("a"))).faults == ()
+    found = checked(tmp_path, b"\n" * MAX_NUMBERED + jsonl(request("a")))
+    assert [(fault.code, fault.line) for fault in found.faults] == [("too_many_tasks", None)]
 
 
 def test_so_many_faults_are_kept(tmp_path: Path) -> None:

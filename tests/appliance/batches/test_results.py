@@ -83,6 +83,15 @@ def test_an_attempt_that_goes_on_keeps_what_it_had(tmp_path: Path) -> None:
     assert [one.line for one in read_all(tmp_path)] == [1, 2]
 
 
+def test_what_follows_a_torn_line_of_the_same_attempt_is_read(tmp_path: Path) -> None:
+    (tmp_path / "attempt-1.results").write_bytes(encode(result(1)) + encode(result(2))[:-9])
+    file = ResultFile(tmp_path, 1)
+    file.append([result(3)])
+    file.append([result(4)])
+    file.close()
+    assert [one.line for one in read_all(tmp_path)] == [1, 3, 4]
+
+
 def test_a_write_that_comes_after_the_end_changes_nothing(tmp_path: Path) -> None:
     file = ResultFile(tmp_path, 1)
     file.append([result(1)])
