@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import django
@@ -16,28 +17,32 @@ def make(tenant_id: str) -> dict[str, object]:
     """One of each, of a kind that no process of the appliance works on."""
     from django.conf import settings
     from django.urls import URLPattern
+    from django.utils import timezone
 
     from appliance.tenants.models import Tenant
     from appliance.urls import urlpatterns
-    from tests.appliance.console import operations, tuning
+    from tests.appliance.console import batching, operations, tuning
 
     tenant = Tenant.objects.get(pk=tenant_id)
     file = tuning.upload(tenant, status="processed")
     tuning.clean(file, Path(settings.ENV.data_dir) / "visited")
     job = tuning.start(tenant, training_file=file, status="cancelled")
     adapter = tuning.finish(job)
+    held = timezone.now() + timedelta(days=1)
+    batch = batching.batch_of(tenant, lease_holder="a visitor", lease_expires_at=held)
     return {
         "routes": [route.name for route in urlpatterns if isinstance(route, URLPattern) and route.name],
         "ids": {
             "tenant": tenant_id, "key": str(tenant.keys.values_list("pk", flat=True)[0]), "file": file.pk, "job": job.pk,
             "adapter": str(adapter.pk), "upgrade": str(operations.upgrade("undone").pk),
-            "run": str(operations.accepted(files=True).pk),
+            "batch": batch.pk, "run": str(operations.accepted(files=True).pk),
         },
     }  # fmt: skip
 
 
 def remove(tenant_id: str) -> None:
     """What `make` made, so that nothing waits for a decision that isn't there."""
+    from appliance.batches.models import Batch
     from appliance.operations.models import AcceptanceRun, Upgrade
     from appliance.registry.models import Adapter, ModelVersion
     from appliance.training.models import Dataset, Evaluation, Job, StoredFile
@@ -49,6 +54,7 @@ def remove(tenant_id: str) -> None:
     Evaluation.objects.filter(adapter__tenant_id=tenant_id).delete()
     Adapter.objects.filter(tenant_id=tenant_id).delete()
     Dataset.objects.filter(file__tenant_id=tenant_id).delete()
+    Batch.objects.filter(tenant_id=tenant_id).delete()
     StoredFile.objects.filter(tenant_id=tenant_id).delete()
     ModelVersion.objects.filter(name__in=made).delete()
 

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.appliance, pytest.mark.engine, pytest.mark.browser]
 TENANT = "visitors"
 NO_PAGE = {"login", "logout", "set_language", "tenant_policy", "job_pause", "job_resume", "playground_key"}
 FILES = {
+    "batch_file": "/batches/{batch}/input.jsonl",
     "file_report_html": "/data/{file}/report.html",
     "file_report_json": "/data/{file}/report.json",
     "certificate_html": "/acceptance/{run}/certificate.html",
@@ -36,6 +37,8 @@ FOR_ALL = {
     "job": "/fine-tuning/{job}/",
     "data": "/data/",
     "file": "/data/{file}/",
+    "batches": "/batches/",
+    "batch": "/batches/{batch}/",
     "approvals": "/approvals/",
     "adapter": "/models/adapters/{adapter}/",
     "tenants": "/tenants/",
@@ -45,6 +48,7 @@ FOR_ALL = {
     "guide": "/guide/",
 }
 FOR_OWNERS = {
+    "batch_cancel": "/batches/{batch}/cancel/",
     "job_cancel": "/fine-tuning/{job}/cancel/",
     "file_delete": "/data/{file}/delete/",
     "approval_approve": "/approvals/{adapter}/approve/",

@@ -10,8 +10,8 @@ from django.urls import URLPattern
 from appliance.tenants.keys import mint
 from appliance.urls import urlpatterns
 from tests.appliance.console import operations, tuning
+from tests.appliance.console.batching import batch_of
 from tests.appliance.console.cast import Cast
-from tests.appliance.console.test_batches import batch_of
 
 OK, GONE, NO, LOGIN, POST_ONLY = 200, 404, 403, 302, 405
 PEOPLE = ("operator", "owner", "developer", "rival", "stranger", None)
