@@ -58,7 +58,7 @@ def leave_after(
     appliance: Appliance, key: str, body: dict[str, Any], wait_s: float, path: str = "/v1/chat/completions"
 ) -> None:
     """Send a request and close the connection while the engine is still at work."""
-    before = at_engines(appliance)
+    until(lambda: at_engines(appliance), lambda found: not found, 60)  # the one before has been aborted
     connection = http.client.HTTPConnection("127.0.0.1", appliance.port, timeout=30)
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     connection.request("POST", path, json.dumps(body), headers)
@@ -66,7 +66,7 @@ def leave_after(
         answer = connection.getresponse()
         assert answer.status == 200
         answer.read(200)
-    until(lambda: at_engines(appliance), lambda found: found > before, 30)
+    until(lambda: at_engines(appliance), bool, 60)
     time.sleep(wait_s)
     connection.close()
 
