@@ -32,6 +32,11 @@ class EnvError(ValueError):
     permanent = True
 
 
+def reached_at(host: str) -> str:
+    """Where a server that is bound to a host is reached from this machine."""
+    return "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
+
+
 @dataclass(frozen=True)
 class Env:
     """One appliance's settings. Paths are absolute; sizes are in bytes and durations in seconds."""
@@ -158,7 +163,7 @@ def _read(variable: Variable, source: Mapping[str, str], faults: list[str]) -> A
 def _assemble(values: Mapping[str, Any]) -> Env:
     data_dir: Path = values["CODERACK_DATA_DIR"]
     host, port = values["CODERACK_HOST"], values["CODERACK_PORT"]
-    url_host = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
+    url_host = reached_at(host)
     base_url = (values["CODERACK_BASE_URL"] or f"http://{url_host}:{port}").rstrip("/")
     names = ("localhost", "127.0.0.1", host, urlsplit(base_url).hostname or host)
     return Env(

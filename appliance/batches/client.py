@@ -7,7 +7,7 @@ from types import TracebackType
 import httpx2
 
 from appliance.batches.answers import Answer
-from appliance.env import Env
+from appliance.env import Env, reached_at
 
 CONNECT_S = 5.0
 ANSWER_S = 1800.0  # a batch's request may wait long for an engine
@@ -24,7 +24,7 @@ class Lost(Exception):
 
 def address(env: Env) -> str:
     """The gateway's address on this machine."""
-    host = "127.0.0.1" if env.host in {"0.0.0.0", "::"} else env.host  # noqa: S104 - compared, not bound
+    host = reached_at(env.host)
     return f"http://[{host}]:{env.port}" if ":" in host else f"http://{host}:{env.port}"
 
 

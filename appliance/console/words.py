@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,54 +117,21 @@ REVOKED = Word(_("revoked"), "idle")
 EXPIRED = Word(_("expired"), "waiting")
 
 
-def state(name: str) -> Word:
-    """A replica's state; one we don't know is shown as it is."""
-    return STATES.get(name, Word(name, "idle"))
+def _of(table: Mapping[str, Word]) -> Callable[[str], Word]:
+    """Finds a name's word; a name that we don't know is shown as it is."""
+    return lambda name: table.get(name, Word(name, "idle"))
 
 
-def outcome(name: str) -> Word:
-    """A request's outcome; one we don't know is shown as it is."""
-    return OUTCOMES.get(name, Word(name, "idle"))
-
-
-def job(name: str) -> Word:
-    """A fine-tune's state; one we don't know is shown as it is."""
-    return JOBS.get(name, Word(name, "idle"))
-
-
-def adapter(name: str) -> Word:
-    """An adapter's state; one we don't know is shown as it is."""
-    return ADAPTERS.get(name, Word(name, "idle"))
-
-
-def verdict(name: str) -> Word:
-    """A check's verdict; one we don't know is shown as it is."""
-    return VERDICTS.get(name, Word(name, "idle"))
-
-
-def file(name: str) -> Word:
-    """A file's state; one we don't know is shown as it is."""
-    return FILES.get(name, Word(name, "idle"))
-
-
-def batch(name: str) -> Word:
-    """A batch's state; one we don't know is shown as it is."""
-    return BATCHES.get(name, Word(name, "idle"))
-
-
-def upgrade(name: str) -> Word:
-    """An upgrade's state; one we don't know is shown as it is."""
-    return UPGRADES.get(name, Word(name, "idle"))
-
-
-def step_state(name: str) -> Word:
-    """The state of an upgrade's step; one we don't know is shown as it is."""
-    return STEPS.get(name, Word(name, "idle"))
-
-
-def acceptance(name: str) -> Word:
-    """What an acceptance run showed; a verdict we don't know is shown as it is."""
-    return ACCEPTANCE.get(name, Word(name, "idle"))
+state = _of(STATES)  # a replica's
+outcome = _of(OUTCOMES)  # a request's
+job = _of(JOBS)
+adapter = _of(ADAPTERS)
+verdict = _of(VERDICTS)  # a check's
+file = _of(FILES)
+batch = _of(BATCHES)
+upgrade = _of(UPGRADES)
+step_state = _of(STEPS)
+acceptance = _of(ACCEPTANCE)
 
 
 def strategy(name: str) -> Any:

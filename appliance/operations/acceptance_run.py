@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from appliance.audit import actor
 from appliance.audit.record import record
-from appliance.env import Env
+from appliance.env import Env, reached_at
 from appliance.operations.acceptance_facts import Served, Watch, box, entries, lives_of, utc_text
 from appliance.operations.models import AcceptanceRun
 from appliance.tenants.keys import mint, revoke
@@ -111,7 +111,7 @@ class Running:
 
         Raises: CannotRun when it does not answer, or does not know the key in time.
         """
-        host = "127.0.0.1" if self._env.host in {"0.0.0.0", "::"} else self._env.host  # noqa: S104 - compared
+        host = reached_at(self._env.host)
         deadline = time.monotonic() + KNOWN_S
         while (status := self._status(host, key)) != 200:
             if time.monotonic() > deadline:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
+from appliance.env import reached_at
 from appliance.ledger.models import LedgerEntry
 from appliance.operations.models import Upgrade
 from appliance.tenants.keys import mint, revoke
@@ -66,7 +67,7 @@ def _answered(key: str, model: str) -> str:
 
 def _ask(key: str, model: str) -> tuple[int, str, str]:
     env = settings.ENV
-    host = "127.0.0.1" if env.host in {"0.0.0.0", "::"} else env.host  # noqa: S104 - compared, not bound
+    host = reached_at(env.host)
     connection = http.client.HTTPConnection(host, env.port, timeout=REQUEST_S)
     body = json.dumps({"model": model, "prompt": PROMPT, "max_tokens": 4, "temperature": 0})
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}

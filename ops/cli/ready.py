@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from appliance.env import Env
+from appliance.env import Env, reached_at
 from appliance.login import FirstLogin, write_private
 from ops.runner.errors import RunnerError
 
@@ -67,7 +67,7 @@ def streamed_answer(env: Env, key: str, model: str, timeout_s: float = 120.0) ->
 
     Raises: RunnerError when the answer is not a whole stream.
     """
-    host = "127.0.0.1" if env.host == "0.0.0.0" else env.host  # noqa: S104 - compared, not bound
+    host = reached_at(env.host)
     body = {"model": model, "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 16, "stream": True}
     connection = http.client.HTTPConnection(host, env.port, timeout=timeout_s)
     try:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from appliance.env import PREFIX, REPO, VARIABLES, Env
+from appliance.env import PREFIX, REPO, VARIABLES, Env, reached_at
 from ops.embedded import postgres, redis
 from ops.runner.processes import ProcessSpec
 
@@ -126,7 +126,7 @@ def socket_answers(path: Path) -> Callable[[], bool]:
 
 def port_answers(host: str, port: int) -> Callable[[], bool]:
     """Whether somebody accepts connections on a TCP port."""
-    target = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - compared, not bound
+    target = reached_at(host)
 
     def check() -> bool:
         try:

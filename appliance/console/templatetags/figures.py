@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -43,64 +44,25 @@ def word(value: Any) -> SafeString:
     return format_html('<span class="word word-{}">{}</span>', value.tone, value.text)
 
 
-@register.filter
-def state(name: str) -> SafeString:
-    """A replica's state as a label."""
-    return word(words.state(name))
+def _label(find: Callable[[str], words.Word]) -> Callable[[str], SafeString]:
+    return lambda name: word(find(name))
 
 
-@register.filter
-def outcome(name: str) -> SafeString:
-    """A request's outcome as a label."""
-    return word(words.outcome(name))
-
-
-@register.filter
-def job_state(name: str) -> SafeString:
-    """A fine-tune's state as a label."""
-    return word(words.job(name))
-
-
-@register.filter
-def adapter_state(name: str) -> SafeString:
-    """An adapter's state as a label."""
-    return word(words.adapter(name))
-
-
-@register.filter
-def file_state(name: str) -> SafeString:
-    """A file's state as a label."""
-    return word(words.file(name))
-
-
-@register.filter
-def batch_state(name: str) -> SafeString:
-    """A batch's state as a label."""
-    return word(words.batch(name))
-
-
-@register.filter
-def verdict(name: str) -> SafeString:
-    """A check's verdict as a label."""
-    return word(words.verdict(name))
-
-
-@register.filter
-def upgrade_state(name: str) -> SafeString:
-    """An upgrade's state as a label."""
-    return word(words.upgrade(name))
-
-
-@register.filter
-def step_state(name: str) -> SafeString:
-    """The state of an upgrade's step as a label."""
-    return word(words.step_state(name))
-
-
-@register.filter
-def acceptance_verdict(name: str) -> SafeString:
-    """What an acceptance run showed as a label."""
-    return word(words.acceptance(name))
+# What rows call their states, as labels.
+LABELS = {
+    "state": words.state,
+    "outcome": words.outcome,
+    "job_state": words.job,
+    "adapter_state": words.adapter,
+    "file_state": words.file,
+    "batch_state": words.batch,
+    "verdict": words.verdict,
+    "upgrade_state": words.upgrade,
+    "step_state": words.step_state,
+    "acceptance_verdict": words.acceptance,
+}
+for _name, _find in LABELS.items():
+    register.filter(_name, _label(_find))
 
 
 @register.filter

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import openai
 
-from appliance.env import REPO, Env
+from appliance.env import REPO, Env, reached_at
 from appliance.ledger.models import LedgerEntry
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Walk:
     @property
     def host(self) -> str:
         """Where this machine reaches the gateway."""
-        return "127.0.0.1" if self.env.host in {"0.0.0.0", "::"} else self.env.host  # noqa: S104 - compared, not bound
+        return reached_at(self.env.host)
 
     def client(self, tenant: str, path: str = "/v1") -> openai.OpenAI:
         """The official client with a tenant's key; what fails is not tried again."""
