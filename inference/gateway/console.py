@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
@@ -90,13 +90,13 @@ class ConsoleSplice(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: the console is there."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream transport by construction
+        stream = cast(asyncio.Transport, transport)
         if self._front is None:
-            transport.abort()
+            stream.abort()
             return
-        self._transport = transport
+        self._transport = stream
         waiting, self._waiting = self._waiting, []
-        transport.writelines(waiting)
+        stream.writelines(waiting)
         self._front.hold_body(False)
 
     def body(self, chunk: bytes) -> None:

@@ -13,6 +13,7 @@ import signal
 import sys
 from typing import Any
 
+import uvloop
 from gunicorn.workers.base import Worker  # type: ignore[import-untyped]
 
 from inference.gateway import metrics
@@ -42,7 +43,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]
 
     def run(self) -> None:
         """gunicorn: the main loop; it returns when the worker is done."""
-        asyncio.run(self._serve())
+        uvloop.run(self._serve())
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
