@@ -26,3 +26,21 @@ class NoProfile(CatalogError):
     """A model can't be served on some hardware, or not in the way asked for; the message is the reason."""
 
     code = "no_profile"
+
+
+class BadFlags(CatalogError):
+    """An engine's flags can't be read."""
+
+    code = "bad_flags"
+
+
+class CannotRun(CatalogError):
+    """A model can't run on some cards in the way asked for; the message says why, and what comes nearest."""
+
+    code = "cannot_run"
+
+
+class BadCheckpoint(CatalogError):
+    """A checkpoint's configuration is missing or broken."""
+
+    code = "bad_checkpoint"

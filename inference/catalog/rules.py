@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from inference.catalog.architecture import DeepseekV2
-from inference.catalog.hardware import CARDS_PER_BOX, HARDWARE
+from inference.catalog.combination import faults_of as faults_of_run
+from inference.catalog.hardware import HARDWARE
 from inference.catalog.preset import Preset, Profile
+from inference.catalog.run import of_profile
 from inference.engines.vllm import NEVER_ADAPTED
 
 VARIANTS = ("", "lora", "128k")
-LORA_RANKS = (8, 16, 32, 64, 128, 256)
-FP8_BLOCK = 128  # rows and columns that share a scale in block-wise fp8 checkpoints
 # The pool passes these, or a profile has a field for them.
 NOT_IN_FLAGS = frozenset(
     {
@@ -67,33 +66,9 @@ def _coverage_faults(preset: Preset) -> Iterator[str]:
 def _profile_faults(preset: Preset, profile: Profile) -> Iterator[str]:
     if profile.variant not in VARIANTS:
         yield f"variant {profile.variant} is unknown"
-    if profile.precision not in preset.weight_gb:
-        yield f"precision {profile.precision} has no weight size"
-    if profile.devices != profile.tensor_parallel * profile.data_parallel or profile.devices > CARDS_PER_BOX:
-        yield "devices must be tensor_parallel x data_parallel and within one box"
-    if profile.max_model_len > preset.context.trained:
-        yield "max_model_len is beyond what the model was trained to"
     for flag in profile.flags:
         if flag.partition("=")[0] in NOT_IN_FLAGS:
             yield f"{flag} is not a preset's to set in flags"
-    yield from _lora_faults(preset, profile)
-    yield from _block_fp8_faults(preset, profile)
-
-
-def _lora_faults(preset: Preset, profile: Profile) -> Iterator[str]:
-    if not profile.lora_rank:
-        return
-    if profile.lora_rank not in LORA_RANKS or profile.lora_rank > preset.lora.max_rank:
-        yield f"lora_rank {profile.lora_rank} is not one of {LORA_RANKS} up to {preset.lora.max_rank}"
-    if profile.expert_parallel:
-        yield "LoRA and expert parallelism exclude each other (fused MoE LoRA)"
-    if profile.hardware == ("cpu",) and isinstance(preset.architecture, DeepseekV2):
-        yield "LoRA on MoE layers ends a CPU engine at the first request"
-
-
-def _block_fp8_faults(preset: Preset, profile: Profile) -> Iterator[str]:
-    shape = preset.architecture
-    if profile.precision != "fp8-block" or not isinstance(shape, DeepseekV2) or profile.expert_parallel:
-        return
-    if shape.moe_intermediate % (profile.tensor_parallel * FP8_BLOCK):
-        yield f"block fp8 can't split experts {profile.tensor_parallel} ways: {shape.moe_intermediate} rows"
+    run = of_profile(profile)
+    told = {fault for card in profile.hardware if card in HARDWARE for fault in faults_of_run(preset, card, run)}
+    yield from sorted(told)
