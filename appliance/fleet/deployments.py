@@ -11,6 +11,7 @@ from django.utils import timezone
 from appliance.audit.record import Detail, record
 from appliance.fleet.errors import DeploymentBusy
 from appliance.fleet.models import Deployment, Replica
+from appliance.fleet.store import desired_of
 from appliance.operations.models import Upgrade, UpgradeState
 from appliance.registry.models import EngineSlot, ModelVersion
 
@@ -31,20 +32,21 @@ def deployment_of(
 
 @transaction.atomic
 def serve(model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], replicas: int, devices_each: int) -> bool:
-    """Have a model served so; True when engines that run keep other flags until they are started anew.
+    """Have a model served so; True when engines that run were started in another way, so that the pool replaces them.
 
-    Raises: DeploymentBusy.
+    Raises: DeploymentBusy; CatalogError when the model can't run so.
     """
     refuse_during_upgrade(model.name)
     _settle(model.name)
     Deployment.objects.filter(name=model.name).exclude(model=model).update(running=False, serves=False)
     row, _ = deployment_of(model, slot, flags, model.max_model_len)
-    stale = row.flags != list(flags) and Replica.objects.filter(deployment=row).exclude(life=None).exists()
     row.replicas, row.devices_each, row.flags = replicas, devices_each, list(flags)
+    row.max_model_len = model.max_model_len
     row.running = row.serves = True
+    row.may_pause = False
     row.save()
     record_serving(row)
-    return stale
+    return runs_outdated(row)
 
 
 def _settle(name: str) -> None:
@@ -60,6 +62,65 @@ def record_serving(row: Deployment) -> None:
         "flags": row.flags,
     }  # fmt: skip
     record("model.serve", row.model.name, details=details)
+
+
+@transaction.atomic
+def scale(name: str, replicas: int) -> Deployment | None:
+    """Have more or fewer engines serve a name; None when it is not served.
+
+    Raises: DeploymentBusy.
+    """
+    refuse_during_upgrade(name)
+    row = _serving(name)
+    if row is not None:
+        row.replicas = replicas
+        row.save(update_fields=("replicas",))
+        record("model.scale", name, details={"replicas": replicas})
+    return row
+
+
+@transaction.atomic
+def restart(name: str, *, may_pause: bool) -> Deployment | None:
+    """Have a name's engines started anew, one after the other; None when it is not served.
+
+    `may_pause`: a single engine ends before its successor serves. Failed ones are started at once.
+    Raises: DeploymentBusy.
+    """
+    refuse_during_upgrade(name)
+    row = _serving(name)
+    if row is not None:
+        row.restart += 1
+        row.may_pause = may_pause
+        row.save(update_fields=("restart", "may_pause"))
+        Replica.objects.filter(deployment=row, life=None).update(restarts=0, next_start_at=None)
+        record("model.restart", name, details={"may_pause": may_pause})
+    return row
+
+
+@transaction.atomic
+def use_slot(name: str, slot: EngineSlot) -> Deployment | None:
+    """Have a name's engines run in another slot, one after the other; None when it is not served.
+
+    Raises: DeploymentBusy.
+    """
+    refuse_during_upgrade(name)
+    row = _serving(name)
+    if row is not None:
+        before, row.slot = row.slot.name, slot
+        row.may_pause = False
+        row.save(update_fields=("slot", "may_pause"))
+        record("engine.use", name, details={"slot": slot.name, "before": before})
+    return row
+
+
+def runs_outdated(row: Deployment) -> bool:
+    """Whether an engine of it was started in another way than is wanted now."""
+    way = desired_of(row).way
+    return Replica.objects.filter(deployment=row).exclude(life=None).exclude(life__way__in=("", way)).exists()
+
+
+def _serving(name: str) -> Deployment | None:
+    return Deployment.objects.select_related("model", "slot").filter(name=name, running=True, serves=True).first()
 
 
 @transaction.atomic

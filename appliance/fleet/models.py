@@ -28,6 +28,10 @@ class Deployment(models.Model):
     flags = ArrayField(models.CharField(max_length=200), verbose_name=_("engine flags"), default=list, blank=True)
     running = models.BooleanField(_("should run"), default=True)
     serves = models.BooleanField(_("serves its name"), default=True)
+    restart = models.PositiveIntegerField(
+        default=0, editable=False, help_text=_("how often new engines were asked for")
+    )
+    may_pause = models.BooleanField(default=False, editable=False, help_text=_("nobody may serve while they start"))
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
@@ -83,6 +87,7 @@ class EngineLife(models.Model):
     pid_started = models.BigIntegerField(help_text="start time in clock ticks since boot")
     socket = models.CharField(max_length=107)
     log = models.CharField(max_length=500)
+    way = models.CharField(max_length=16, default="", help_text="fingerprint of what it was started with")
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
     end_reason = models.TextField(blank=True)

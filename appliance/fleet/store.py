@@ -49,24 +49,7 @@ class DatabaseStore:
     @_fresh_connection
     def desired(self) -> list[DesiredDeployment]:
         """Every deployment, the stopped ones too, so that their replicas are drained."""
-        rows = Deployment.objects.select_related("model", "slot")
-        return [
-            DesiredDeployment(
-                id=str(d.id),
-                name=d.model.name,
-                model=d.model.name,
-                model_path=Path(d.model.path),
-                model_digest=d.model.digest,
-                preset=d.model.preset,
-                slot_python=Path(d.slot.path) / "bin" / "python",
-                replicas=d.replicas,
-                devices_each=d.devices_each,
-                flags=tuple(d.flags),
-                max_model_len=d.max_model_len,
-                running=d.running,
-            )
-            for d in rows
-        ]
+        return [desired_of(row) for row in Deployment.objects.select_related("model", "slot")]
 
     @_fresh_connection
     def replicas(self) -> list[ReplicaRow]:
@@ -127,6 +110,7 @@ class DatabaseStore:
             EngineLife.objects.create(
                 id=life.id, replica=replica, model_name=replica.deployment.model.name, pid=life.pid,
                 pid_started=life.pid_started, socket=str(life.socket), log=str(life.log), started_at=_utc(life.started_at),
+                way=life.way,
             )  # fmt: skip
             Replica.objects.filter(id=replica_id).update(life_id=life.id)
 
@@ -215,6 +199,26 @@ class DatabaseStore:
             Sample.objects.filter(at__lt=timezone.now() - SAMPLES_KEPT).delete()
 
 
+def desired_of(row: Deployment) -> DesiredDeployment:
+    """A deployment as the pool sees it."""
+    return DesiredDeployment(
+        id=str(row.id),
+        name=row.model.name,
+        model=row.model.name,
+        model_path=Path(row.model.path),
+        model_digest=row.model.digest,
+        preset=row.model.preset,
+        slot_python=Path(row.slot.path) / "bin" / "python",
+        replicas=row.replicas,
+        devices_each=row.devices_each,
+        flags=tuple(row.flags),
+        max_model_len=row.max_model_len,
+        running=row.running,
+        restart=row.restart,
+        may_pause=row.may_pause,
+    )
+
+
 def _utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
@@ -237,7 +241,7 @@ def _row(row: Replica) -> ReplicaRow:
         if life is None
         else Life(
             id=str(life.id), pid=life.pid, pid_started=life.pid_started, socket=Path(life.socket), log=Path(life.log),
-            started_at=life.started_at.timestamp(),
+            started_at=life.started_at.timestamp(), way=life.way,
         ),
         restarts=row.restarts,
         next_start_at=None if row.next_start_at is None else row.next_start_at.timestamp(),

@@ -74,7 +74,7 @@ class LocalLauncher:
         stat = read_stat(pid)
         if stat is None:  # can't be: it waits behind the gate, and is ours to reap
             raise LaunchFailed(f"the engine's process {pid} vanished")
-        life = Life(life_id, pid, stat.started, spec.socket, log, time.time())
+        life = Life(life_id, pid, stat.started, spec.socket, log, time.time(), deployment.way)
         return Launched(life, gate)
 
     def clear_away(self, life: Life) -> None:

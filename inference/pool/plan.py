@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from inference.devices.info import DeviceInfo, device_order
+from inference.pool import rolling
 from inference.pool.states import ReplicaState
 from inference.pool.store import DesiredDeployment, ReplicaRow
 
@@ -73,20 +74,31 @@ def plan(
 
     `lent`: the devices that fine-tunes hold at the moment.
     """
-    wanted = {(d.id, index): d for d in desired if d.running for index in range(d.replicas)}
+    desired = list(desired)
     inventory = {device.id: device for device in sorted(devices, key=lambda device: device_order(device.id))}
     rows = sorted(replicas, key=lambda row: (row.life is None, row.deployment_id, row.index, row.id))
+    wanted = {(d.id, index): d for d in desired if d.running for index in range(d.replicas)}
+    num_free = len(_free(inventory, rows, set(lent)))
+    beside = rolling.stand_ins(desired, rows, num_free)
+    wanted |= {(d.id, rolling.BESIDE): d for d in desired if d.id in beside}
     placed, surplus = _sort_out(rows, wanted, inventory, set(lent))
     shares = _share_out(wanted, inventory, placed, surplus, set(lent))
     actions: list[Action] = []
     for row, reason in surplus:
         actions += _retire(row, reason)
+    makes_way = _outdated(desired, placed)
     for slot, row in placed.items():
-        actions += _keep(row, wanted[slot], now) if row.devices else _reconsider(row, shares[slot])
+        if row.id in makes_way:
+            actions += _retire(row, rolling.REASON)
+        else:
+            actions += _keep(row, wanted[slot], now) if row.devices else _reconsider(row, shares[slot])
     for slot in wanted:
         if slot not in placed:
             share = shares[slot]
-            actions.append(Create(slot[0], slot[1], () if isinstance(share, str) else share))
+            if not isinstance(share, str):
+                actions.append(Create(*slot, share))
+            elif slot[1] != rolling.BESIDE:  # a stand-in is nothing to wait for
+                actions.append(Create(*slot, ()))
     return actions
 
 
@@ -146,8 +158,7 @@ def _share_out(
     lent: set[str],
 ) -> dict[Slot, Share]:
     """Give free devices to the slots that have none, in the order of the deployments, lowest numbers first."""
-    held = {device for row in [*placed.values(), *(row for row, _ in surplus)] for device in row.devices}
-    free = [d.id for d in inventory.values() if d.healthy and d.id not in held | lent]
+    free = _free(inventory, [*placed.values(), *(row for row, _ in surplus)], lent)
     shares: dict[Slot, Share] = {}
     for slot, deployment in wanted.items():
         if slot in placed and placed[slot].devices:
@@ -158,6 +169,19 @@ def _share_out(
         else:
             shares[slot] = _shortage(deployment.devices_each, inventory, len(free), len(lent & inventory.keys()))
     return shares
+
+
+def _free(inventory: dict[str, DeviceInfo], rows: Iterable[ReplicaRow], lent: set[str]) -> list[str]:
+    taken = lent.union(*(row.devices for row in rows))
+    return [device.id for device in inventory.values() if device.healthy and device.id not in taken]
+
+
+def _outdated(desired: Iterable[DesiredDeployment], placed: dict[Slot, ReplicaRow]) -> set[str]:
+    """The ids of the rows whose engines end now because they run in an older way."""
+    of_deployment: dict[str, list[ReplicaRow]] = {}
+    for row in placed.values():
+        of_deployment.setdefault(row.deployment_id, []).append(row)
+    return {row.id for d in desired for row in rolling.outdated(d, of_deployment.get(d.id, []))}
 
 
 def _shortage(needed: int, inventory: dict[str, DeviceInfo], free: int, lent: int) -> str:

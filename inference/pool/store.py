@@ -4,6 +4,8 @@ The control plane implements `Store` on its database. Every call is synchronous 
 threads. A call may fail while the database is away: the pool logs that, goes on serving and tries again.
 """
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +20,10 @@ __all__ = ["Counters", "DesiredAdapter", "DesiredDeployment", "DeviceInfo", "Lif
 
 @dataclass(frozen=True)
 class DesiredDeployment:
-    """A deployment as somebody wants it; `model` is the public name, `running` False wants none of its replicas."""
+    """A deployment as somebody wants it; `model` is the public name, `running` False wants none of its replicas.
+
+    `restart` counts how often new engines were asked for; `may_pause` allows that nobody serves meanwhile.
+    """
 
     id: str
     name: str
@@ -32,6 +37,14 @@ class DesiredDeployment:
     flags: tuple[str, ...]
     max_model_len: int
     running: bool
+    restart: int = 0
+    may_pause: bool = False
+
+    @property
+    def way(self) -> str:
+        """What an engine is started with, as a fingerprint: one with another is outdated."""
+        what = [self.model_digest, str(self.slot_python), self.flags, self.max_model_len, self.restart]
+        return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,10 @@ class DesiredAdapter:
 
 @dataclass(frozen=True)
 class Life:
-    """One engine process, from its start to its end. Pid and start (clock ticks since boot) name it unmistakably."""
+    """One engine process, from its start to its end. Pid and start (clock ticks since boot) name it unmistakably.
+
+    `way` is the deployment's fingerprint when it was started, "" where that is not on record.
+    """
 
     id: str
     pid: int
@@ -56,6 +72,7 @@ class Life:
     socket: Path
     log: Path
     started_at: float
+    way: str = ""
 
 
 @dataclass(frozen=True)

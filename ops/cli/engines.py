@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from appliance.env import load
 from ops.cli.database import rows
-from ops.cli.printing import AsJson, show_rows
+from ops.cli.first_steps import Narrator
+from ops.cli.models import OUTDATED
+from ops.cli.printing import AsJson, Exit, fail, out, show_done, show_rows
+from ops.slots.errors import SlotError
+from ops.slots.flavour import choose, read_facts
+from ops.slots.install import ensure_slot
+from ops.slots.lock import read_lock
 
 app = typer.Typer(help="Engine slots: installed engines, older ones kept beside newer ones.", no_args_is_help=True)
 
@@ -32,3 +43,58 @@ def list_engines(as_json: AsJson = False) -> None:
             for slot in EngineSlot.objects.all()
         ]
     show_rows(found, as_json, "No engine slots yet: `make up` installs one.")
+
+
+@app.command()
+def install(
+    flavour: Annotated[str, typer.Argument(help="cpu, cuda or ascend; default: what this machine has.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Install the engine slot of this release beside the others; what is installed already is left as it is."""
+    env = load()
+    try:
+        slot = ensure_slot(read_lock(choose(read_facts(), flavour or None)), env.cache_dir, Narrator(_tell(as_json)))
+    except SlotError as error:
+        raise fail(str(error)) from None
+    with rows():
+        from appliance.first_rows import register_slot  # noqa: PLC0415 - after Django's setup
+
+        found = slot.record
+        register_slot(found.name, found.flavour, found.vllm_version, slot.path, found.digest)
+    facts = {"name": found.name, "flavour": found.flavour, "version": found.vllm_version, "path": str(slot.path)}
+    show_done(facts, as_json, f"{found.name} is there; `coderack engine use {found.name} MODEL` lets a model run in it")
+
+
+@app.command()
+def use(
+    name: Annotated[str, typer.Argument(help="An installed slot, as `coderack engine list` shows it.")],
+    model: Annotated[str, typer.Argument(help="A served model.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let a served model's engines run in another slot: they are replaced one by one. The way back is the same."""
+    with rows():
+        from appliance.fleet import deployments  # noqa: PLC0415
+        from appliance.fleet.errors import DeploymentBusy  # noqa: PLC0415
+        from appliance.registry.models import EngineSlot  # noqa: PLC0415
+
+        slot = EngineSlot.objects.filter(name=name).first()
+        if slot is None:
+            raise fail(f"there is no engine slot {name!r}; `coderack engine list` shows them", Exit.NOT_FOUND)
+        if not (Path(slot.path) / "bin" / "python").is_file():
+            raise fail(
+                f"{slot.path} is gone: `coderack engine install {slot.flavour}` puts the slot of this release there"
+            )
+        try:
+            row = deployments.use_slot(model, slot)
+        except DeploymentBusy as error:
+            raise fail(str(error)) from None
+        if row is None:
+            raise fail(f"{model!r} is not served", Exit.NOT_FOUND)
+        stale = deployments.runs_outdated(row)
+    told = OUTDATED if stale else "nothing runs in another slot"
+    show_done({"name": model, "slot": name, "stale": stale}, as_json, f"{model}: slot {name}; {told}")
+
+
+def _tell(as_json: bool) -> Callable[[str], None]:
+    """Progress goes where it does not end up in JSON."""
+    return (lambda line: None) if as_json else (lambda line: out.print(line, markup=False))

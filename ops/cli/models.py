@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Model versions and their deployments.", no_args_is_help=True)
 
 
+OUTDATED = (
+    "engines that run in another way are replaced one by one; a single one serves on until there are devices for a "
+    "second, unless `coderack model restart --interrupt` lets it end first"
+)
+
+
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """List registered models and whether they are served."""
@@ -67,6 +73,7 @@ def add(
 
 
 @app.command()
+@app.command("deploy")
 def serve(
     name: Annotated[str, typer.Argument(help="A registered model.")],
     replicas: Annotated[int, typer.Option(help="How many engines.", min=1, max=64)] = 1,
@@ -81,11 +88,16 @@ def serve(
             help="A version by the beginning of its digest. Default: the one that served last, or the newest."
         ),
     ] = "",
+    sequences: Annotated[
+        int,
+        typer.Option(help="Requests of full context that must fit an engine at once; fewer memory is refused.", min=1),
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Serve a model: the pool starts its engines."""
+    """Serve a model: the pool starts its engines, and replaces one by one those that run in another way."""
     with rows():
         from appliance.fleet import deployments  # noqa: PLC0415
+        from appliance.fleet.fit import refuse_misfit  # noqa: PLC0415
         from appliance.fleet.models import Deployment  # noqa: PLC0415
         from appliance.registry.models import EngineSlot  # noqa: PLC0415
 
@@ -97,13 +109,14 @@ def serve(
             )
         flags = (*_preset_flags(model.preset, profile), *(flag or ()))
         with _told():
+            refuse_misfit(model, flags, devices_each, profile.partition(":")[0], sequences)
             stale = deployments.serve(model, slot, flags, replicas, devices_each)
         facts = _deployed(Deployment.objects.select_related("model", "slot").get(model=model, running=True))
     show_done(
         facts | {"stale": stale}, as_json, f"{name}: {replicas} replicas wanted; `coderack status` shows them come up"
     )
     if stale and not as_json:
-        typer.echo("engines that run keep their old flags until `coderack model withdraw` and `serve`")
+        typer.echo(OUTDATED)
 
 
 def _preset_flags(preset_name: str, profile: str) -> tuple[str, ...]:
@@ -116,6 +129,7 @@ def _preset_flags(preset_name: str, profile: str) -> tuple[str, ...]:
 
 
 @app.command()
+@app.command("stop")
 def withdraw(name: Annotated[str, typer.Argument(help="A served model.")], as_json: AsJson = False) -> None:
     """Stop serving a model: its replicas drain and end, its weights stay."""
     with rows():
@@ -126,6 +140,47 @@ def withdraw(name: Annotated[str, typer.Argument(help="A served model.")], as_js
     if not withdrawn:
         raise fail(f"{name!r} is not served", Exit.NOT_FOUND)
     show_done({"name": name, "running": False}, as_json, f"{name}: its replicas are draining")
+
+
+@app.command()
+def scale(
+    name: Annotated[str, typer.Argument(help="A served model.")],
+    replicas: Annotated[int, typer.Argument(help="How many engines.", min=1, max=64)],
+    as_json: AsJson = False,
+) -> None:
+    """Have more or fewer engines of a served model; surplus ones drain."""
+    with rows():
+        from appliance.fleet import deployments  # noqa: PLC0415
+
+        with _told():
+            facts = _deployed(_known(name, deployments.scale(name, replicas)))
+    show_done(facts, as_json, f"{name}: {replicas} replicas wanted; `coderack status` shows them")
+
+
+@app.command()
+def restart(
+    name: Annotated[str, typer.Argument(help="A served model.")],
+    may_pause: Annotated[
+        bool,
+        typer.Option("--interrupt", help="A single engine ends before its successor serves: requests fail meanwhile."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a model's engines anew, one after the other while the others serve; failed ones at once."""
+    with rows():
+        from appliance.fleet import deployments  # noqa: PLC0415
+
+        with _told():
+            facts = _deployed(_known(name, deployments.restart(name, may_pause=may_pause)))
+    show_done(facts, as_json, f"{name}: its engines are replaced; `coderack status` shows them")
+    if not as_json and not may_pause:
+        typer.echo(OUTDATED)
+
+
+def _known(name: str, row: Deployment | None) -> Deployment:
+    if row is None:
+        raise fail(f"{name!r} is not served", Exit.NOT_FOUND)
+    return row
 
 
 def _version(name: str, digest: str) -> ModelVersion | None:
@@ -143,13 +198,15 @@ def _version(name: str, digest: str) -> ModelVersion | None:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """An upgrade that is under way, as a line and an exit code."""
+    """An upgrade that is under way, or what the catalog knows against it, as a line and an exit code."""
     from appliance.fleet.errors import DeploymentBusy  # noqa: PLC0415
 
     try:
         yield
     except DeploymentBusy as error:
         raise fail(str(error)) from None
+    except CatalogError as error:
+        raise fail(str(error), Exit.USAGE) from None
 
 
 def _registered(row: ModelVersion) -> dict[str, object]:

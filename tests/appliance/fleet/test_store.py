@@ -39,7 +39,7 @@ def deployment(db: None) -> Deployment:
     return Deployment.objects.create(model=model, slot=slot, max_model_len=512, flags=["--x"])
 
 
-def life() -> Life:
+def life(way: str = "") -> Life:
     return Life(
         id=str(uuid.uuid4()),
         pid=1,
@@ -47,6 +47,7 @@ def life() -> Life:
         socket=Path("/run/x.sock"),
         log=Path("/x.log"),
         started_at=time.time(),
+        way=way,
     )
 
 

@@ -1,61 +1,9 @@
 """The pure plan: what has to happen next, for made-up fleets and for the rules that hold for all of them."""
 
-import uuid
-from dataclasses import replace
-from pathlib import Path
-
 from hypothesis import given
-from hypothesis import strategies as st
 
-from inference.devices import DeviceInfo
 from inference.pool.plan import Create, Delete, Drain, MarkFailed, Start, Stop, plan
-from inference.pool.states import ReplicaState
-from inference.pool.store import DesiredDeployment, Life, ReplicaRow
-
-S = ReplicaState
-NOW = 1_000.0
-
-
-def deployment(name="lite", replicas=1, devices_each=1, running=True):
-    return DesiredDeployment(
-        id=name,
-        name=name,
-        model=name,
-        model_path=Path("/models") / name,
-        model_digest="d",
-        preset="demo",
-        slot_python=Path("/slot/bin/python"),
-        replicas=replicas,
-        devices_each=devices_each,
-        flags=(),
-        max_model_len=4096,
-        running=running,
-    )
-
-
-def device(number, healthy=True):
-    reason = "" if healthy else "ECC"
-    return DeviceInfo(f"cpu:{number}", "cpu", "CPU", 1, cores=(number,), healthy=healthy, reason=reason)
-
-
-def life():
-    return Life(str(uuid.uuid4()), 1, 1, Path("/s"), Path("/l"), 0.0)
-
-
-def row(state=S.STOPPED, devices=("cpu:0",), index=0, deployment_id="lite", **more):
-    alive = state in {S.LOADING, S.WARMING, S.READY, S.DRAINING}
-    values = {"id": f"{deployment_id}-{index}-{devices}", "reason": "", "restarts": 0, "next_start_at": None}
-    return ReplicaRow(
-        **{
-            **values,
-            "deployment_id": deployment_id,
-            "index": index,
-            "state": state,
-            "devices": devices,
-            "life": life() if alive else None,
-            **more,
-        }
-    )
+from tests.inference.pool.fleets import NOW, S, World, deployment, deployments, device, fleets, inventories, loans, row
 
 
 def test_it_creates_a_replica_on_the_first_free_devices():
@@ -140,65 +88,6 @@ def test_it_takes_a_device_that_was_given_back():
     assert plan([deployment()], [device(0)], [waiting], NOW, ()) == [Delete(waiting.id)]
 
 
-# The rules for all fleets. A small world applies the actions the way the supervisor would, engines behaving well.
-
-names = st.sampled_from(["a", "b", "c"])
-deployments = st.lists(
-    st.builds(
-        deployment, name=names, replicas=st.integers(0, 4), devices_each=st.integers(1, 4), running=st.booleans()
-    ),
-    max_size=3,
-    unique_by=lambda d: d.id,
-)
-inventories = st.lists(st.tuples(st.integers(0, 7), st.booleans()), max_size=8, unique_by=lambda pair: pair[0]).map(
-    lambda pairs: [device(number, healthy) for number, healthy in pairs]
-)
-
-
-@st.composite
-def fleets(draw):
-    """Rows as a correct pool may have left them: no device twice, a life where the state has one."""
-    free = draw(st.permutations([f"cpu:{number}" for number in range(8)]))
-    rows = []
-    for number in range(draw(st.integers(0, 5))):
-        count = draw(st.integers(0, min(3, len(free))))
-        mine, free = tuple(free[:count]), free[count:]
-        state = draw(st.sampled_from(list(S))) if mine else draw(st.sampled_from([S.STOPPED, S.FAILED]))
-        wait = draw(st.sampled_from([None, NOW - 1, NOW + 5]))
-        index, name = draw(st.integers(0, 4)), draw(names)
-        rows.append(row(state, mine, index, name, id=str(number), next_start_at=wait))
-    return rows
-
-
-class World:
-    def __init__(self, rows):
-        self.rows = {row.id: row for row in rows}
-
-    def apply(self, action):
-        match action:
-            case Create(deployment_id, index, devices):
-                new = row(S.STOPPED, devices, index, deployment_id, id=str(uuid.uuid4()))
-                self.rows[new.id] = new
-            case Start(replica_id):
-                self.rows[replica_id] = replace(self.rows[replica_id], state=S.READY, life=life(), reason="")
-            case Drain(replica_id) | Stop(replica_id):
-                self.rows[replica_id] = replace(self.rows[replica_id], state=S.STOPPED, life=None)
-            case MarkFailed(replica_id, from_state, reason):
-                assert self.rows[replica_id].state is from_state
-                self.rows[replica_id] = replace(self.rows[replica_id], state=S.FAILED, reason=reason)
-            case Delete(replica_id):
-                assert self.rows[replica_id].life is None
-                del self.rows[replica_id]
-
-    def let_drains_end(self):
-        for entry in list(self.rows.values()):
-            if entry.state is S.DRAINING:
-                self.rows[entry.id] = replace(entry, state=S.STOPPED, life=None)
-
-    def owned(self):
-        return [device_id for entry in self.rows.values() for device_id in entry.devices]
-
-
 @given(deployments, inventories, fleets())
 def test_it_never_gives_a_device_two_owners(desired, devices, rows):
     world = World(rows)
@@ -206,9 +95,6 @@ def test_it_never_gives_a_device_two_owners(desired, devices, rows):
         for action in plan(desired, devices, world.rows.values(), NOW):
             world.apply(action)
             assert len(world.owned()) == len(set(world.owned()))
-
-
-loans = st.sets(st.integers(0, 7).map("cpu:{}".format))
 
 
 @given(deployments, inventories, fleets(), loans)

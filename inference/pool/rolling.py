@@ -1,0 +1,60 @@
+"""Engines that run in an older way than is wanted: which one makes way next, so that another one always serves.
+
+Of several replicas one at a time is drained and started anew, once all others are ready. A single one gets a second
+beside it first, where devices are free for one. An engine that does not come up in the new way ends the matter there:
+the others go on in the old way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from inference.pool.states import ReplicaState
+from inference.pool.store import DesiredDeployment, ReplicaRow
+
+BESIDE = 1000  # the index of the engine that stands in for a single one meanwhile
+REASON = "it runs in an older way: engines are started anew one after the other"
+
+_S = ReplicaState
+
+
+def stand_ins(desired: Iterable[DesiredDeployment], rows: Iterable[ReplicaRow], num_free: int) -> set[str]:
+    """The deployments that want one engine more for a while. `num_free`: devices that nobody owns."""
+    found = set()
+    by_slot = {(row.deployment_id, row.index): row for row in rows}
+    for deployment in desired:
+        if not deployment.running or deployment.replicas != 1:
+            continue
+        single, beside = by_slot.get((deployment.id, 0)), by_slot.get((deployment.id, BESIDE))
+        if beside is not None and not _is_done(single, deployment):
+            found.add(deployment.id)
+        elif beside is None and _serves_outdated(single, deployment) and deployment.devices_each <= num_free:
+            num_free -= deployment.devices_each
+            found.add(deployment.id)
+    return found
+
+
+def outdated(deployment: DesiredDeployment, rows: Iterable[ReplicaRow]) -> Iterator[ReplicaRow]:
+    """Of one deployment's rows those whose engines end now. Those that serve nobody yet need not wait."""
+    of_it = sorted(rows, key=lambda row: row.index)
+    old = [row for row in of_it if is_outdated(row, deployment)]
+    yield from (row for row in old if row.state in {_S.STARTING, _S.LOADING, _S.WARMING})
+    first = next((row for row in old if row.state is _S.READY), None)
+    if first is None:
+        return
+    others = [row for row in of_it if row is not first]
+    if (others and all(row.state is _S.READY for row in others)) or (not others and deployment.may_pause):
+        yield first
+
+
+def is_outdated(row: ReplicaRow, deployment: DesiredDeployment) -> bool:
+    """Whether its engine was started in another way; of one from before that was recorded nobody knows."""
+    return row.life is not None and row.life.way not in {"", deployment.way}
+
+
+def _serves_outdated(row: ReplicaRow | None, deployment: DesiredDeployment) -> bool:
+    return row is not None and row.state is _S.READY and is_outdated(row, deployment) and not deployment.may_pause
+
+
+def _is_done(row: ReplicaRow | None, deployment: DesiredDeployment) -> bool:
+    return row is not None and row.state is _S.READY and not is_outdated(row, deployment)

@@ -1,0 +1,71 @@
+"""A rolling restart on engines that come up at once, under a stream of requests."""
+
+import threading
+from dataclasses import replace
+
+from inference.pool.engine_client import EngineClient
+from inference.pool.states import ReplicaState
+from tests.waiting import wait_until
+
+S = ReplicaState
+
+
+def test_engines_are_replaced_one_by_one_and_none_is_cut(make_pool):
+    pool = make_pool(canary_period_s=60)
+    pool.deploy(replicas=2)
+    pool.start()
+    before = {wait_ready(pool, index).life for index in (0, 1)}
+    answers, busy = [], {life.socket for life in before}
+    asked = [threading.Thread(target=ask, args=(socket, answers)) for socket in busy]
+    for request in asked:
+        request.start()
+    with pool.store.open() as tables:
+        tables.desired = [replace(wanted, restart=1) for wanted in tables.desired]
+        wanted = tables.desired[0]
+        tables.moves.clear()
+    wait_until(lambda: {way(pool, 0), way(pool, 1)} == {wanted.way}, timeout_s=60)
+    for request in asked:
+        request.join()
+    assert answers == [200, 200]
+    assert one_at_a_time(pool)
+    assert not {life.id for life in before} & {wait_ready(pool, index).life.id for index in (0, 1)}
+
+
+def test_an_engine_that_does_not_come_up_leaves_the_other_serving(make_pool):
+    pool = make_pool(canary_period_s=60)
+    model = pool.deploy(replicas=2)
+    pool.start()
+    before = {index: wait_ready(pool, index).life for index in (0, 1)}
+    (model / "broken").write_text("no such flag")
+    with pool.store.open() as tables:
+        tables.desired = [replace(wanted, restart=1) for wanted in tables.desired]
+    pool.wait(lambda row: row.state is S.FAILED and row.restarts > 1, "the first one failed twice", timeout_s=60)
+    assert pool.row(index=1).life == before[1]
+    assert pool.row(index=1).state is S.READY
+
+
+def wait_ready(pool, index):
+    wait_until(lambda: (row := pool.row(index=index)) is not None and row.state is S.READY, timeout_s=60)
+    return pool.row(index=index)
+
+
+def way(pool, index):
+    row = pool.row(index=index)
+    return row.life.way if row.life is not None and row.state is S.READY else None
+
+
+def ask(socket, answers):
+    body = {"max_tokens": 3, "seconds": 1.0}
+    answers.append(EngineClient(socket).post("/v1/completions", body, 30, "lite").status)
+
+
+def one_at_a_time(pool):
+    """Whether no two replicas were out of service at once, by the moves in their order."""
+    with pool.store.open() as tables:
+        moves = list(tables.moves)
+    out = set()
+    for replica, state, _ in moves:
+        out = out - {replica} if state is S.READY else out | {replica}
+        if len(out) > 1:
+            return False
+    return True
