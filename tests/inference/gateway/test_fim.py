@@ -134,3 +134,12 @@ def test_what_was_cut_off_is_not_reserved(rig: Rig) -> None:
     status, headers, _ = rig.call("POST", PATH, fill("a b\n" * 200_000, "b"), authorization="Bearer sk-tight")
     assert (status, headers.get("x-coderack-fim-cut", "").endswith("suffix=0")) == (200, True)
     assert headers["x-ratelimit-limit-tokens"] == "3000"
+
+
+def test_the_lanes_first_events_and_its_target_are_figures(rig: Rig) -> None:
+    counted = 'coderack_gateway_lane_ttft_seconds_count{lane="fim"}'
+    before = rig.figure(counted)
+    assert rig.call("POST", PATH, fill("a", "b", stream=True))[0] == 200
+    assert rig.call("POST", PATH, fill("no hole", stream=True))[0] == 200
+    assert rig.figure(counted) == before + 1
+    assert rig.figure('coderack_gateway_target_seconds{lane="fim"}') == 60  # as the rig sets it
