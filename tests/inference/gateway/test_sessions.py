@@ -163,12 +163,12 @@ class Asking(threading.Thread):
             body["session_id"] = session
         elif session:
             headers["x_session_id"] = session
-        self._ask = lambda: rig.call("POST", PATH, body, **headers)
+        self._rig, self._body, self._headers = rig, body, headers
         self.answer: tuple[int, dict[str, str], bytes] | None = None
         self.start()
 
     def run(self) -> None:
-        self.answer = self._ask()
+        self.answer = self._rig.call("POST", PATH, self._body, **self._headers)
 
     @property
     def error(self) -> dict[str, Any]:
