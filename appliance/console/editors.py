@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from django.utils.translation import gettext_lazy as _
 
 from appliance.console.calling import CallableModel, to_chat_with
-from inference.gateway.render import FIM_BEGIN, FIM_END, FIM_HOLE
+from inference.gateway.fim_tokens import FIM_BEGIN, FIM_END, FIM_HOLE
 
 EXAMPLE_KEY = "sk-cr-…"
 

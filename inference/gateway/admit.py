@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from inference.gateway import body as bodies
-from inference.gateway import errors, metrics, render
+from inference.gateway import errors, fim, metrics
 from inference.gateway.directory import Directory, Key, Model
 from inference.gateway.fields import check_messages, sort_fields
+from inference.gateway.fim import NOTHING, Dropped
 from inference.gateway.tokens import TokenCounter, max_prompt_tokens, template_tokens
 
 # To read and search a body of this size takes about as long as the way to another thread and back is worth.
@@ -35,6 +36,8 @@ class Admitted:
     wants_usage: bool
     num_prompts: int
     num_sequences: int
+    dropped: Dropped = NOTHING
+    session: object = None  # the editor's, as the body names it
 
 
 async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, counter: TokenCounter) -> Admitted:
@@ -44,12 +47,17 @@ async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, count
     """
     received, fields, dropped = await _run(len(raw), lambda: _read(raw, endpoint))
     model = resolve(fields["model"], key, directory)
-    render.apply_suffix(fields, model)
+    hole = await fim.hole_of(fields, model, counter) if endpoint == "completions" else None
     num_bytes = len(raw)
     if endpoint == "chat":
         tokens = await counter.control_tokens(model.path)
         num_bytes += await _run(num_bytes, lambda: tokens.keep_literal(fields))
-    await fit_context(fields, num_bytes, key, model, counter)
+    dropped_text = NOTHING
+    if hole is not None:
+        dropped_text = await fim.fit_context(fields, hole, key, model, counter)
+        fim.add_stops(fields, hole.tokens)
+    else:
+        await fit_context(fields, num_bytes, key, model, counter)
     for name, count in Counter(dropped).items():
         metrics.DROPPED_FIELDS.labels(name).inc(count)
     num_prompts = 1 if endpoint == "chat" else len(bodies.prompts_of(fields["prompt"]))
@@ -64,6 +72,8 @@ async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, count
         wants_usage=stream and bool(options.get("include_usage")),
         num_prompts=num_prompts,
         num_sequences=num_prompts * (fields.get("n") or 1),
+        dropped=dropped_text,
+        session=received.get("session_id"),
     )
 
 

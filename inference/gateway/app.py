@@ -27,7 +27,9 @@ from inference.gateway.place import Place
 from inference.gateway.process_metrics import ProcessPage
 from inference.gateway.queue import FairQueue
 from inference.gateway.request import Handler, Request
+from inference.gateway.sessions import Sessions
 from inference.gateway.settings import GatewaySettings
+from inference.gateway.targets import Targets
 from inference.gateway.tokens import TokenCounter
 from inference.metering.journal import JournalWriter
 
@@ -47,7 +49,10 @@ class Gateway:
         self.directory = Directory()
         self.feed = DirectoryFeed(settings.directory_dsn, self.directory)
         queue: FairQueue[Place] = FairQueue(settings.queue_requests, settings.queue_bytes)
-        self.dispatcher = Dispatcher(self.directory, Board(settings.board_path), queue, settings.queue_wait_s)
+        self.targets = Targets(settings.fim_target_s)
+        board = Board(settings.board_path)
+        self.dispatcher = Dispatcher(self.directory, board, queue, settings.queue_wait_s, self.targets)
+        self.sessions = Sessions(settings.sessions_path, settings.salt_secret)
         self.pool = EnginePool()
         self.counter = TokenCounter()
         self.open_requests = OpenRequests(settings.open_dir)
@@ -144,6 +149,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         self.pool.close()
+        self.sessions.close()
         self.dispatcher.shut()
         self.journal.close()
         self.open_requests.beat(journal_healthy=self.journal.healthy)

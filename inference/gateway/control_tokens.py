@@ -82,6 +82,18 @@ class ControlTokens:
         self._refuse_pieces(fields["messages"])
         return added
 
+    def literal(self, name: str, text: str) -> str:
+        """A single text, the field of that name, with every control token in it broken.
+
+        Raises: ApiError 400 for a token that can't be broken.
+        """
+        if self._search is not None and self._search.find(text) >= 0:
+            if self._break is None:
+                raise errors.bad_field(name, f"{name} holds a control token of the model.")
+            text, _ = self._broken_text(text)
+        self._refuse_folded(name, text)
+        return text
+
     def _refuse_folded(self, name: str, value: Any) -> None:
         """What only becomes a token in the tokenizer's hands (`＜` that it reads as `<`) can't be broken beforehand."""
         if self._folding is None or self._folded is None:

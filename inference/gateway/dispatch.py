@@ -25,6 +25,7 @@ from inference.gateway.pace import Pace
 from inference.gateway.place import Place
 from inference.gateway.queue import Errand, FairQueue, QueueFull, Waiting
 from inference.gateway.route import Candidate, choose
+from inference.gateway.targets import Targets
 
 if TYPE_CHECKING:
     from inference.gateway.usage import Usage
@@ -51,11 +52,19 @@ def room(replica: Replica, lane: Lane) -> int:
 class Dispatcher:
     """One worker's."""
 
-    def __init__(self, directory: Directory, board: Board, queue: FairQueue[Place], queue_wait_s: float) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        board: Board,
+        queue: FairQueue[Place],
+        queue_wait_s: float,
+        targets: Targets | None = None,
+    ) -> None:
         self.board = board
         self.breaker = Breaker()
         self._directory = directory
         self._queue_wait_s = queue_wait_s
+        self._targets = targets or Targets()
         self._queue = queue
         self._paces: dict[str, Pace] = defaultdict(Pace)
         self._loop = asyncio.get_running_loop()
@@ -123,8 +132,10 @@ class Dispatcher:
         self._gone(waiting)
 
     def _gone(self, waiting: Waiting[Place]) -> None:
-        metrics.QUEUED.labels(waiting.errand.lane.label).dec()
-        metrics.QUEUE_WAIT.labels(waiting.errand.lane.label).observe(time.monotonic() - waiting.since)
+        lane, now = waiting.errand.lane, time.monotonic()
+        metrics.QUEUED.labels(lane.label).dec()
+        metrics.QUEUE_WAIT.labels(lane.label).observe(now - waiting.since)
+        self._targets.waited(lane, waiting.errand.base, now - waiting.since, now)
 
     # --- whose turn it is
 
@@ -183,7 +194,9 @@ class Dispatcher:
         for replica in self._usable(self._directory.replicas(errand.model), avoid, now):
             life = self.board.life(replica.life_id)
             sequences, tokens = self.board.load(life)
-            free = sequences < room(replica, errand.lane) and not (heads and self.board.head(life) < key)
+            places = room(replica, errand.lane)
+            places -= self._targets.held_back(errand.lane, errand.base, places, now)
+            free = sequences < places and not (heads and self.board.head(life) < key)
             candidates.append(Candidate(replica, tokens, free))
         self._turn += 1
         return choose(candidates, errand.prefix, self._turn)

@@ -67,6 +67,15 @@ def context_too_long(limit: int, prompt: str, answer: int, param: str) -> ApiErr
     )
 
 
+def superseded() -> ApiError:
+    """400 for a request that a newer one of the same editor session took the place of; never a 409, which clients
+    send again.
+    """
+    return ApiError(
+        400, "superseded", "A newer request of this session took its place.", headers=(("x-should-retry", "false"),)
+    )
+
+
 def invalid_key() -> ApiError:
     """401, one body for missing, unknown, expired and revoked keys."""
     return ApiError(

@@ -9,7 +9,6 @@ from inference.gateway.limits.headers import headers_of, refusal
 from inference.gateway.limits.limiter import Limiter, Reservation
 from inference.gateway.limits.outcome import Refused
 from inference.gateway.open_requests import OpenRequests, OpenSlot
-from inference.gateway.request import Headers
 from inference.gateway.usage import Usage
 
 
@@ -22,7 +21,7 @@ class Held:
         self.prices = prices
         self.slot = slot
         told = headers_of(reservation.gates, reservation.left)
-        self.headers: Headers = [(name.encode(), value.encode()) for name, value in told]
+        self.headers: list[tuple[bytes, bytes]] = [(name.encode(), value.encode()) for name, value in told]
 
     def settle(self, used: Usage, *, booked: bool = True) -> None:
         """The request ended with this usage; `booked` says whether the journal has it already."""
@@ -56,7 +55,9 @@ async def hold(
         slot.free()
         raise
     allowance = admitted.key.allowance
-    return Held(limiter, outcome, allowance.prices if allowance else Prices(), slot)
+    held = Held(limiter, outcome, allowance.prices if allowance else Prices(), slot)
+    held.headers += admitted.dropped.headers
+    return held
 
 
 def gates_for(admitted: Admitted, body_bytes: int) -> tuple[Gate, ...]:

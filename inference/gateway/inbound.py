@@ -8,11 +8,12 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from inference.gateway import errors, metrics
-from inference.gateway.admit import admit
+from inference.gateway import errors, metrics, sessions
+from inference.gateway.admit import Admitted, admit
 from inference.gateway.auth import authenticate
 from inference.gateway.errors import ApiError
 from inference.gateway.held import hold
+from inference.gateway.lanes import Lane, lane_of
 from inference.gateway.relay import Relay
 from inference.gateway.request import Request
 
@@ -35,6 +36,8 @@ class Inbound:
         self._num_bytes = 0
         self._relay: Relay | None = None
         self._began = time.monotonic()
+        self._arrived = self._began
+        self._model = ""
         self._limit = gateway.settings.max_body_bytes
 
     def body(self, chunk: bytes) -> None:
@@ -49,6 +52,7 @@ class Inbound:
 
     def body_end(self) -> None:
         """Admit and relay."""
+        self._arrived = sessions.now()
         if self._front is not None:
             self._gateway.spawn(self._go())
 
@@ -74,8 +78,10 @@ class Inbound:
         admitted = await admit(raw, self._request.target.kind.value, self._key, directory, counter)
         if self._front is None:
             return None
+        self._claim_session(admitted)
         limiter, open_requests = self._gateway.limiter, self._gateway.open_requests
-        held = await hold(limiter, open_requests, self._request.request_id, admitted, len(raw))
+        num_bytes = admitted.dropped.bytes_left or len(raw)
+        held = await hold(limiter, open_requests, self._request.request_id, admitted, num_bytes)
         if self._front is None:
             held.release()
             return None
@@ -84,6 +90,30 @@ class Inbound:
         except BaseException:
             held.release()  # nobody else would, and its lease is renewed for as long as this worker lives
             raise
+
+    def _claim_session(self, admitted: Admitted) -> None:
+        """Where an editor says whose request it is, a newer one ends this, and this the older ones.
+
+        Raises: ApiError 400 superseded.
+        """
+        name = sessions.name_of(self._request.header(b"x-session-id"), admitted.session)
+        if name is not None and lane_of(admitted) is Lane.FIM:
+            self._model = admitted.model.base
+            scope = (admitted.key.key_id, admitted.model.name)
+            self._gateway.sessions.claim(scope, name, self._arrived, self)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its client has had all of its answer, or left."""
+        return self._front is None or (self._relay is not None and self._relay.ended)
+
+    def supersede(self) -> None:
+        """A newer request of the same session came."""
+        metrics.SUPERSEDED.labels(self._model).inc()
+        if self._relay is not None:
+            self._relay.expire(errors.superseded(), "aborted")
+        else:
+            self._refuse(errors.superseded())
 
     def _refuse(self, error: ApiError) -> None:
         self._chunks = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from inference.gateway.admit import Admitted
-from inference.gateway.render import FIM_HOLE
+from inference.gateway.fim_tokens import FIM_HOLE
 
 CHAT_AGES_S = 10.0  # a chat request that waited so long stands among those that fill in the middle
 

@@ -30,6 +30,17 @@ TTFT = Histogram(
     ["model"],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30),
 )
+LANE_TTFT = Histogram(
+    "coderack_gateway_lane_ttft_seconds",
+    "Time from a request's admission to the engine's first event.",
+    ["lane"],
+    buckets=(0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5, 10, 30),
+)
+OVER_TARGET = Counter("coderack_gateway_over_target", "Streams whose first event missed their lane's target.", ["lane"])
+TARGET = Gauge(
+    "coderack_gateway_target_seconds", "A lane's target for the first event.", ["lane"], multiprocess_mode="livemax"
+)
+SUPERSEDED = Counter("coderack_gateway_superseded", "Requests that a newer one of their session ended.", ["model"])
 TPOT = Histogram(
     "coderack_gateway_tpot_seconds",
     "Time per output token after the first, of whole streams of one sequence.",

@@ -11,10 +11,13 @@ from typing import Any
 
 from inference.gateway import errors, paths
 from inference.gateway.errors import ApiError
+from inference.gateway.fim import CUT_HEADER
 from inference.gateway.openapi_shapes import SHAPES, TEXT, WHOLE, ref
 from inference.gateway.paths import METHODS, Kind
+from inference.gateway.sessions import MAX_NAME_BYTES
 
 SECURITY = "KeyAuth"
+CUT = CUT_HEADER.decode()
 JSON, STREAM = "application/json", "text/event-stream"
 MODEL_NAME = "model_id"  # the control API's word for it, which describes DELETE at the same address
 
@@ -41,7 +44,7 @@ OF_ENGINES = (
 )
 REFUSALS: dict[Kind, tuple[ApiError, ...]] = {
     Kind.CHAT: OF_ENGINES,
-    Kind.COMPLETIONS: OF_ENGINES,
+    Kind.COMPLETIONS: (*OF_ENGINES, errors.superseded()),
     Kind.MODELS: (errors.invalid_key(),),
     Kind.MODEL: OF_MODELS,
     Kind.EMBEDDINGS: (errors.invalid_key(), errors.model_not_found()),
@@ -79,13 +82,24 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {**TEXT, "pattern": "^req-[0-9a-f]{32}$"},
         "required": True,
     },
+    CUT: {
+        "description": "Characters cut off around a hole, as `prefix=12, suffix=0`; absent where none were.",
+        "schema": TEXT,
+    },
     "www-authenticate": {"description": "How to authenticate.", "schema": TEXT, "required": True},
     "allow": {"description": "The methods of this address.", "schema": TEXT, "required": True},
     "retry-after": {"description": "Seconds to wait, where waiting helps.", "schema": WHOLE},
     "retry-after-ms": {"description": "The same in milliseconds, with 429.", "schema": WHOLE},
     "x-should-retry": {"description": "false where waiting does not help.", "schema": TEXT},
 }
+SESSION: dict[str, Any] = {
+    "in": "header",
+    "name": "x-session-id",
+    "description": "An editor session: a newer request to fill in the middle ends the older one of the same session.",
+    "schema": {**TEXT, "maxLength": MAX_NAME_BYTES},
+}
 OF_STATUS: dict[int, tuple[str, ...]] = {
+    400: ("x-should-retry",),
     401: ("www-authenticate",),
     405: ("allow",),
     429: ("retry-after", "retry-after-ms", "x-should-retry"),
@@ -148,6 +162,8 @@ def _operation(kind: Kind, name: str, *, body: bool) -> dict[str, Any]:
     if kind in REQUESTS:
         schema = ref(REQUESTS[kind])
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
+    if kind is Kind.COMPLETIONS:
+        operation["parameters"] = [SESSION]
     operation["responses"] = _responses(kind, body)
     operation["security"] = [] if kind is Kind.HEALTH else [{SECURITY: []}]
     return operation
@@ -155,6 +171,8 @@ def _operation(kind: Kind, name: str, *, body: bool) -> dict[str, Any]:
 
 def _responses(kind: Kind, body: bool) -> dict[str, Any]:
     rates = tuple(RATES) if kind in REQUESTS else ()
+    if kind is Kind.COMPLETIONS:
+        rates = (*rates, CUT)
     responses: dict[str, Any] = {}
     if kind in ANSWERS:
         content: dict[str, Any] = {JSON: {"schema": ref(ANSWERS[kind])}}

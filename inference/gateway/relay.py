@@ -59,9 +59,9 @@ class Relay:
         self._began = time.monotonic()
         self._last_byte = self._began
         self._comment_timer: asyncio.TimerHandle | None = None
-        lane = lane_of(admitted)
-        body = engine_body(admitted, gateway.settings.salt_secret, lane.priority)
-        self._turn = Turn(gateway.dispatcher, errand_of(admitted, lane, len(body)))
+        self._lane = lane_of(admitted)
+        body = engine_body(admitted, gateway.settings.salt_secret, self._lane.priority)
+        self._turn = Turn(gateway.dispatcher, errand_of(admitted, self._lane, len(body)))
         self._data = engine.post(ENGINE_PATHS[_KINDS[admitted.endpoint]], body, self._bare_id.encode())
 
     # --- towards the engine
@@ -151,6 +151,7 @@ class Relay:
         if attempt is not None and attempt.ttft_s is None:
             attempt.ttft_s, attempt.first_event_at = self._last_byte - self._began, time.time()
             self._held.slot.first(round(attempt.ttft_s * 1000))
+            self._gateway.targets.first_event(self._lane, attempt.ttft_s)
         self._held.slot.count(events.num_events)
         if events.failed:
             ending.outcome = "failed"
@@ -280,15 +281,20 @@ class Relay:
         if self._ending.connection is not None:
             self._ending.connection.resume()
 
-    def expire(self, error: ApiError) -> None:
-        """The gateway's own reasons to end this request: its stop, or an engine that keeps silent."""
+    @property
+    def ended(self) -> bool:
+        """Whether the client has had all of the answer, or left."""
+        return self._front is None
+
+    def expire(self, error: ApiError, outcome: str = "failed") -> None:
+        """The gateway's own reasons to end this request: its stop, an engine that keeps silent, a newer request."""
         if self._ending.over:
             return
         front, self._front = self._front, None
         self._turn.give_up()
         head_sent = self._head_sent
         self._stop_comments()
-        self._ending.abort("failed", 200 if head_sent else error.status)
+        self._ending.abort(outcome, 200 if head_sent else error.status)
         if front is not None and head_sent:
             front.write(error.event())
             front.finish()

@@ -27,6 +27,7 @@ class GatewaySettings:
     max_body_bytes: int = 4 * 1024 * 1024
     redis_answer_s: float = 0.05  # slower, and a worker decides over limits alone for a moment
     queue_wait_s: float = 30.0
+    fim_target_s: float = 0.3  # until the first event of an answer that fills in the middle
     queue_requests: int = 512  # that wait in one worker
     queue_bytes: int = 64 * 1024 * 1024  # of their bodies
     backlog: int = 4096
@@ -38,6 +39,11 @@ class GatewaySettings:
     engine_silence_s: float = 600.0  # a started stream without a byte from its engine
     abort_wait_s: float = 2.0  # how long an aborted request's true usage is waited for
     max_answer_bytes: int = 64 * 1024 * 1024
+
+    @property
+    def sessions_path(self) -> Path:
+        """What the workers share of editor sessions."""
+        return self.board_path.with_name(self.board_path.name + "-sessions")
 
     @property
     def open_dir(self) -> Path:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from tokenizers import Tokenizer
 
-from inference.gateway import control_tokens
+from inference.gateway import control_tokens, fim_cut, fim_tokens
 from inference.gateway.body import prompts_of
 from inference.gateway.control_tokens import ControlTokens
+from inference.gateway.fim_cut import Kept, NoRoom
+from inference.gateway.fim_tokens import FimTokens
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ class TokenCounter:
     def __init__(self) -> None:
         self._loaded: dict[Path, Tokenizer | None] = {}
         self._control: dict[Path, ControlTokens] = {}
+        self._fim: dict[Path, FimTokens | None] = {}
 
     async def control_tokens(self, model_path: Path) -> ControlTokens:
         """The tokens that a chat's text must not hold; read from the tokenizer at first use."""
@@ -41,6 +45,32 @@ class TokenCounter:
 
     def _read_control(self, model_path: Path) -> ControlTokens:
         return control_tokens.read(model_path, self._tokenizer(model_path))
+
+    async def fim_tokens(self, model_path: Path) -> FimTokens | None:
+        """The tokens that a hole is written with; None where the model's tokenizer lacks one."""
+        if model_path not in self._fim:
+            self._fim[model_path] = await asyncio.to_thread(self._read_fim, model_path)
+        return self._fim[model_path]
+
+    def _read_fim(self, model_path: Path) -> FimTokens | None:
+        return fim_tokens.read(model_path, self._tokenizer(model_path))
+
+    async def fit_hole(
+        self, model_path: Path, prefix: str, suffix: str, write: Callable[[str, str], str], most: int
+    ) -> Kept:
+        """The text around a hole, cut so that the prompt written from it has at most so many tokens.
+
+        Raises: NoRoom.
+        """
+        return await asyncio.to_thread(self._fit_hole, model_path, prefix, suffix, write, most)
+
+    def _fit_hole(
+        self, model_path: Path, prefix: str, suffix: str, write: Callable[[str, str], str], most: int
+    ) -> Kept:
+        tokenizer = self._tokenizer(model_path)
+        if tokenizer is None:  # who has fim_tokens has a tokenizer
+            raise NoRoom
+        return fim_cut.fit(tokenizer, prefix, suffix, write, most)
 
     async def longest_prompt(self, model_path: Path, body: dict[str, Any]) -> int:
         """Tokens of the longest single prompt of a request."""

@@ -65,11 +65,20 @@ def add(
     problems = verify(path)
     if problems:
         raise fail("these weights are not accepted:\n  " + "\n  ".join(problems))
+    if fim and not _fills_in(path):
+        raise fail("these weights don't fill in the middle: their tokenizer lacks one of the three tokens for it")
     with rows():
         from appliance.first_rows import register_model  # noqa: PLC0415
 
         row = register_model(name, path.resolve(), read(path).digest, preset_name, max_model_len, fim)
     show_done(_registered(row), as_json, f"{row.name} registered ({row.digest[:12]})")
+
+
+def _fills_in(path: Path) -> bool:
+    from inference.gateway import fim_tokens  # noqa: PLC0415 - the tokenizers' library takes a moment
+    from inference.gateway.tokens import load  # noqa: PLC0415
+
+    return fim_tokens.read(path, load(path / "tokenizer.json")) is not None
 
 
 @app.command()

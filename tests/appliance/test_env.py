@@ -77,6 +77,7 @@ def test_it_names_all_faults_in_one_message() -> None:
         ("CODERACK_ENGINE_FLAVOUR", "rocm", "auto, cpu, cuda, ascend"),
         ("CODERACK_ALLOWED_HOSTS", " , ", "at least one host"),
         ("CODERACK_MAX_BODY_BYTES", "1023", "between 1024"),
+        ("CODERACK_FIM_TARGET_MS", "9", "between 10"),
     ],
 )
 def test_it_says_what_a_value_must_be(name: str, value: str, reason: str) -> None:

@@ -10,7 +10,11 @@ from typer.testing import CliRunner
 
 from appliance.first_rows import register_model, register_slot
 from appliance.fleet.models import Deployment
+from appliance.registry.models import ModelVersion
+from inference.gateway.fim_tokens import FIM_BEGIN, FIM_END, FIM_HOLE
 from ops.cli.main import app
+from ops.models import manifest
+from tests.inference.gateway.parts import write_tokenizer
 
 pytestmark = pytest.mark.usefixtures("db")
 
@@ -57,3 +61,15 @@ def test_it_refuses_weights_without_a_manifest(db: None, tmp_path: Path) -> None
     done = CliRunner().invoke(app, ["model", "add", str(tmp_path), "--name", "x"])
     assert done.exit_code == 1
     assert "manifest" in done.output
+
+
+@pytest.mark.parametrize(("marks", "code"), [((FIM_BEGIN, FIM_HOLE, FIM_END), 0), ((FIM_BEGIN, FIM_HOLE), 1), ((), 1)])
+def test_it_registers_no_model_for_filling_in_that_lacks_a_token_for_it(
+    db: None, tmp_path: Path, marks: tuple[str, ...], code: int
+) -> None:
+    write_tokenizer(tmp_path / "tokenizer.json", marks=marks)
+    (tmp_path / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    manifest.write(tmp_path, name="x", origin="a test", licence="none")
+    done = CliRunner().invoke(app, ["model", "add", str(tmp_path), "--name", "x", "--fim"])
+    assert done.exit_code == code, done.output
+    assert ModelVersion.objects.filter(name="x").exists() == (code == 0)

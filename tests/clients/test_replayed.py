@@ -82,6 +82,26 @@ def test_its_prompt_reaches_the_engine_as_the_client_meant_it(rig: Rig, path: Pa
     assert sent["stop"] == body["stop"] if "stop" in body else True
 
 
+def fills(path: Path) -> bool:
+    """Whether a fixture asks for a file's middle."""
+    return "print(add(1, 2))" in str(load(path)["request"].get("body")) and "chat" not in path.stem
+
+
+@pytest.mark.parametrize("path", [path for path in FIXTURES if fills(path)], ids=lambda path: path.stem)
+def test_a_large_file_is_cut_around_the_hole_for_each_client(rig: Rig, path: Path) -> None:
+    request = load(path)["request"]
+    before = "def f(a, b):\n    return a\n" * 2000
+    request["body"]["prompt"] = request["body"]["prompt"].replace("def add(a, b):", before + "def add(a, b):")
+    status, answer = replay(rig, request)
+    assert status == 200, answer
+    sent = rig.engines["fim"].bodies[-1]["prompt"]
+    begin, rest = sent[:15], sent.partition(">")[2]
+    assert begin.startswith("<\uff5cfim\u2581begin")
+    assert rest.startswith(("def f(a, b):\n", "    return a\n"))
+    assert "def add(a, b):\n    <\uff5cfim\u2581hole\uff5c>\n\nprint(add(1, 2))\n<\uff5cfim\u2581end\uff5c>" in sent
+    assert len(sent.split()) <= 4096
+
+
 @pytest.mark.parametrize("path", [path for path in FIXTURES if "models" not in path.stem], ids=lambda path: path.stem)
 def test_each_client_gets_a_stream_that_breaks_with_choices_in_its_last_event(rig: Rig, path: Path) -> None:
     request = load(path)["request"]

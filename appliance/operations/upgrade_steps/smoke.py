@@ -16,7 +16,7 @@ from appliance.operations.upgrade_steps.base import RowStep
 from appliance.registry.models import ModelVersion
 from appliance.training.errors import BrokeOff
 from appliance.training.serving import EngineSampler, NoEngine, ReadyEngine
-from inference.gateway.render import FIM_BEGIN, FIM_END, FIM_HOLE
+from inference.gateway.fim_tokens import FIM_BEGIN, FIM_END, FIM_HOLE
 from inference.metering.journal import JournalWriter
 from ops.upgrade.errors import StepFailed
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 
+from inference.gateway.fim_tokens import FIM_BEGIN, FIM_END, FIM_HOLE
 from inference.metering.journal import UsageRecord, read_records
 from tests.fakes.console import Console, ConsoleHandler
 from tests.fakes.engine import FakeEngine
@@ -23,6 +24,7 @@ from tests.waiting import wait_until
 
 REPO = Path(__file__).resolve().parents[3]
 
+END = "<\uff5cend\u2581of\u2581sentence\uff5c>"
 KEY, OTHER_KEY, SMALL_KEY = "sk-owner", "sk-stranger", "sk-small"
 
 
@@ -160,10 +162,12 @@ def start_gunicorn(rig: Rig, port: int, workers: int, **settings: float) -> subp
         )
 
 
-def write_tokenizer(path: Path) -> None:
-    """One token per word, so that counts can be read off a text."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
+def write_tokenizer(path: Path, *, marks: tuple[str, ...] = (FIM_BEGIN, FIM_HOLE, FIM_END)) -> None:
+    """One token per word, so that counts can be read off a text, and one for each mark."""
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
-    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, END: 1}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.add_tokens([AddedToken(mark, normalized=False, special=False) for mark in marks])
     tokenizer.save(str(path))
+    path.with_name("tokenizer_config.json").write_text(json.dumps({"eos_token": END}))

@@ -37,5 +37,5 @@ def settings() -> GatewaySettings:
         metrics_dir=Path(_facts["console_socket"]).parent / "metrics",
         board_path=Path(_facts["prom"]) / "board",
         max_body_bytes=1024 * 1024,
-        **{"redis_answer_s": 2.0, **_extra},  # a busy machine is no fault
+        **{"redis_answer_s": 2.0, "fim_target_s": 60.0, **_extra},  # a busy machine is no fault
     )

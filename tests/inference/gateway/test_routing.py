@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from inference.gateway.admit import Admitted
 from inference.gateway.breaker import FAILURES_TO_OPEN, FIRST_BACKOFF_S, MAX_BACKOFF_S, Breaker
 from inference.gateway.directory import Key, Model, Replica
+from inference.gateway.fim_tokens import FIM_HOLE
 from inference.gateway.lanes import CHAT_AGES_S, Lane, lane_of, rank
-from inference.gateway.render import FIM_HOLE
 from inference.gateway.route import LOAD_FACTOR, LOAD_SLACK_TOKENS, PREFIX_CHARACTERS, Candidate, choose, prefix_of
 
 PREFIXES = st.integers(0, 2**64 - 1)

@@ -91,6 +91,8 @@
     var first = 0, last = 0, text = "", usage = null, finish = "";
     var answer = await post(path, body, shown, signal);
     shown.request(answer.headers.get("x-request-id") || "");
+    var cut = /^prefix=(\d+), suffix=(\d+)$/.exec(answer.headers.get("x-coderack-fim-cut") || "");
+    if (cut) shown.figure(counted(words.textCut, grouped(Number(cut[1]) + Number(cut[2]))));
     if (!answer.ok) {
       var failure = await answer.json().catch(function () { return {}; });
       throw new Refused(answer.status, (failure.error && failure.error.message) || "");
