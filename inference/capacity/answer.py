@@ -98,11 +98,12 @@ class Assumption:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the box does. Where `possible` is false, `reason` holds the arithmetic and decode's rate is 0."""
+    """What the box does. Where `possible` is false, `reason` holds the arithmetic, `nearest` what would fit."""
 
     question: Question
     possible: bool
     reason: str | None
+    nearest: str | None
     binding_limit: Limit
     layout: Layout
     recommended: Recommended

@@ -16,6 +16,7 @@ from inference.capacity.answer import (
 from inference.capacity.calibration import Calibration, interval
 from inference.capacity.fitted import fitted
 from inference.capacity.layout import Layout, layouts, recommended
+from inference.capacity.nearest import nearest
 from inference.capacity.question import Case, Question, resolve
 from inference.capacity.rates import (
     Box,
@@ -89,6 +90,7 @@ def _answer(box: Box) -> Answer:
         question=asked,
         possible=reason is None,
         reason=reason,
+        nearest=_nearest(box),
         binding_limit=limit,
         layout=layout,
         recommended=recommended(case),
@@ -107,6 +109,11 @@ def _answer(box: Box) -> Answer:
         published=PUBLISHED,
         assumptions=_assumptions(),
     )
+
+
+def _nearest(box: Box) -> str | None:
+    found = None if box.replica.sequences else nearest(box.case)
+    return f"{found.hardware} in {found.precision}" if found else None
 
 
 def _prefill(box: Box, limit: Limit) -> Prefill:

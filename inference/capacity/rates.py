@@ -15,8 +15,8 @@ from inference.capacity.efficiency import Interval
 from inference.capacity.question import Case, Target
 from inference.capacity.replica import Limit, Replica
 
-SHARES = tuple(part / 8 for part in range(9))
-HALVINGS = 50
+SHARES = tuple(part / 16 for part in range(17))
+HALVINGS = 32
 # A pair that is done more often over than this is done.
 MOST_OVER = 1e6
 

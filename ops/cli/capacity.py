@@ -78,6 +78,8 @@ def _show(answer: Answer) -> None:
     )
     if answer.reason:
         out.print(f"Not possible: {answer.reason}.", markup=False, style="red")
+    if answer.nearest:
+        out.print(f"The nearest that fits: {answer.nearest}.", markup=False)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(no_wrap=True, justify="right")
