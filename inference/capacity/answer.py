@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from inference.capacity.efficiency import Engine, Interval
 from inference.capacity.layout import Layout, Recommended
 from inference.capacity.question import Question
-from inference.capacity.rates import ContractRow, Decoding, Point
+from inference.capacity.rates import ContractRow, Point
 from inference.capacity.replica import Limit
 
 
@@ -33,7 +34,20 @@ class Prefill:
     """Input tokens/s with nothing else to do: with cached tokens counted, and the uncached ones alone."""
 
     tokens_per_s: float
+    interval: Interval
+    ceiling_tps: float
     uncached_tokens_per_s: float
+    limit: Limit
+
+
+@dataclass(frozen=True)
+class Decode:
+    """Output tokens/s with nothing else to do, and the sequences that run then."""
+
+    tokens_per_s: float
+    interval: Interval
+    ceiling_tps: float
+    sequences: int
     limit: Limit
 
 
@@ -42,8 +56,25 @@ class Together:
     """The asked mixture of lengths, input and output at once."""
 
     requests_per_s: float
+    interval: Interval
+    ceiling_rps: float
     input_tps: float
     output_tps: float
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Which kind of serving the rates are predicted for, what such an engine reaches of the ideal, and how sure that is.
+
+    `interval_factor` is the factor either way in which a rate lies in 8 of 10 cases.
+    """
+
+    engine: Engine
+    parallelism: str
+    prefill: float
+    decode: float
+    sequence_s: float
+    interval_factor: float
 
 
 @dataclass(frozen=True)
@@ -67,20 +98,22 @@ class Assumption:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the box does. Where `possible` is false, `reason` holds the arithmetic and decode's rate is 0."""
+    """What the box does. Where `possible` is false, `reason` holds the arithmetic, `nearest` what would fit."""
 
     question: Question
     possible: bool
     reason: str | None
+    nearest: str | None
     binding_limit: Limit
     layout: Layout
     recommended: Recommended
     weights: WeightsFit
     kv: KvCapacity
     prefill: Prefill
-    decode: Decoding
+    decode: Decode
     together: Together
     frontier: tuple[Point, ...]
     contract: tuple[ContractRow, ...]
+    calibrated: Calibrated
     published: Published
     assumptions: tuple[Assumption, ...]

@@ -18,3 +18,13 @@ class BadQuestion(CapacityError):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("; ".join(faults))
         self.faults = tuple(faults)
+
+
+class BadMeasurements(CapacityError):
+    """A file of published measurements or a calibration can't be used; the message holds every fault."""
+
+    code = "bad_measurements"
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = tuple(faults)

@@ -6,7 +6,8 @@ two FLOP for each multiply-add. "Derived" means counted from the shape.
 
 from __future__ import annotations
 
-from inference.catalog.architecture import Architecture, DeepseekV2
+from inference.capacity.shapes import Shape
+from inference.catalog.architecture import DeepseekV2, Llama
 
 ACTIVATION_BYTES = 2  # bf16
 # Dispatch goes in 8 bits and combine in 16, as in DeepSeek's own expert parallelism.
@@ -23,7 +24,7 @@ def experts_touched(experts: int, per_token: int, sequences: float) -> float:
     return float(experts * (1 - (1 - per_token / experts) ** sequences))
 
 
-def decode_flop(shape: Architecture, context_tokens: float) -> float:
+def decode_flop(shape: Shape, context_tokens: float) -> float:
     """FLOP of one output token, with latent attention in its absorbed form.
 
     Source: derived; 2 FLOP per active parameter, and per token of context and head a product with the cached latent and
@@ -33,7 +34,7 @@ def decode_flop(shape: Architecture, context_tokens: float) -> float:
     return 2 * shape.active_parameters + 2 * shape.layers * shape.heads * per_head * context_tokens
 
 
-def prefill_flop(shape: Architecture, input_tokens: float, hit_rate: float = 0.0) -> float:
+def prefill_flop(shape: Shape, input_tokens: float, hit_rate: float = 0.0) -> float:
     """FLOP of one uncached input token, the mean over a prompt whose first `hit_rate` is in the prefix cache.
 
     Source: derived; no output layer, attention not absorbed and causal. Uncached tokens come last and look back on the
@@ -48,7 +49,7 @@ def prefill_flop(shape: Architecture, input_tokens: float, hit_rate: float = 0.0
     return 2 * weights + 2 * shape.layers * shape.heads * per_head * mean_context
 
 
-def all_reduce_bytes(shape: Architecture, cards: int, tokens: float) -> float:
+def all_reduce_bytes(shape: Shape, cards: int, tokens: float) -> float:
     """Bytes that each card sends under tensor parallelism: two ring all-reduces a layer, 2 L [2(N-1)/N] B h 2.
 
     Source: derived, bf16 activations. Units: bytes for `tokens` tokens.
@@ -56,12 +57,12 @@ def all_reduce_bytes(shape: Architecture, cards: int, tokens: float) -> float:
     return 2 * shape.layers * (2 * (cards - 1) / cards) * tokens * shape.hidden * ACTIVATION_BYTES
 
 
-def expert_exchange_bytes(shape: Architecture, cards: int, tokens: float) -> float:
+def expert_exchange_bytes(shape: Shape, cards: int, tokens: float) -> float:
     """Bytes that each card sends under expert parallelism: L_moe (B/N) min(k, N) (N-1)/N h 3.
 
     Source: derived, dispatch in fp8 and combine in bf16. Units: bytes for `tokens` tokens of all cards together.
     """
-    if not isinstance(shape, DeepseekV2):
+    if isinstance(shape, Llama):
         return 0.0
     moe_layers = shape.layers - shape.first_k_dense
     elsewhere = min(shape.experts_per_token, cards) * (cards - 1) / cards

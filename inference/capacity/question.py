@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 
+from inference.capacity.efficiency import Engine
 from inference.capacity.errors import BadQuestion
 from inference.capacity.precision import PRECISIONS, Precision, Weights, available, weights_of
 from inference.capacity.speeds import SPEEDS, Speeds
+from inference.capacity.work import Work
 from inference.catalog.hardware import HARDWARE, Hardware
 from inference.catalog.load import catalog
 from inference.catalog.preset import Preset
@@ -42,6 +46,7 @@ class Question:
     output_tokens: int = 1000
     hit_rate: float = 0.0
     tpot_ms: float = 50.0
+    engine: str = Engine.CURRENT
     targets: tuple[Target, ...] = CONTRACT
 
 
@@ -56,6 +61,7 @@ class Case:
     speeds: Speeds
     precision: Precision
     weights: Weights
+    engine: Engine
 
     @property
     def peak_flops(self) -> float:
@@ -73,9 +79,18 @@ class Case:
         return self.asked.input_tokens + self.asked.output_tokens
 
     @property
-    def mean_context(self) -> float:
-        """Tokens that a decode step looks back on, over a sequence's life."""
-        return self.asked.input_tokens + self.asked.output_tokens / 2
+    def work(self) -> Work:
+        """The case without its names."""
+        return Work(
+            self.preset.architecture,
+            self.weights,
+            self.card,
+            self.speeds,
+            self.peak_flops,
+            self.asked.input_tokens,
+            self.asked.output_tokens,
+            self.asked.hit_rate,
+        )
 
 
 def resolve(asked: Question) -> Case:
@@ -86,11 +101,13 @@ def resolve(asked: Question) -> Case:
     faults: list[str] = []
     preset = catalog().get(asked.model)
     if preset is None:
-        faults.append(f"no model {asked.model!r}: there are {', '.join(sorted(catalog()))}")
+        faults.append(_unknown("no model", asked.model, sorted(catalog())))
     cards, card = _box(asked.hardware, faults)
     precision = PRECISIONS.get(asked.precision)
     if precision is None:
-        faults.append(f"no precision {asked.precision!r}: there are {', '.join(PRECISIONS)}")
+        faults.append(_unknown("no precision", asked.precision, PRECISIONS))
+    if asked.engine not in list(Engine):
+        faults.append(_unknown("no engine", asked.engine, list(Engine)))
     faults += _number_faults(asked)
     if preset is not None and asked.input_tokens + asked.output_tokens > preset.context.trained:
         faults.append(
@@ -103,7 +120,15 @@ def resolve(asked: Question) -> Case:
         )
     if faults or preset is None or card is None or precision is None:
         raise BadQuestion(faults)
-    return Case(asked, preset, cards, card, SPEEDS[card.name], precision, weights_of(preset, precision))
+    return Case(
+        asked, preset, cards, card, SPEEDS[card.name], precision, weights_of(preset, precision), Engine(asked.engine)
+    )
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """A fault that names all there are, and the nearest first where one is near."""
+    near = get_close_matches(name.lower(), known, 1)
+    return f"{what} {name!r}: {f'did you mean {near[0]}? ' if near else ''}there are {', '.join(known)}"
 
 
 def _box(text: str, faults: list[str]) -> tuple[int, Hardware | None]:
@@ -115,7 +140,7 @@ def _box(text: str, faults: list[str]) -> tuple[int, Hardware | None]:
     if number > MAX_CARDS:
         faults.append(f"{number} cards are too many: at most {MAX_CARDS}")
     if name not in SPEEDS:
-        faults.append(f"no speeds are known for {name!r}: there are {', '.join(SPEEDS)}")
+        faults.append(_unknown("no speeds are known for", name, SPEEDS))
         return number, None
     return number, HARDWARE[name]
 

@@ -1,4 +1,4 @@
-"""One replica's memory and speed: the formulas put together for a case and a layout."""
+"""One replica's memory and speed: the formulas put together for a piece of work and a layout."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from inference.capacity import formulas
+from inference.capacity.efficiency import IDEAL, Efficiency
 from inference.capacity.layout import Layout
-from inference.capacity.question import Case
-from inference.capacity.speeds import BANDWIDTH_SHARE, LINK_SHARE, STEP_OVERHEAD_S
-from inference.catalog.architecture import DeepseekV2
+from inference.capacity.speeds import CHUNK_TOKENS, STEP_OVERHEAD_S
+from inference.capacity.work import Work
+from inference.catalog.architecture import DeepseekV2, Llama
 
 
 class Limit(StrEnum):
@@ -20,104 +21,123 @@ class Limit(StrEnum):
     COMMUNICATION = "communication"
     KV_MEMORY = "kv_memory"
     WEIGHTS_MEMORY = "weights_memory"
+    ENGINE = "engine"
 
 
 @dataclass(frozen=True)
 class Step:
-    """The parts of one decode step, in seconds. Reading and computing overlap; the rest does not."""
+    """The parts of one decode step, in seconds. Reading and computing overlap; the rest does not.
+
+    `engine_s` is the engine's own time: scheduling, sampling and sending for each sequence.
+    """
 
     read_s: float
     compute_s: float
     exchange_s: float
+    engine_s: float = 0.0
+    decode_efficiency: float = 1.0
 
     @property
     def seconds(self) -> float:
-        """max(bytes / bandwidth, FLOP / compute) + communication + overhead."""
-        return max(self.read_s, self.compute_s) + self.exchange_s + STEP_OVERHEAD_S
+        """(max(bytes / bandwidth, FLOP / compute) + communication + overhead) / efficiency + the engine's own time."""
+        ideal = max(self.read_s, self.compute_s) + self.exchange_s + STEP_OVERHEAD_S
+        return ideal / self.decode_efficiency + self.engine_s
 
     @property
     def parts(self) -> dict[Limit, float]:
         """What takes the step's time; the overlapped smaller part takes none."""
         longer = Limit.COMPUTE if self.compute_s >= self.read_s else Limit.BANDWIDTH
-        return {longer: max(self.read_s, self.compute_s), Limit.COMMUNICATION: self.exchange_s}
+        return {
+            longer: max(self.read_s, self.compute_s) / self.decode_efficiency,
+            Limit.COMMUNICATION: self.exchange_s / self.decode_efficiency,
+            Limit.ENGINE: self.engine_s + STEP_OVERHEAD_S / self.decode_efficiency,
+        }
 
 
 @dataclass(frozen=True)
 class Replica:
-    """A case on one of its layouts."""
+    """Work on one layout, by an engine of some efficiency."""
 
-    case: Case
+    work: Work
     layout: Layout
+    efficiency: Efficiency = IDEAL
 
     @property
     def weight_bytes(self) -> float:
         """Weights on each card: what is not routed is split by tensor parallelism only."""
-        weights = self.case.weights
+        weights = self.work.weights
         return weights.other_bytes / self.layout.tensor_parallel + weights.routed_bytes / self.layout.expert_split
 
     @property
     def fits(self) -> bool:
         """Whether the weights go into what a card leaves."""
-        return self.weight_bytes <= self.case.card.usable_bytes
+        return self.weight_bytes <= self.work.card.usable_bytes
 
     @property
     def kv_split(self) -> int:
         """Over how many cards a sequence's cache is divided: a latent cache is whole on every tensor-parallel rank."""
-        shape = self.case.preset.architecture
+        shape = self.work.shape
         by_heads = 1 if isinstance(shape, DeepseekV2) else min(self.layout.tensor_parallel, shape.kv_heads)
         return max(by_heads, self.layout.decode_context_parallel)
 
     @property
-    def kv_token_bytes(self) -> int:
+    def kv_token_bytes(self) -> float:
         """Cache of one token, all its parts together."""
-        return self.case.preset.kv_bytes_per_token(self.layout.kv_element_bytes)
+        told = self.work.kv_token_bytes
+        return told or self.work.shape.kv_elements_per_token * self.layout.kv_element_bytes
 
     @property
     def group_tokens(self) -> float:
         """Tokens that the cache of one data-parallel rank holds: no sequence may be longer."""
         return formulas.kv_capacity_tokens(
-            self.case.card.usable_bytes, self.weight_bytes, self.kv_token_bytes, self.kv_split
+            self.work.card.usable_bytes, self.weight_bytes, self.kv_token_bytes, self.kv_split
         )
 
     @property
     def sequences(self) -> int:
         """Sequences of full length that fit at once, so that none is ever thrown out half done."""
-        return int(self.group_tokens // self.case.full_tokens) * self.layout.data_parallel
+        return int(self.group_tokens // self.work.full_tokens) * self.layout.data_parallel
 
     def step(self, sequences: float) -> Step:
         """One decode step of so many sequences on the whole replica."""
-        case, layout = self.case, self.layout
-        flop = sequences * formulas.decode_flop(case.preset.architecture, case.mean_context)
-        peak = case.peak_flops * case.speeds.efficiency.decode * layout.cards_per_replica
-        read = self._decode_bytes(sequences) / (case.speeds.bandwidth * BANDWIDTH_SHARE)
-        return Step(read, flop / peak, self._exchange_s(sequences))
+        work, layout = self.work, self.layout
+        flop = sequences * formulas.decode_flop(work.shape, work.mean_context)
+        return Step(
+            self._decode_bytes(sequences) / work.speeds.bandwidth,
+            flop / (work.peak_flops * layout.cards_per_replica),
+            self._exchange_s(sequences),
+            sequences / layout.data_parallel * self.efficiency.sequence_s,
+            self.efficiency.decode,
+        )
 
     def prefill_seconds(self) -> tuple[float, Limit]:
-        """Time of one uncached input token, and what it goes to.
+        """Time of one uncached input token, and what most of it goes to.
 
-        Weights are read once for thousands of tokens, so bandwidth never binds. The published efficiency is end to end:
-        the exchange counts only where the link alone is slower.
+        (max(FLOP / compute, bytes / bandwidth of a chunk's one reading) + communication + a chunk's overhead) / efficiency.
         """
-        case = self.case
-        flop = formulas.prefill_flop(case.preset.architecture, case.asked.input_tokens, case.asked.hit_rate)
-        compute = flop / (case.peak_flops * case.speeds.efficiency.prefill * self.layout.cards_per_replica)
+        work = self.work
+        flop = formulas.prefill_flop(work.shape, work.input_tokens, work.hit_rate)
+        compute = flop / (work.peak_flops * self.layout.cards_per_replica)
+        read = self.weight_bytes / CHUNK_TOKENS / self.layout.data_parallel / work.speeds.bandwidth
         exchange = self._exchange_s(1)
-        return (exchange, Limit.COMMUNICATION) if exchange > compute else (compute, Limit.COMPUTE)
+        ideal = max(compute, read) + exchange + STEP_OVERHEAD_S / CHUNK_TOKENS
+        parts = {Limit.COMPUTE: compute, Limit.BANDWIDTH: read, Limit.COMMUNICATION: exchange}
+        return ideal / self.efficiency.prefill, max(parts, key=lambda limit: parts[limit])
 
     def _decode_bytes(self, sequences: float) -> float:
         """[W_other/N + W_routed E_act/(E N)] + B S KV/N on each card, each with the N of its split."""
-        case, layout = self.case, self.layout
-        shape = case.preset.architecture
+        work, layout = self.work, self.layout
+        shape = work.shape
         touched = 0.0
-        if isinstance(shape, DeepseekV2):
+        if not isinstance(shape, Llama):
             experts = formulas.experts_touched(shape.routed_experts, shape.experts_per_token, sequences)
-            touched = case.weights.routed_bytes * experts / shape.routed_experts / layout.expert_split
-        cache = sequences / layout.data_parallel * case.mean_context * self.kv_token_bytes / self.kv_split
-        return case.weights.other_bytes / layout.tensor_parallel + touched + cache
+            touched = work.weights.routed_bytes * experts / shape.routed_experts / layout.expert_split
+        cache = sequences / layout.data_parallel * work.mean_context * self.kv_token_bytes / self.kv_split
+        return work.weights.other_bytes / layout.tensor_parallel + touched + cache
 
     def _exchange_s(self, tokens: float) -> float:
-        shape, layout = self.case.preset.architecture, self.layout
+        shape, layout = self.work.shape, self.layout
         sent = formulas.all_reduce_bytes(shape, layout.tensor_parallel, tokens / layout.data_parallel)
         if layout.expert_parallel and layout.data_parallel > 1:
             sent += formulas.expert_exchange_bytes(shape, layout.cards_per_replica, tokens)
-        return sent / (self.case.speeds.link * LINK_SHARE)
+        return sent / self.work.speeds.link

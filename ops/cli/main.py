@@ -14,6 +14,7 @@ from ops.cli import (
     backup,
     batches,
     bundles,
+    calibrate,
     capacity,
     engines,
     jobs,
@@ -53,6 +54,7 @@ app.command()(backup.backup)
 app.command()(backup.restore)
 app.command("support-bundle")(support.support_bundle)
 app.command("plan-capacity")(capacity.plan_capacity)
+app.command("calibrate-capacity")(calibrate.calibrate_capacity)
 app.command()(doctor)
 app.command()(version.version)
 app.add_typer(plans.app, name="plan")

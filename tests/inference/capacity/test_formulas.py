@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from inference.capacity import formulas
+from inference.capacity.efficiency import Efficiency
 from inference.capacity.layout import Layout
 from inference.capacity.question import Question, resolve
 from inference.capacity.replica import Replica
+from inference.capacity.shapes import shapes
 from inference.capacity.speeds import SPEEDS
 from inference.catalog.load import preset
 from tests.inference.capacity.asking import CODER, LITE
@@ -80,7 +82,7 @@ def test_absorbed_latent_attention_is_bound_by_compute_on_an_h20() -> None:
 
 
 def replica(hardware: str, precision: str, layout: Layout) -> Replica:
-    return Replica(resolve(Question(CODER, hardware, precision)), layout)
+    return Replica(resolve(Question(CODER, hardware, precision)).work, layout)
 
 
 def test_attention_on_every_card_keeps_the_other_weights_whole_and_divides_the_cache() -> None:
@@ -102,6 +104,25 @@ def test_decode_context_parallelism_divides_the_latent_cache() -> None:
 def test_a_step_of_one_sequence_reads_what_it_needs_and_no_more() -> None:
     alone = replica("8xH20-96", "bf16", Layout(1, tensor_parallel=8))
     read = ((471.5 - 445.4) + 445.4 * 6 / 160) * 1e9 / 8 + 2500 * 69_120
-    assert alone.step(1).read_s == pytest.approx(read / (4.0e12 * 0.80), rel=0.001)
+    assert alone.step(1).read_s == pytest.approx(read / 4.0e12, rel=0.001)
     step = alone.step(64)
     assert step.seconds == pytest.approx(max(step.read_s, step.compute_s) + step.exchange_s + 0.002)
+
+
+def test_an_engine_takes_its_part_of_the_ideal_and_time_of_its_own() -> None:
+    ideal = replica("8xH20-96", "bf16", Layout(1, tensor_parallel=8))
+    slower = Replica(ideal.work, ideal.layout, Efficiency(0.5, 0.25, 100e-6))
+    assert slower.step(64).seconds == pytest.approx(ideal.step(64).seconds / 0.25 + 64 * 100e-6)
+    assert slower.prefill_seconds()[0] == pytest.approx(ideal.prefill_seconds()[0] / 0.5)
+    split = Replica(ideal.work, Layout(1, data_parallel=8, expert_parallel=True), Efficiency(1, 1, 100e-6))
+    assert split.step(64).engine_s == pytest.approx(8 * 100e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "active"),
+    [("deepseek-v3", 671.0e9, 36.6e9), ("qwen3-235b", 235.1e9, 21.6e9), ("deepseek-v2", 235.7e9, 20.85e9)],
+)
+def test_published_shapes_have_the_sizes_that_their_publishers_give(name: str, total: float, active: float) -> None:
+    shape = shapes()[name]
+    assert shape.total_parameters == pytest.approx(total, rel=0.002)
+    assert shape.active_parameters == pytest.approx(active, rel=0.005)
