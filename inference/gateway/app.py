@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from inference.gateway import errors, metrics
+from inference.gateway.attached import Outside
 from inference.gateway.board import Board
 from inference.gateway.console import ConsoleSplice
 from inference.gateway.directory import Directory, Replica
@@ -48,7 +49,7 @@ class Gateway:
         self.feed = DirectoryFeed(settings.directory_dsn, self.directory)
         queue: FairQueue[Place] = FairQueue(settings.queue_requests, settings.queue_bytes)
         self.dispatcher = Dispatcher(self.directory, Board(settings.board_path), queue, settings.queue_wait_s)
-        self.pool = EnginePool()
+        self.pool = EnginePool(Outside(settings.attached_dir))
         self.counter = TokenCounter()
         self.open_requests = OpenRequests(settings.open_dir)
         told = self.open_requests.tell
