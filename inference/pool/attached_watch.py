@@ -58,6 +58,7 @@ class AttachedKeeper(threading.Thread):
         self._leaving = threading.Event()
         self._draining_since: float | None = None
         self._failures = 0
+        self._told = ""  # the reason on record
         self._canary: Canary | None = None
         self._next_canary = 0.0
         self._patience = 1
@@ -160,8 +161,9 @@ class AttachedKeeper(threading.Thread):
 
     def _move(self, state: AttachedState, reason: str) -> None:
         before = self._row.state
-        if before is state or self._draining_since is not None:
+        if (before is state and reason == self._told) or self._draining_since is not None:
             return
+        self._told = reason
         if self._store.move_attached(self.server_id, before, state, reason):
             (log.info if state is _S.READY else log.warning)("server %s is %s %s", self._row.url, state, reason)
             self._row = replace(self._row, state=state)
