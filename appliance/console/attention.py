@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from appliance.console import words
-from appliance.fleet.models import Deployment, Device, Replica
+from appliance.fleet.models import AttachedServer, Deployment, Device, Replica
 from appliance.ledger.models import JournalCursor
 from appliance.operations.models import Upgrade, UpgradeState
 from appliance.registry.models import Adapter, AdapterState
@@ -34,7 +34,7 @@ class Notice:
 
 def notices() -> list[Notice]:
     """Everything that needs a person now."""
-    return [*_replicas(), *_upgrades(), *_devices(), *_approvals(), *_ledger()]
+    return [*_replicas(), *_attached(), *_upgrades(), *_devices(), *_approvals(), *_ledger()]
 
 
 def _replicas() -> Iterator[Notice]:
@@ -43,6 +43,15 @@ def _replicas() -> Iterator[Notice]:
         first_line = replica.reason.strip().splitlines()[0] if replica.reason.strip() else _("no reason was recorded")
         text = _("Replica %(name)s failed: %(reason)s") % {"name": str(replica), "reason": first_line}
         yield Notice("bad", text, serving)
+
+
+def _attached() -> Iterator[Notice]:
+    for server in AttachedServer.objects.filter(state="unreachable"):
+        text = _("Attached server %(name)s can't be reached: %(reason)s") % {
+            "name": str(server),
+            "reason": server.reason,
+        }
+        yield Notice("bad", text, reverse("serving"))
 
 
 def _upgrades() -> Iterator[Notice]:

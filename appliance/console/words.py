@@ -26,6 +26,7 @@ STATES: dict[str, Word] = {
     "draining": Word(pgettext_lazy("replica", "draining"), "waiting"),
     "stopped": Word(pgettext_lazy("replica", "stopped"), "idle"),
     "failed": Word(pgettext_lazy("replica", "failed"), "bad"),
+    "unreachable": Word(pgettext_lazy("replica", "unreachable"), "bad"),
 }
 OUTCOMES: dict[str, Word] = {
     "completed": Word(pgettext_lazy("request", "completed"), "good"),

@@ -1,4 +1,4 @@
-"""What operators can't do to deployments, and why."""
+"""What operators can't do to deployments and attached servers, and why."""
 
 from __future__ import annotations
 
@@ -8,3 +8,10 @@ class DeploymentBusy(Exception):
 
     code = "deployment_busy"
     permanent = False
+
+
+class AttachmentRefused(Exception):
+    """A server can't become a replica as it is wanted."""
+
+    code = "attachment_refused"
+    permanent = True

@@ -77,8 +77,47 @@ class Replica(models.Model):
         return f"{self.deployment.model.name}/{self.index}"
 
 
+class AttachedServer(models.Model):
+    """A server that the pool did not start and that is a replica all the same. Its key is in no row: see inference.attached.
+
+    What stands here of abilities was tried when it was attached. `base_…` are its counters when its present life began:
+    what it made before is nobody's here; null while it shows none.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(_("model"), max_length=200)
+    url = models.CharField(_("address"), max_length=500)
+    served_model = models.CharField(_("its own name for the model"), max_length=200)
+    max_model_len = models.PositiveIntegerField(_("context"))
+    max_sequences = models.PositiveIntegerField(_("requests at once"), null=True)
+    tokenizer_path = models.CharField(max_length=500)
+    fim = models.BooleanField(default=False)
+    priority = models.BooleanField(default=False)
+    cache_salt = models.BooleanField(default=False)
+    usage = models.BooleanField(default=False)
+    aborts = models.BooleanField(default=False)
+    state = models.CharField(_("state"), max_length=16, default="starting")
+    reason = models.TextField(_("reason"), blank=True)
+    state_since = models.DateTimeField(_("since"), auto_now_add=True)
+    life = models.OneToOneField("EngineLife", null=True, on_delete=models.SET_NULL, related_name="+")
+    base_prompt_tokens = models.BigIntegerField(null=True)
+    base_generation_tokens = models.BigIntegerField(null=True)
+    created_at = models.DateTimeField(_("attached"), auto_now_add=True)
+
+    class Meta:
+        ordering = ("name", "created_at")
+        constraints = [models.UniqueConstraint(fields=("url", "served_model"), name="one_attachment_per_served_model")]
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.url}"
+
+
 class EngineLife(models.Model):
-    """One engine process from start to end, with the last reading of its own token counters."""
+    """One engine process from start to end, with the last reading of its own token counters.
+
+    Of an attached server: the time for which its counters rose. It has no process here, so that pid is 0. `counts_aborted`
+    says whether what an aborted request had used can be learnt from it.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     replica = models.ForeignKey(Replica, null=True, on_delete=models.SET_NULL, related_name="lives")
@@ -97,6 +136,8 @@ class EngineLife(models.Model):
     requests_waiting = models.IntegerField(default=0)
     kv_usage = models.FloatField(default=0.0)
     counters_at = models.DateTimeField(null=True)
+    attached_url = models.CharField(max_length=500, blank=True)
+    counts_aborted = models.BooleanField(default=True)
 
     class Meta:
         ordering = ("-started_at",)

@@ -28,15 +28,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _fresh_connection(call: Callable[P, T]) -> Callable[P, T]:
+def fresh_connection(call: Callable[P, T]) -> Callable[P, T]:
     """The pool's threads live for weeks: a connection that broke or grew old is dropped before it is used again."""
 
     @wraps(call)
-    def with_fresh_connection(*args: P.args, **kwargs: P.kwargs) -> T:
+    def withfresh_connection(*args: P.args, **kwargs: P.kwargs) -> T:
         close_old_connections()
         return call(*args, **kwargs)
 
-    return with_fresh_connection
+    return withfresh_connection
 
 
 class DatabaseStore:
@@ -46,17 +46,17 @@ class DatabaseStore:
         self._stop_marker = stop_marker
         self._pruned_at = 0.0
 
-    @_fresh_connection
+    @fresh_connection
     def desired(self) -> list[DesiredDeployment]:
         """Every deployment, the stopped ones too, so that their replicas are drained."""
         return [desired_of(row) for row in Deployment.objects.select_related("model", "slot")]
 
-    @_fresh_connection
+    @fresh_connection
     def replicas(self) -> list[ReplicaRow]:
         """Every replica with its present life."""
         return [_row(r) for r in Replica.objects.select_related("life")]
 
-    @_fresh_connection
+    @fresh_connection
     def save_devices(self, devices: list[DeviceInfo]) -> None:
         """Replace the inventory with what was just seen."""
         now = timezone.now()
@@ -72,7 +72,7 @@ class DatabaseStore:
             Device.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=fields)
             Device.objects.exclude(id__in=[d.id for d in devices]).delete()
 
-    @_fresh_connection
+    @fresh_connection
     def create_replica(self, deployment_id: str, index: int, devices: tuple[str, ...]) -> ReplicaRow | None:
         """A new place for an engine, not yet started, and the owner of its devices; None when somebody else got one."""
         with transaction.atomic():
@@ -87,12 +87,12 @@ class DatabaseStore:
                 return None
         return _row(row)
 
-    @_fresh_connection
+    @fresh_connection
     def leased_devices(self) -> set[str]:
         """The devices that fine-tunes hold."""
         return leases.leased()
 
-    @_fresh_connection
+    @fresh_connection
     def move(self, replica_id: str, from_state: ReplicaState, to_state: ReplicaState, reason: str = "") -> bool:
         """Change a state if it still is what the caller saw; False when somebody was first."""
         changed = Replica.objects.filter(id=replica_id, state=from_state.value).update(
@@ -100,7 +100,7 @@ class DatabaseStore:
         )
         return changed == 1
 
-    @_fresh_connection
+    @fresh_connection
     def begin_life(self, replica_id: str, life: Life) -> None:
         """An engine process began in this replica."""
         with transaction.atomic():
@@ -114,7 +114,7 @@ class DatabaseStore:
             )  # fmt: skip
             Replica.objects.filter(id=replica_id).update(life_id=life.id)
 
-    @_fresh_connection
+    @fresh_connection
     def end_life(self, life_id: str, reason: str, counters: Counters | None) -> None:
         """An engine process ended; its counters stay as they were last read. Ending it again changes nothing."""
         if counters is not None:
@@ -125,7 +125,7 @@ class DatabaseStore:
                 ended_at=timezone.now(), end_reason=reason, requests_running=0, requests_waiting=0
             )
 
-    @_fresh_connection
+    @fresh_connection
     def save_counters(self, life_id: str, counters: Counters) -> None:
         """The engine's own token counters, as just read."""
         EngineLife.objects.filter(id=life_id).update(
@@ -137,18 +137,18 @@ class DatabaseStore:
             counters_at=_utc(counters.at),
         )
 
-    @_fresh_connection
+    @fresh_connection
     def set_backoff(self, replica_id: str, restarts: int, next_start_at: float | None) -> None:
         """When the replica may be started again."""
         at = None if next_start_at is None else _utc(next_start_at)
         Replica.objects.filter(id=replica_id).update(restarts=restarts, next_start_at=at)
 
-    @_fresh_connection
+    @fresh_connection
     def delete_replica(self, replica_id: str) -> None:
         """The place is no longer wanted; its lives stay for reconciliation."""
         Replica.objects.filter(id=replica_id).delete()
 
-    @_fresh_connection
+    @fresh_connection
     def desired_adapters(self) -> list[DesiredAdapter]:
         """The adapters under test and in use of active tenants whose base is being served; those under test first."""
         rows = (
@@ -161,13 +161,13 @@ class DatabaseStore:
             for id_, name, deployment_id, path, digest, rank in rows
         ]
 
-    @_fresh_connection
+    @fresh_connection
     def adapter_loads(self, life_id: str) -> dict[str, bool]:
         """What is on record of one engine's life."""
         rows = AdapterLoad.objects.filter(life_id=UUID(life_id)).values_list("adapter_id", "loaded")
         return {str(adapter_id): loaded for adapter_id, loaded in rows}
 
-    @_fresh_connection
+    @fresh_connection
     def record_adapter(self, life_id: str, adapter_id: str, loaded: bool, reason: str) -> None:
         """An adapter was loaded, or why it could not be. Nothing happens when the adapter was deleted meanwhile."""
         with transaction.atomic():
@@ -176,7 +176,7 @@ class DatabaseStore:
                     life_id=UUID(life_id), adapter_id=UUID(adapter_id), defaults={"loaded": loaded, "reason": reason}
                 )
 
-    @_fresh_connection
+    @fresh_connection
     def forget_adapter(self, life_id: str, adapter_id: str) -> None:
         """The engine does not have it, or is about to lose it."""
         AdapterLoad.objects.filter(life_id=UUID(life_id), adapter_id=UUID(adapter_id)).delete()
@@ -185,7 +185,7 @@ class DatabaseStore:
         """Whether the whole appliance is to stop."""
         return self._stop_marker.exists()
 
-    @_fresh_connection
+    @fresh_connection
     def record_sample(self, model: str, load: Load, at: float) -> None:
         """Keep one reading of a model's throughput and latencies; readings older than a week go."""
         Sample.objects.create(

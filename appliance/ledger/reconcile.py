@@ -88,6 +88,9 @@ def _books(life: EngineLife) -> LifeBooks:
         num_requests=sums["requests"],
         num_inexact=sums["inexact"],
         num_lost=sums["lost"],
+        counters_known=not life.attached_url or life.counters_at is not None,
+        attached_url=life.attached_url,
+        counts_aborted=life.counts_aborted,
     )
 
 

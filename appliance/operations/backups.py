@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from appliance.audit.models import AuditEntry
 from appliance.audit.record import Detail, record
-from appliance.fleet.models import Deployment, Device, DeviceOwner, EngineLife, Replica
+from appliance.fleet.models import AttachedServer, Deployment, Device, DeviceOwner, EngineLife, Replica
 from appliance.ledger.models import LedgerEntry
 from appliance.operations.models import AcceptanceRun
 from appliance.registry.models import Adapter, AdapterState, EngineSlot, ModelVersion
@@ -100,6 +100,7 @@ def _move(rows: QuerySet[Any], field: str, old: str, new: Path) -> None:
 def _forget_what_ran() -> None:
     over = {"ended_at": timezone.now(), "end_reason": RESTORED, "requests_running": 0, "requests_waiting": 0}
     EngineLife.objects.filter(ended_at=None).update(**over)
+    AttachedServer.objects.update(life=None, state="starting", base_prompt_tokens=None, base_generation_tokens=None)
     for rows in (DeviceOwner, Replica, Device, Session):
         rows._default_manager.all().delete()
     Job.objects.exclude(lease_expires_at=None).update(lease_expires_at=None, lease_holder="")

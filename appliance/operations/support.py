@@ -15,7 +15,7 @@ from django.db.models import Count, Max, Model, Sum
 from appliance.audit.models import AuditEntry
 from appliance.audit.record import record
 from appliance.audit.stored import faults
-from appliance.fleet.models import Deployment, Device, DeviceOwner, EngineLife, Replica
+from appliance.fleet.models import AttachedServer, Deployment, Device, DeviceOwner, EngineLife, Replica
 from appliance.ledger.models import JournalCursor, LedgerEntry
 from appliance.operations.models import AcceptanceRun, Upgrade, UpgradeStep
 from appliance.registry.models import Adapter, EngineSlot, ModelVersion
@@ -63,6 +63,10 @@ def fleet() -> Mapping[str, Any]:
         "lives": _of(
             EngineLife, "id", "model_name", "pid", "started_at", "ended_at", "end_reason", "prompt_tokens", "generation_tokens",
             "kv_usage", order="-started_at",
+        ),
+        "attached": _of(
+            AttachedServer, "id", "name", "url", "served_model", "max_model_len", "priority", "cache_salt", "usage", "aborts",
+            "state", "state_since", "reason",
         ),
         "devices": _of(Device, "id", "kind", "name", "memory_bytes", "memory_used_bytes", "healthy", "reason", "seen_at"),
         "owners": _of(DeviceOwner, "device_id", "replica_id", "job_id", "since", "expires_at"),

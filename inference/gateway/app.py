@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from inference.gateway import errors, metrics
+from inference.gateway.attached import Outside
 from inference.gateway.board import Board
 from inference.gateway.console import ConsoleSplice
 from inference.gateway.directory import Directory, Replica
@@ -53,7 +54,7 @@ class Gateway:
         board = Board(settings.board_path)
         self.dispatcher = Dispatcher(self.directory, board, queue, settings.queue_wait_s, self.targets)
         self.sessions = Sessions(settings.sessions_path, settings.salt_secret)
-        self.pool = EnginePool()
+        self.pool = EnginePool(Outside(settings.attached_dir))
         self.counter = TokenCounter()
         self.open_requests = OpenRequests(settings.open_dir)
         told = self.open_requests.tell

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inference.gateway.attached import Attached
 from inference.gateway.limits.gates import Limits, Prices
 
 
@@ -68,13 +69,27 @@ class Model:
 
 @dataclass(frozen=True)
 class Replica:
-    """A ready engine; `max_sequences` is how many it runs at once, where that is known."""
+    """A ready engine; `max_sequences` is how many it runs at once, where that is known.
+
+    One that the pool did not start is `attached` and has no socket of ours.
+    """
 
     replica_id: str
     life_id: str
     model: str
     socket: str
     max_sequences: int | None = None
+    attached: Attached | None = None
+
+    @property
+    def target(self) -> str | Attached:
+        """What the engine client knows it by."""
+        return self.attached or self.socket
+
+    @property
+    def aborts(self) -> bool:
+        """Whether it ends requests by id and tells what they had used."""
+        return self.attached is None or self.attached.aborts
 
 
 @dataclass(frozen=True)

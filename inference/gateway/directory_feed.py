@@ -16,6 +16,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from inference.gateway import metrics
+from inference.gateway.attached import Attached
 from inference.gateway.directory import Allowance, Directory, Key, Model, Replica, Snapshot
 from inference.gateway.limits.gates import Limits, Prices
 
@@ -32,7 +33,8 @@ KEYS_SQL = (
 )
 MODELS_SQL = "SELECT name, owned_by, created, max_model_len, path, fim, tenant_id, base FROM gateway_models"
 REPLICAS_SQL = (
-    "SELECT replica_id::text, life_id::text, model, socket, max_sequences FROM gateway_replicas ORDER BY replica_id"
+    "SELECT replica_id::text, life_id::text, model, socket, max_sequences, attached FROM gateway_replicas"
+    " ORDER BY replica_id"
 )
 GENERATION_SQL = "SELECT value FROM gateway_generation"
 
@@ -113,7 +115,7 @@ async def load_snapshot(connection: Connection) -> Snapshot:
         generation=int(generation[0]) if generation else 0,
         keys={row[0]: _key(row) for row in keys},
         models={row[0]: _model(row) for row in models},
-        replicas=_by_model(Replica(*row) for row in replicas),
+        replicas=_by_model(_replica(row) for row in replicas),
     )
 
 
@@ -136,6 +138,11 @@ def _limits(one: dict[str, int | None]) -> Limits:
 
 def _model(row: TupleRow) -> Model:
     return Model(row[0], row[1], int(row[2]), row[3], Path(row[4]), row[5], row[6], row[7])
+
+
+def _replica(row: TupleRow) -> Replica:
+    attached = None if row[5] is None else Attached(id=row[0], **row[5])
+    return Replica(row[0], row[1], row[2], row[3], row[4], attached)
 
 
 def _by_model(replicas: Iterable[Replica]) -> dict[str, tuple[Replica, ...]]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from inference.gateway import bill, engine
 from inference.gateway.admit import Admitted
-from inference.gateway.engine import EngineConnection
+from inference.gateway.attached import believable
+from inference.gateway.engine import EngineConnection, Target
 from inference.gateway.held import Held
 from inference.gateway.place import Place
 from inference.gateway.settle import Attempt, settle
@@ -82,18 +83,20 @@ class Ending:
         if self.over:
             return
         self.outcome, self.http_status = outcome, http_status
+        if self.attempt is not None and not self.attempt.replica.aborts:
+            self.hang_up()  # the only abort that such a server knows
         if self.connection is not None and self.attempt is not None:
             self.connection.resume()
-            self._gateway.spawn(self._abort_until_ended(self.attempt.replica.socket))
+            self._gateway.spawn(self._abort_until_ended(self.attempt.replica.target))
         elif self.attempt is not None:
             self.settle(self.counted())
 
-    async def _abort_until_ended(self, socket: str) -> None:
+    async def _abort_until_ended(self, target: Target) -> None:
         deadline = time.monotonic() + self._gateway.settings.abort_wait_s
         while not self.over and time.monotonic() < deadline:
             try:
                 async with asyncio.timeout_at(self._gateway.loop.time() + deadline - time.monotonic()):
-                    await engine.abort(self._gateway.pool, socket, self._engine_ids())
+                    await engine.abort(self._gateway.pool, target, self._engine_ids())
                     await asyncio.wait_for(self._ended.wait(), ABORT_AGAIN_S)
             except TimeoutError:
                 continue
@@ -118,6 +121,8 @@ class Ending:
             return
         self._ended.set()
         self._billed = True
+        if self.attempt.replica.attached is not None:
+            used = believable(used, self._admitted)
         self._gateway.end(self)
         self.leave_place(used)
         if used.exact or not used.completion_tokens:

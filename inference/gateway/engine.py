@@ -1,20 +1,32 @@
-"""The lean client towards engines: one protocol per Unix-socket connection, kept alive in a pool per socket.
+"""The lean client towards engines: one protocol per connection, kept alive in a pool per engine.
 
+An engine of the pool's is named by its socket's path; one that was attached is an `Attached`, and reached as that module says.
 It parses answers (httptools) and hands them on in as few calls as reads; what they mean is the receiver's matter.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Protocol, cast
 
 import httptools
 import msgspec
 
+from inference.gateway import metrics
+from inference.gateway.attached import Attached, Outside
+
+log = logging.getLogger(__name__)
+
 # uvicorn, in the engine, closes a connection that was idle for 5 s: one is used again only well before that.
 IDLE_REUSE_S = 3.0
 ABORT_PATH = b"/inference/v1/abort_requests"
+MAX_BARREN_BYTES = (
+    256 * 1024
+)  # in a row that are neither a whole head nor a body: an endless header is a server's fault
+
+Target = str | Attached
 
 
 class Receiver(Protocol):
@@ -36,9 +48,9 @@ class Receiver(Protocol):
 class EngineConnection(asyncio.Protocol):
     """One connection, one request at a time."""
 
-    def __init__(self, pool: EnginePool, socket: str) -> None:
+    def __init__(self, pool: EnginePool, target: Target) -> None:
         self._pool = pool
-        self._socket = socket
+        self._target = target
         self._transport: asyncio.Transport | None = None
         self._receiver: Receiver | None = None
         self._parser: httptools.HttpResponseParser | None = None
@@ -47,6 +59,7 @@ class EngineConnection(asyncio.Protocol):
         self._status: int | None = None
         self._complete = False
         self._keep_alive = False
+        self._barren = 0
         self.idle_since = 0.0
 
     def send(self, data: bytes, receiver: Receiver) -> None:
@@ -55,6 +68,7 @@ class EngineConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._parts, self._headers, self._status, self._complete = [], [], None, False
         self._keep_alive = False
+        self._barren = 0
         if self._transport is None or self._transport.is_closing():
             asyncio.get_running_loop().call_soon(self._lose)
             return
@@ -87,7 +101,7 @@ class EngineConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: gone."""
-        self._pool.forget(self._socket, self)
+        self._pool.forget(self._target, self)
         self._lose()
 
     def data_received(self, data: bytes) -> None:
@@ -102,14 +116,27 @@ class EngineConnection(asyncio.Protocol):
             self._lose()
             self.close()
             return
-        self._deliver()
-        if self._complete and self._receiver is not None:
-            receiver, self._receiver = self._receiver, None
-            if self._keep_alive:
-                self._pool.release(self._socket, self)
-            elif self._transport is not None:
-                self._transport.close()
-            receiver.on_complete()
+        self._barren = 0 if self._parts or self._status is not None else self._barren + len(data)
+        if self._barren > MAX_BARREN_BYTES:
+            self._lose()
+            self.close()
+            return
+        receiver = self._receiver
+        try:
+            self._deliver()
+            if self._complete and self._receiver is not None:
+                self._receiver = None
+                if self._keep_alive:
+                    self._pool.release(self._target, self)
+                elif self._transport is not None:
+                    self._transport.close()
+                receiver.on_complete()
+        except Exception as error:  # noqa: BLE001 - the top: what a server wrote may be anything, and the client waits
+            log.error("an engine's answer can't be read: %s", type(error).__name__)
+            metrics.GARBLED.inc()
+            self._receiver = receiver
+            self._lose()
+            self.close()
 
     def _deliver(self) -> None:
         if self._status is not None and self._receiver is not None:
@@ -145,47 +172,56 @@ class EngineConnection(asyncio.Protocol):
 
 
 class EnginePool:
-    """Idle connections by socket path."""
+    """Idle connections by engine."""
 
-    def __init__(self) -> None:
-        self._idle: dict[str, list[EngineConnection]] = {}
+    def __init__(self, outside: Outside) -> None:
+        self.outside = outside
+        self._idle: dict[Target, list[EngineConnection]] = {}
 
-    async def acquire(self, socket: str, *, fresh: bool = False) -> EngineConnection:
+    async def acquire(self, target: Target, *, fresh: bool = False) -> EngineConnection:
         """A connection to write one request to.
 
         Raises: OSError when the engine does not accept.
         """
-        idle = self._idle.get(socket)
+        idle = self._idle.get(target)
         while idle and not fresh:
             connection = idle.pop()
             if connection.usable and time.monotonic() - connection.idle_since < IDLE_REUSE_S:
                 return connection
             connection.close()
+        if isinstance(target, Attached):
+            return await self.outside.connect(target, lambda: EngineConnection(self, target))
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_unix_connection(lambda: EngineConnection(self, socket), socket)
+        _, connection = await loop.create_unix_connection(lambda: EngineConnection(self, target), target)
         return connection
 
-    def release(self, socket: str, connection: EngineConnection) -> None:
+    def post(self, target: Target, path: bytes, body: bytes, request_id: bytes) -> bytes:
+        """The bytes of a request to this engine."""
+        if isinstance(target, Attached):
+            return self.outside.post(target, path, body, request_id)
+        return post(path, body, request_id)
+
+    def release(self, target: Target, connection: EngineConnection) -> None:
         """Take a connection back whose answer is whole."""
         connection.idle_since = time.monotonic()
         connection.resume()
-        self._idle.setdefault(socket, []).append(connection)
+        self._idle.setdefault(target, []).append(connection)
 
-    def forget(self, socket: str, connection: EngineConnection) -> None:
+    def forget(self, target: Target, connection: EngineConnection) -> None:
         """A connection ended."""
-        idle = self._idle.get(socket)
+        idle = self._idle.get(target)
         if idle and connection in idle:
             idle.remove(connection)
 
     def sweep(self) -> None:
         """Close what was idle too long."""
         oldest = time.monotonic() - IDLE_REUSE_S
-        for socket, idle in list(self._idle.items()):
+        for target, idle in list(self._idle.items()):
             for connection in [one for one in idle if one.idle_since < oldest]:
                 idle.remove(connection)
                 connection.close()
             if not idle:
-                del self._idle[socket]
+                del self._idle[target]
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -229,16 +265,17 @@ class _Ended:
             self.ended.set_result(None)
 
 
-async def abort(pool: EnginePool, socket: str, engine_ids: list[str]) -> None:
+async def abort(pool: EnginePool, target: Target, engine_ids: list[str]) -> None:
     """Ask an engine to end requests by id.
 
     Raises: OSError when it can't be reached.
     """
-    connection = await pool.acquire(socket)
-    receiver = _Ended()
     body = msgspec.json.encode({"request_ids": engine_ids})
+    data = pool.post(target, ABORT_PATH, body, b"abort")
+    connection = await pool.acquire(target)
+    receiver = _Ended()
     try:
-        connection.send(post(ABORT_PATH, body, b"abort"), receiver)
+        connection.send(data, receiver)
         await receiver.ended
     finally:
         if not receiver.ended.done():

@@ -54,6 +54,7 @@ QUEUE_WAIT = Histogram(
     ["lane"],
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30),
 )
+GARBLED = Counter("coderack_gateway_garbled", "Answers of engines that could not be read.")
 CIRCUITS_OPENED = Counter("coderack_gateway_circuits_opened", "Replicas left alone after failures in a row.", ["model"])
 DIRECTORY_LOADS = Counter("coderack_gateway_directory_loads", "Loads of the directory from the database.")
 DIRECTORY_RECONNECTS = Counter("coderack_gateway_directory_reconnects", "Lost or refused database connections.")

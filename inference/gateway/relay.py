@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from inference.gateway import engine, errors, metrics, usage
 from inference.gateway.admit import Admitted
+from inference.gateway.attached import Names, body_for, names_of
+from inference.gateway.directory import Replica
 from inference.gateway.ending import Ending, new_events
 from inference.gateway.engine_errors import reshape
 from inference.gateway.errors import ApiError
@@ -53,6 +55,7 @@ class Relay:
         self._ending = Ending(gateway, self._bare_id, admitted, held)
         self._answer: list[bytes] = []
         self._answer_bytes = 0
+        self._names: Names | None = None  # of a server that calls the model otherwise
         self._num_attempts = 0
         self._status = 0  # the engine's
         self._head_sent = False
@@ -94,7 +97,8 @@ class Relay:
             self._ending.place, replica = place, place.replica
             fresh = self._num_attempts > 1 or len(self._turn.tried) > 1
             try:
-                connection = await self._gateway.pool.acquire(replica.socket, fresh=fresh)
+                data = self._data_for(replica)
+                connection = await self._gateway.pool.acquire(replica.target, fresh=fresh)
             except OSError:
                 self._num_attempts -= 1  # the engine saw nothing
                 self._ending.leave_place()
@@ -111,9 +115,17 @@ class Relay:
             self._held.slot.open(attempt.open(self._held.prices))
             self._gateway.begin(self._ending, replica, self._admitted.model.base)
             self._ending.connection = connection
-            connection.send(self._data, self)
+            connection.send(data, self)
             return
         self._turn_away(errors.overloaded("No replica of this model accepts requests. Try again shortly."))
+
+    def _data_for(self, replica: Replica) -> bytes:
+        server = replica.attached
+        self._names = names_of(server, self._admitted.model.name)
+        if server is None:
+            return self._data
+        path = ENGINE_PATHS[_KINDS[self._admitted.endpoint]]
+        return self._gateway.pool.post(server, path, body_for(server, self._admitted), self._bare_id.encode())
 
     def _has_tried_all(self) -> bool:
         replicas = self._gateway.directory.replicas(self._admitted.model.name)
@@ -162,7 +174,7 @@ class Relay:
             return
         if out:
             self._send_head(front)
-            front.write(out)
+            front.write(out if self._names is None else self._names(out))
         if events.done or events.failed:
             self._finish()
 
@@ -194,6 +206,7 @@ class Relay:
         self._ending.settle(usage.read(reported, admitted.num_prompts, admitted.num_sequences, started))
         if self._front is not None:
             front, self._front = self._front, None
+            body = body if self._names is None else self._names(body)
             front.respond(200, (*JSON_HEADERS, *self._held.headers), body)
 
     def on_lost(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference.attached.secrets import DIRECTORY as ATTACHED
 from inference.gateway.open_table import beside
 
 
@@ -49,3 +50,8 @@ class GatewaySettings:
     def open_dir(self) -> Path:
         """Where the workers keep their open requests."""
         return beside(self.journal_dir)
+
+    @property
+    def attached_dir(self) -> Path:
+        """Where the keys of servers lie that the pool did not start."""
+        return self.journal_dir.with_name(ATTACHED)

@@ -35,7 +35,8 @@ class LifeBooks:
     """One engine's life: its counters as they were last read, and what the ledger says of it.
 
     `settled` is the part of `ledger` that ended at least `SETTLED_S` before that reading. A life at rest has ended or
-    does nothing, and nothing of it ended after the reading.
+    does nothing, and nothing of it ended after the reading. One with an `attached_url` is of a server that the pool did not
+    start; where aborted requests are not counted, they were billed by their delivered events.
     """
 
     life_id: str
@@ -49,6 +50,9 @@ class LifeBooks:
     num_requests: int
     num_inexact: int
     num_lost: int
+    counters_known: bool = True
+    attached_url: str = ""
+    counts_aborted: bool = True
 
     @property
     def overbilled(self) -> Tokens:
@@ -58,7 +62,7 @@ class LifeBooks:
     @property
     def unattributed(self) -> Tokens | None:
         """What the engine made and nobody is billed for; None while that can't be said."""
-        return self.engine.above(self.ledger) if self.at_rest else None
+        return self.engine.above(self.ledger) if self.at_rest and self.counters_known else None
 
     @property
     def unread(self) -> Tokens:

@@ -14,7 +14,6 @@ from inference.engines import EngineKind
 from inference.metering.journal import UsageRecord
 from inference.pool.engine_client import Answer, EngineClient
 from inference.pool.errors import EngineUnreachable
-from inference.pool.store import Life
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +41,9 @@ class Canary:
         self._thread: threading.Thread | None = None
         self._aborted = False
 
-    def send(self, journal: Journal, replica_id: str, life: Life) -> None:
+    def send(self, journal: Journal, replica_id: str, life_id: str) -> None:
         """Start it; its record is in the journal before it counts as done."""
-        arguments = (journal, replica_id, life.id)
+        arguments = (journal, replica_id, life_id)
         self._thread = threading.Thread(target=self._run, args=arguments, name=self.request_id, daemon=True)
         self._thread.start()
 

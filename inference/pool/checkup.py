@@ -94,7 +94,7 @@ class Checkup:
         if self._patient.model is not None:
             self._canary = Canary(self._kind, self._client, self._patient.model, timeout_s)
             self._pulse.canary_sent(self._canary.sent_at)
-            self._canary.send(self._journal, self._patient.replica_id, self._patient.life)
+            self._canary.send(self._journal, self._patient.replica_id, self._patient.life.id)
 
     def canary_is_out(self) -> bool:
         return self._canary is not None and not self._canary.is_done

@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from inference.devices import DeviceInfo
+from inference.pool.attached_store import AttachedRow, AttachedState
 from inference.pool.load import Load
 from inference.pool.states import ReplicaState
 from inference.pool.store import Counters, DesiredDeployment, ReplicaRow
@@ -99,11 +100,18 @@ def picture(
     )
 
 
+def attached_picture(rows: Iterable[AttachedRow]) -> dict[tuple[str, AttachedState], int]:
+    """Attached servers by model and state; every state of a model that has any."""
+    counts = Count((row.name, row.state) for row in rows)
+    return {(name, state): counts[name, state] for name in {name for name, _ in counts} for state in AttachedState}
+
+
 class Now(Collector):
     """Shows the picture that was taken last."""
 
     def __init__(self) -> None:
         self.picture = Picture()
+        self.attached: dict[tuple[str, AttachedState], int] = {}
 
     def collect(self) -> Iterator[Metric]:
         """prometheus_client: the figures."""
@@ -127,7 +135,10 @@ class Now(Collector):
             healthy.add_metric([device], float(is_healthy))
         for holder, count in now.held.items():
             held.add_metric([holder], count)
-        yield from (wanted, replicas, running, waiting, kv_usage, healthy, held)
+        attached = GaugeMetricFamily("coderack_pool_attached", "Attached servers.", labels=["model", "state"])
+        for (model, attached_state), count in self.attached.items():
+            attached.add_metric([model, attached_state.value], count)
+        yield from (attached, wanted, replicas, running, waiting, kv_usage, healthy, held)
 
 
 class TokenSum:

@@ -12,6 +12,8 @@ from types import FrameType
 from inference.devices import open_probe
 from inference.engines import engine_kind
 from inference.metering.journal import JournalWriter
+from inference.pool.attached_store import AttachedStore
+from inference.pool.attached_watch import AttachedWatch
 from inference.pool.errors import AnotherPoolRuns
 from inference.pool.keeper import Surroundings
 from inference.pool.launcher import LocalLauncher
@@ -24,8 +26,15 @@ log = logging.getLogger(__name__)
 _LOCK_WAIT_S = 10.0
 
 
-def run_pool(store: Store, settings: PoolSettings, when_sole: Callable[[], object] = lambda: None) -> int:
+def run_pool(
+    store: Store,
+    settings: PoolSettings,
+    when_sole: Callable[[], object] = lambda: None,
+    attached: AttachedStore | None = None,
+) -> int:
     """Supervise the engines until told to go; returns the exit status. Call it from the main thread.
+
+    With `attached`, servers that the pool did not start are watched beside them, in threads of their own.
 
     `when_sole` is called once no other pool can be there: what only one may have is taken then.
     SIGTERM and SIGINT end it within two seconds and leave the engines running. Once `store.stop_requested()` is true it
@@ -40,7 +49,8 @@ def run_pool(store: Store, settings: PoolSettings, when_sole: Callable[[], objec
             launcher = LocalLauncher(settings, kind)
             around = Surroundings(store, journal, settings, kind, launcher.clear_away)
             supervisor = Supervisor(around, launcher, open_probe(settings.device_kind, settings.cpu_devices))
-            with _leaving_on_signals(supervisor):
+            watch = None if attached is None else AttachedWatch(attached, journal, kind, settings)
+            with _leaving_on_signals(supervisor), _watching(watch):
                 supervisor.run()
         finally:
             journal.close()
@@ -69,6 +79,18 @@ def _wait_for_lock(descriptor: int) -> None:
             if time.monotonic() >= deadline:
                 raise AnotherPoolRuns("another pool supervises this data directory") from error
         time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def _watching(watch: AttachedWatch | None) -> Iterator[None]:
+    if watch is None:
+        yield
+        return
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.leave()
 
 
 @contextlib.contextmanager

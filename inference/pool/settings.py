@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference.attached.secrets import DIRECTORY as ATTACHED
+
 
 @dataclass(frozen=True)
 class PoolSettings:
@@ -24,6 +26,7 @@ class PoolSettings:
     devices_s: float = 5.0
     canary_period_s: float = 4.0
     canary_timeout_s: float = 8.0
+    attached_canary_period_s: float = 10.0
     load_timeout_s: float = 1800.0
     warm_timeout_s: float = 180.0
     drain_s: float = 30.0
@@ -35,6 +38,11 @@ class PoolSettings:
     @property
     def lock(self) -> Path:
         return self.data_dir / "replicas" / "pool.lock"
+
+    @property
+    def attached_dir(self) -> Path:
+        """Where the keys of attached servers lie."""
+        return self.data_dir / ATTACHED
 
     def log(self, name: str, life_id: str) -> Path:
         return self.data_dir / "logs" / f"engine-{name}-{short(life_id)}.log"

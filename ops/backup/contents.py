@@ -11,6 +11,7 @@ from pathlib import Path
 # Copied as they lie there. `audit` and `journal` are read at their own moments: ops.backup.make says why.
 KEPT = {
     "acceptance": "reports and certificates, and the key that signs them",
+    "attached": "keys and CA files of servers that the pool did not start",
     "audit": "the heads of the audit log",
     "batches": "answers of batches that are not over",
     "datasets": "what cleaning made of tenants' uploads",

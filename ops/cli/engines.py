@@ -1,4 +1,4 @@
-"""`coderack engine`: the installed engine environments, kept beside each other for rollback."""
+"""`coderack engine`: the installed engine environments, kept beside each other for rollback, and attached servers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from appliance.env import load
+from ops.cli import attaching
 from ops.cli.database import rows
 from ops.cli.first_steps import Narrator
 from ops.cli.models import OUTDATED
@@ -18,12 +19,20 @@ from ops.slots.flavour import choose, read_facts
 from ops.slots.install import ensure_slot
 from ops.slots.lock import read_lock
 
-app = typer.Typer(help="Engine slots: installed engines, older ones kept beside newer ones.", no_args_is_help=True)
+app = typer.Typer(help="Engine slots, and servers that were attached.", no_args_is_help=True)
+app.command()(attaching.attach)
+app.command()(attaching.detach)
 
 
 @app.command("list")
-def list_engines(as_json: AsJson = False) -> None:
-    """List engine slots and what runs in them."""
+def list_engines(
+    attached: Annotated[bool, typer.Option("--attached", help="The attached servers instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List engine slots and what runs in them, or the attached servers."""
+    if attached:
+        _list_attached(as_json)
+        return
     with rows():
         from appliance.fleet.models import Deployment  # noqa: PLC0415 - after Django's setup
         from appliance.registry.models import EngineSlot  # noqa: PLC0415
@@ -98,3 +107,13 @@ def use(
 def _tell(as_json: bool) -> Callable[[str], None]:
     """Progress goes where it does not end up in JSON."""
     return (lambda line: None) if as_json else (lambda line: out.print(line, markup=False))
+
+
+def _list_attached(as_json: bool) -> None:
+    with rows():
+        from appliance.fleet.models import AttachedServer  # noqa: PLC0415 - after Django's setup
+
+        found = [attaching.facts_of(row) for row in AttachedServer.objects.all()]
+    shown = ("name", "url", "engine_model", "state", "reason")
+    brief = found if as_json else [{name: one[name] for name in shown} for one in found]
+    show_rows(brief, as_json, "No servers are attached: `coderack engine attach URL --model NAME` attaches one.")

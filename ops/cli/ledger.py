@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ import typer
 
 from appliance.env import load
 from ops.cli.database import rows
-from ops.cli.printing import AsJson, fail, show_facts
+from ops.cli.printing import AsJson, fail, out, show_facts
 
 if TYPE_CHECKING:
     from inference.metering.books import LifeBooks
@@ -38,8 +39,21 @@ def reconcile(
         },
         as_json,
     )
+    if not as_json:
+        for told in _notes(report.lives):
+            out.print(told, markup=False)
     if report.overbilled:
         raise fail("more was billed than the engines made: see docs/operations.md#reconciliation")
+
+
+def _notes(lives: Iterable[LifeBooks]) -> Iterator[str]:
+    """What must be known to read the lines of attached servers."""
+    for life in lives:
+        name = f"{life.life_id[:8]} ({life.attached_url})"
+        if not life.counters_known:
+            yield f"{name}: an attached server that shows no counters; what it made is unknown"
+        if not life.counts_aborted:
+            yield f"{name}: an attached server that can't tell what aborted requests used; they are billed by delivered events"
 
 
 def _told(tokens: dict[str, int], as_json: bool) -> Any:
@@ -53,7 +67,7 @@ def _brief(life: LifeBooks) -> dict[str, str]:
         "life": life.life_id[:8],
         "model": life.model,
         "state": _state(life),
-        "engine": f"{life.engine.prompt} + {life.engine.completion}",
+        "engine": f"{life.engine.prompt} + {life.engine.completion}" if life.counters_known else "unknown",
         "ledger": f"{life.ledger.prompt} + {life.ledger.completion}",
         "unattributed": "–" if unattributed is None else f"{unattributed.prompt} + {unattributed.completion}",
         "overbilled": f"{life.overbilled.prompt} + {life.overbilled.completion}",
@@ -72,6 +86,9 @@ def _life(life: LifeBooks) -> dict[str, Any]:
         "replica": life.replica_id,
         "model": life.model,
         "state": _state(life),
+        "attached": life.attached_url or None,
+        "counters_known": life.counters_known,
+        "counts_aborted": life.counts_aborted,
         "engine_prompt": life.engine.prompt,
         "ledger_prompt": life.ledger.prompt,
         "unattributed_prompt": None if unattributed is None else unattributed.prompt,

@@ -15,10 +15,12 @@ def status(as_json: AsJson = False) -> None:
     env = load()
     pid = runner_pid(env.run_dir)
     if pid is None and env.database_url is None:
-        show_json({"running": False, "replicas": []}) if as_json else out.print("not running; `make start` starts it")
+        show_json({"running": False, "replicas": [], "attached": []}) if as_json else out.print(
+            "not running; `make start` starts it"
+        )
         raise typer.Exit(int(Exit.NOT_RUNNING))
     with rows():
-        from appliance.fleet.models import Replica  # noqa: PLC0415 - after Django's setup
+        from appliance.fleet.models import AttachedServer, Replica  # noqa: PLC0415 - after Django's setup
 
         found = [
             {
@@ -33,10 +35,19 @@ def status(as_json: AsJson = False) -> None:
             }
             for r in Replica.objects.select_related("deployment__model", "life")
         ]
+        servers = [
+            {"model": a.name, "server": a.url, "state": a.state, "since": f"{a.state_since:%Y-%m-%d %H:%M:%S}Z",
+             "reason": a.reason or None}
+            for a in AttachedServer.objects.all()
+        ]  # fmt: skip
     if as_json:
-        show_json({"running": pid is not None, "pid": pid, "base_url": f"{env.base_url}/v1", "replicas": found})
+        facts = {"running": pid is not None, "pid": pid, "base_url": f"{env.base_url}/v1", "replicas": found}
+        show_json(facts | {"attached": servers})
         return
     out.print(
         f"running (pid {pid}), {env.base_url}/v1" if pid else "no runner here; the database answers", markup=False
     )
     show_rows(found, False, "No replicas yet.")
+    if servers:
+        out.print("\nattached", style="bold")
+        show_rows(servers, False, "")

@@ -35,6 +35,8 @@ def of_files(data_dir: Path) -> Iterator[tuple[str, str]]:
             yield from ((name, value) for value in _passwords(json.loads((data_dir / name).read_text())))
         except (OSError, ValueError):
             continue
+    for path in sorted((data_dir / "attached").glob("*.key")):
+        yield from ((f"attached/{path.name}", line) for line in _lines(path))
     for path in sorted((data_dir / "acceptance").rglob("*.pem")):
         if path.name != "public.pem":
             yield from ((f"acceptance/{path.name}", line) for line in _lines(path) if not line.startswith("-----"))

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from appliance.console.figures import UNKNOWN
 from appliance.console.pages.serving import LOG_LINES, last_lines
-from appliance.fleet.models import Deployment, Device, EngineLife, Replica
+from appliance.fleet.models import AttachedServer, Deployment, Device, EngineLife, Replica
 from tests.appliance.console.cast import Cast
 
 
@@ -72,3 +72,14 @@ def test_it_names_a_devices_owner_and_an_unseen_device(cast: Cast, deployment: D
     page = _page(cast)
     assert page.count("tiny-coder/0") == 2
     assert "not seen lately" in page
+
+
+def test_it_shows_attached_servers_and_why_one_is_not_reached(cast: Cast) -> None:
+    AttachedServer.objects.create(
+        name="deepseek-outside", url="https://gpu7:8000", served_model="m", max_model_len=4096, tokenizer_path="/m",
+        state="unreachable", reason="GET /health: <Connection refused>",
+    )  # fmt: skip
+    page = _page(cast)
+    assert "https://gpu7:8000" in page
+    assert "&lt;Connection refused&gt;" in page
+    assert "deepseek-outside@https://gpu7:8000" in cast.client("operator").get("/").content.decode()

@@ -103,7 +103,7 @@ def test_one_of_many_movers_wins(store: DatabaseStore, deployment: Deployment) -
 
 def test_only_ready_replicas_are_shown_to_the_gateway(store: DatabaseStore, deployment: Deployment) -> None:
     replica, began = ready_replica(store, deployment)
-    assert view("gateway_replicas") == [(replica, began.id, "m", "/run/x.sock", None)]
+    assert view("gateway_replicas") == [(replica, began.id, "m", "/run/x.sock", None, None)]
     before = generation()
     assert store.move(replica, S.READY, S.DRAINING)
     assert view("gateway_replicas") == []

@@ -24,7 +24,8 @@ CREATE TABLE gateway_keys(digest text, key_id text, tenant_id text, max_context_
   lane text NOT NULL DEFAULT '', weight int NOT NULL DEFAULT 100);
 CREATE TABLE gateway_models(name text, owned_by text, created bigint, max_model_len int, path text, fim boolean,
   tenant_id text, base text);
-CREATE TABLE gateway_replicas(replica_id text, life_id text, model text, socket text, max_sequences int);
+CREATE TABLE gateway_replicas(replica_id text, life_id text, model text, socket text, max_sequences int,
+  attached jsonb);
 CREATE TABLE gateway_generation(value bigint);
 INSERT INTO gateway_generation VALUES (1);
 CREATE FUNCTION changed() RETURNS trigger LANGUAGE plpgsql AS $$

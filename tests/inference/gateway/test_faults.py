@@ -34,7 +34,7 @@ def generated(rig: Rig) -> tuple[int, int]:
 
 
 def billed(rig: Rig) -> tuple[int, int]:
-    records = rig.records()
+    records = [one for one in rig.records() if one.replica_id in rig.engines]
     return sum(one.engine_prompt_tokens for one in records), sum(one.completion_tokens for one in records)
 
 

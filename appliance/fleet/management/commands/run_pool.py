@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from appliance.fleet.attached_store import AttachedRows
 from appliance.fleet.dead_engines import pool_settings
 from appliance.fleet.store import DatabaseStore
 from appliance.metrics.show import show
@@ -25,6 +27,7 @@ class Command(BaseCommand):
         env = settings.ENV
         try:
             store = DatabaseStore(env.run_dir / "stopping")
-            sys.exit(run_pool(store, pool_settings(env), lambda: show(env.metrics_dir, "pool", metrics.REGISTRY)))
+            sole = functools.partial(show, env.metrics_dir, "pool", metrics.REGISTRY)
+            sys.exit(run_pool(store, pool_settings(env), sole, AttachedRows(store)))
         except AnotherPoolRuns as error:
             raise CommandError(str(error)) from None

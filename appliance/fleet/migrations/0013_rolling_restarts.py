@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0009_sharing_in_the_gateway"),
+        ("fleet", "0010_attached_servers"),
     ]
 
     operations = [
