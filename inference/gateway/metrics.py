@@ -44,6 +44,9 @@ QUEUE_WAIT = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30),
 )
 CIRCUITS_OPENED = Counter("coderack_gateway_circuits_opened", "Replicas left alone after failures in a row.", ["model"])
+CONVERSATIONS = Counter(
+    "coderack_gateway_conversations", "Ended requests of tenants that have them kept, and what came of it.", ["outcome"]
+)
 DIRECTORY_LOADS = Counter("coderack_gateway_directory_loads", "Loads of the directory from the database.")
 DIRECTORY_RECONNECTS = Counter("coderack_gateway_directory_reconnects", "Lost or refused database connections.")
 LIMITS_LOCAL = Counter("coderack_gateway_limits_local", "Admissions decided by a worker's own share, Redis being away.")

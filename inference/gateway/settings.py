@@ -38,8 +38,19 @@ class GatewaySettings:
     engine_silence_s: float = 600.0  # a started stream without a byte from its engine
     abort_wait_s: float = 2.0  # how long an aborted request's true usage is waited for
     max_answer_bytes: int = 64 * 1024 * 1024
+    conversation_min_free_bytes: int = 1024 * 1024 * 1024  # usage comes first: with less disk, no conversation is kept
 
     @property
     def open_dir(self) -> Path:
         """Where the workers keep their open requests."""
         return beside(self.journal_dir)
+
+    @property
+    def conversation_dir(self) -> Path:
+        """Where the conversations lie that tenants asked to have kept."""
+        return self.journal_dir.parent / "conversations"
+
+    @property
+    def conversation_key(self) -> Path:
+        """The file of the key that wraps their keys."""
+        return self.journal_dir.parent / "conversation_key"
