@@ -79,7 +79,9 @@ class Segment:
         started = stat.started if stat is not None else 0
         self.key = key
         self.name = f"{os.getpid()}-{started}-{time.time_ns()}{SUFFIX}"
-        self._fd = os.open(directory / self.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(
+            directory / self.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
+        )
         self._size = 0
 
     @property

@@ -193,9 +193,7 @@ def test_turned_off_it_keeps_nothing_more_at_once(keeping: Rig) -> None:
     keeping.wait_for_directory()
 
 
-def test_a_record_that_a_killed_worker_left_half_is_passed_over(
-    keeping: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_record_that_a_killed_worker_left_half_is_passed_over(keeping: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     monkeypatch.setenv(VARIABLE, "conversation.half_written")
     process = start_gunicorn(keeping, port, 1)
