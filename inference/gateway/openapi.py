@@ -79,6 +79,10 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {**TEXT, "pattern": "^req-[0-9a-f]{32}$"},
         "required": True,
     },
+    "x-coderack-logged": {
+        "description": "true where the tenant has its conversations kept: this prompt and its answer are.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
     "www-authenticate": {"description": "How to authenticate.", "schema": TEXT, "required": True},
     "allow": {"description": "The methods of this address.", "schema": TEXT, "required": True},
     "retry-after": {"description": "Seconds to wait, where waiting helps.", "schema": WHOLE},
@@ -154,7 +158,7 @@ def _operation(kind: Kind, name: str, *, body: bool) -> dict[str, Any]:
 
 
 def _responses(kind: Kind, body: bool) -> dict[str, Any]:
-    rates = tuple(RATES) if kind in REQUESTS else ()
+    rates = (*RATES, "x-coderack-logged") if kind in REQUESTS else ()
     responses: dict[str, Any] = {}
     if kind in ANSWERS:
         content: dict[str, Any] = {JSON: {"schema": ref(ANSWERS[kind])}}
