@@ -62,12 +62,12 @@ def conversations(request: PersonRequest, tenant_id: str) -> HttpResponse:
     shown = newest_first(reading.readable(tenant), text(request.GET, "before"), "at")
     if shown.rows:
         acts.record_read(tenant, "list", tenant.pk, number=len(shown.rows))
-    names = {str(key.pk): str(key) for key in ApiKey.objects.filter(tenant=tenant)}
+    names = _key_names(tenant)
     context: dict[str, Any] = {
         "tenant": tenant,
         "log": log,
         "form": form,
-        "rows": [{"row": row, "key": names.get(row.key_id, row.key_id)} for row in shown.rows],
+        "rows": [{"row": row, "key": names.get(row.key_id, f"{row.key_id[:8]}…")} for row in shown.rows],
         "older": urlencode({"before": shown.older}) if shown.older else "",
         "paged": shown.paged,
     }
@@ -118,7 +118,12 @@ def conversation(request: PersonRequest, tenant_id: str, request_id: str) -> Htt
     if row is None:
         raise Http404
     acts.record_read(tenant, "read", row.request_id)
-    context: dict[str, Any] = {"tenant": tenant, "row": row, "key": _key_name(row), "most": MAX_SHOWN}
+    context: dict[str, Any] = {
+        "tenant": tenant,
+        "row": row,
+        "key": _key_names(tenant).get(row.key_id, f"{row.key_id[:8]}…"),
+        "most": MAX_SHOWN,
+    }
     try:
         found = reading.read(row)
     except ConversationError as error:
@@ -126,9 +131,8 @@ def conversation(request: PersonRequest, tenant_id: str, request_id: str) -> Htt
     return render(request, "console/conversation.html", context | {"found": found})
 
 
-def _key_name(row: Conversation) -> str:
-    keys = {str(key.pk): str(key) for key in ApiKey.objects.filter(tenant_id=row.tenant_id)}
-    return keys.get(row.key_id, row.key_id)
+def _key_names(tenant: Tenant) -> dict[str, str]:
+    return {str(key.pk): str(key) for key in ApiKey.objects.filter(tenant=tenant)}
 
 
 def conversations_file(request: PersonRequest, tenant_id: str) -> StreamingHttpResponse:

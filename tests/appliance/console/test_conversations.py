@@ -137,6 +137,7 @@ def test_everybody_of_the_tenant_is_told(cast: Cast, address: str) -> None:
     assert 'id="logged"' not in developer.get(address).content.decode()
     turn_on(cast.acme)
     page = developer.get(address).content.decode()
+    assert "in this window only" not in page
     assert "Prompts and answers of Acme are kept for 30 days; its owners can read them." in page
 
 
