@@ -73,6 +73,16 @@ class Env:
         return self.data_dir / "journal"
 
     @property
+    def conversation_dir(self) -> Path:
+        """Where the conversations lie that tenants asked to have kept, encrypted."""
+        return self.data_dir / "conversations"
+
+    @property
+    def conversation_key(self) -> Path:
+        """The file of the key that wraps the keys of conversations."""
+        return self.data_dir / "conversation_key"
+
+    @property
     def log_dir(self) -> Path:
         """Where each process of the runner logs to."""
         return self.data_dir / "logs"

@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "appliance.ledger",
     "appliance.training",
     "appliance.batches",
+    "appliance.conversations",
     "appliance.operations",
     "appliance.console",
 ]

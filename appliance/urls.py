@@ -13,6 +13,13 @@ from appliance.console.pages.approvals import approvals, approve_adapter, reject
 from appliance.console.pages.audit import audit
 from appliance.console.pages.batch import batch, batch_file, cancel_batch
 from appliance.console.pages.batches import batches
+from appliance.console.pages.conversations import (
+    conversation,
+    conversations,
+    conversations_erase,
+    conversations_file,
+    conversations_off,
+)
 from appliance.console.pages.data import data, file
 from appliance.console.pages.data_acts import delete_file, report_html, report_json
 from appliance.console.pages.fine_tuning import fine_tuning
@@ -66,6 +73,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("tenants/<slug:tenant_id>/policy/", require_POST(tenant_policy), name="tenant_policy"),
     path("tenants/<slug:tenant_id>/keys/", form(keys), name="keys"),
     path("tenants/<slug:tenant_id>/keys/<uuid:key_id>/revoke/", form(revoke_key), name="key_revoke"),
+    path("tenants/<slug:tenant_id>/conversations/", form(conversations), name="conversations"),
+    path("tenants/<slug:tenant_id>/conversations/off/", require_POST(conversations_off), name="conversations_off"),
+    path("tenants/<slug:tenant_id>/conversations/erase/", form(conversations_erase), name="conversations_erase"),
+    path("tenants/<slug:tenant_id>/conversations.jsonl", require_safe(conversations_file), name="conversations_file"),
+    path("tenants/<slug:tenant_id>/conversations/<slug:request_id>/", require_safe(conversation), name="conversation"),
     path("usage/", require_safe(usage), name="usage"),
     path("guide/", require_safe(guide), name="guide"),
     path("upgrades/", require_safe(upgrades), name="upgrades"),

@@ -15,6 +15,7 @@ def figures() -> dict[str, tuple[str, ...]]:
     """Names and labels."""
     from appliance.batches import metrics as batches
     from appliance.console import metrics as console
+    from appliance.conversations import metrics as conversations
     from appliance.ledger import metrics as meter
     from appliance.training import metrics as training
     from inference.gateway import metrics as gateway
@@ -30,6 +31,7 @@ def figures() -> dict[str, tuple[str, ...]]:
         console.REGISTRY,
         console.ROWS,
         meter.REGISTRY,
+        conversations.REGISTRY,  # the meter's, with the figures of conversations in it
         training.WORKER,
         training.BEAT,
         pool.REGISTRY,

@@ -9,10 +9,12 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from inference.conversations.vault import Vault
 from inference.gateway import errors, metrics
 from inference.gateway.attached import Outside
 from inference.gateway.board import Board
 from inference.gateway.console import ConsoleSplice
+from inference.gateway.conversation import Conversations
 from inference.gateway.directory import Directory, Replica
 from inference.gateway.directory_feed import DirectoryFeed
 from inference.gateway.dispatch import Dispatcher
@@ -60,6 +62,8 @@ class Gateway:
         told = self.open_requests.tell
         self.limiter = Limiter(settings.redis_url, settings.workers, settings.redis_answer_s, told)
         self.journal = JournalWriter(settings.journal_dir, "gateway")
+        vault = Vault(settings.conversation_dir, settings.conversation_key)
+        self.conversations = Conversations(vault, self.directory, settings.conversation_min_free_bytes)
         self.fronts: set[Front] = set()
         self.draining = False
         self._active: dict[Ending, tuple[Replica, str]] = {}
@@ -153,5 +157,6 @@ class Gateway:
         self.sessions.close()
         self.dispatcher.shut()
         self.journal.close()
+        self.conversations.close()
         self.open_requests.beat(journal_healthy=self.journal.healthy)
         self.open_requests.close()

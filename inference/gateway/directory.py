@@ -31,7 +31,7 @@ class Key:
     """An active key of an active tenant, with what its plan grants. `expires_at` is in Unix seconds.
 
     Without an allowance nothing is limited in time. `lane` is empty for interactive use, else "batch" or "evaluation";
-    `weight` is the tenant's share against others where engines are full.
+    `weight` is the tenant's share against others where engines are full. `logged`: its tenant has its conversations kept.
     """
 
     key_id: str
@@ -43,6 +43,7 @@ class Key:
     allowance: Allowance | None = None
     lane: str = ""
     weight: int = 100
+    logged: bool = False
 
     def sees(self, model: Model) -> bool:
         """Whether the key may know of a model: of its tenant's own adapters, and of every base model."""
@@ -100,6 +101,7 @@ class Snapshot:
     keys: Mapping[str, Key] = field(default_factory=dict)
     models: Mapping[str, Model] = field(default_factory=dict)
     replicas: Mapping[str, tuple[Replica, ...]] = field(default_factory=dict)
+    logged: frozenset[str] = frozenset()  # tenants whose conversations are kept
 
     @property
     def num_replicas(self) -> int:

@@ -36,6 +36,7 @@ REPLICAS_SQL = (
     "SELECT replica_id::text, life_id::text, model, socket, max_sequences, attached FROM gateway_replicas"
     " ORDER BY replica_id"
 )
+LOGGED_SQL = "SELECT tenant_id FROM gateway_logged"
 GENERATION_SQL = "SELECT value FROM gateway_generation"
 
 Connection = psycopg.AsyncConnection[TupleRow]
@@ -111,18 +112,22 @@ async def load_snapshot(connection: Connection) -> Snapshot:
         keys = await (await connection.execute(KEYS_SQL)).fetchall()
         models = await (await connection.execute(MODELS_SQL)).fetchall()
         replicas = await (await connection.execute(REPLICAS_SQL)).fetchall()
+        logged = frozenset(row[0] for row in await (await connection.execute(LOGGED_SQL)).fetchall())
     return Snapshot(
         generation=int(generation[0]) if generation else 0,
-        keys={row[0]: _key(row) for row in keys},
+        keys={row[0]: _key(row, logged) for row in keys},
         models={row[0]: _model(row) for row in models},
         replicas=_by_model(_replica(row) for row in replicas),
+        logged=logged,
     )
 
 
-def _key(row: TupleRow) -> Key:
+def _key(row: TupleRow, logged: frozenset[str]) -> Key:
     allowed = None if row[5] is None else frozenset(row[5])
     allowance = None if row[7] is None else _allowance(row[7])
-    return Key(row[1], row[2], row[3], row[4], allowed, row[6], allowance, lane=row[8], weight=row[9])
+    return Key(
+        row[1], row[2], row[3], row[4], allowed, row[6], allowance, lane=row[8], weight=row[9], logged=row[2] in logged
+    )
 
 
 def _allowance(limits: dict[str, Any]) -> Allowance:

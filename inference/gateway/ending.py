@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from inference.gateway import bill, engine
 from inference.gateway.admit import Admitted
 from inference.gateway.attached import believable
+from inference.gateway.conversation import Tap
 from inference.gateway.engine import EngineConnection, Target
 from inference.gateway.held import Held
 from inference.gateway.place import Place
@@ -45,6 +46,7 @@ class Ending:
         self.connection: EngineConnection | None = None
         self.attempt: Attempt | None = None
         self.place: Place | None = None
+        self.tap: Tap | None = None
         self.outcome = "completed"
         self.http_status = 200
 
@@ -65,6 +67,8 @@ class Ending:
         self.leave_place()
         if not self._billed:
             self._held.release()
+            if self.tap is not None:
+                self.tap.drop()
 
     def hang_up(self) -> None:
         """Give the engine's connection up."""
@@ -140,3 +144,5 @@ class Ending:
     def _bill(self, attempt: Attempt, used: Usage) -> None:
         booked = settle(self._gateway.journal, attempt, used, self.outcome, self.http_status)
         self._held.settle(used, booked=booked)
+        if self.tap is not None:
+            self.tap.end(attempt, used, self.outcome, self.http_status)

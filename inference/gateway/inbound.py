@@ -86,10 +86,13 @@ class Inbound:
             held.release()
             return None
         try:
-            return Relay(self._gateway, self._front, self._request.request_id, admitted, held)
+            relay = Relay(self._gateway, self._front, self._request.request_id, admitted, held)
         except BaseException:
             held.release()  # nobody else would, and its lease is renewed for as long as this worker lives
             raise
+        if self._key.logged and (tap := self._gateway.conversations.tap(self._key.tenant_id, raw)) is not None:
+            relay.listen(tap)
+        return relay
 
     def _claim_session(self, admitted: Admitted) -> None:
         """Where an editor says whose request it is, a newer one ends this, and this the older ones.

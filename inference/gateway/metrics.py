@@ -56,6 +56,9 @@ QUEUE_WAIT = Histogram(
 )
 GARBLED = Counter("coderack_gateway_garbled", "Answers of engines that could not be read.")
 CIRCUITS_OPENED = Counter("coderack_gateway_circuits_opened", "Replicas left alone after failures in a row.", ["model"])
+CONVERSATIONS = Counter(
+    "coderack_gateway_conversations", "Ended requests of tenants that have them kept, and what came of it.", ["outcome"]
+)
 DIRECTORY_LOADS = Counter("coderack_gateway_directory_loads", "Loads of the directory from the database.")
 DIRECTORY_RECONNECTS = Counter("coderack_gateway_directory_reconnects", "Lost or refused database connections.")
 LIMITS_LOCAL = Counter("coderack_gateway_limits_local", "Admissions decided by a worker's own share, Redis being away.")

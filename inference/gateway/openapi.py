@@ -86,6 +86,10 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "Characters cut off around a hole, as `prefix=12, suffix=0`; absent where none were.",
         "schema": TEXT,
     },
+    "x-coderack-logged": {
+        "description": "true where the tenant has its conversations kept: this prompt and its answer are.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
     "www-authenticate": {"description": "How to authenticate.", "schema": TEXT, "required": True},
     "allow": {"description": "The methods of this address.", "schema": TEXT, "required": True},
     "retry-after": {"description": "Seconds to wait, where waiting helps.", "schema": WHOLE},
@@ -170,7 +174,7 @@ def _operation(kind: Kind, name: str, *, body: bool) -> dict[str, Any]:
 
 
 def _responses(kind: Kind, body: bool) -> dict[str, Any]:
-    rates = tuple(RATES) if kind in REQUESTS else ()
+    rates = (*RATES, "x-coderack-logged") if kind in REQUESTS else ()
     if kind is Kind.COMPLETIONS:
         rates = (*rates, CUT)
     responses: dict[str, Any] = {}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from inference.gateway import engine, errors, metrics, usage
 from inference.gateway.admit import Admitted
 from inference.gateway.attached import Names, body_for, names_of
+from inference.gateway.conversation import LOGGED, Tap
 from inference.gateway.directory import Replica
 from inference.gateway.ending import Ending, new_events
 from inference.gateway.engine_errors import reshape
@@ -66,6 +67,11 @@ class Relay:
         body = engine_body(admitted, gateway.settings.salt_secret, self._lane.priority)
         self._turn = Turn(gateway.dispatcher, errand_of(admitted, self._lane, len(body)))
         self._data = engine.post(ENGINE_PATHS[_KINDS[admitted.endpoint]], body, self._bare_id.encode())
+
+    def listen(self, tap: Tap) -> None:
+        """Have the answer collected, too, and tell the client."""
+        self._ending.tap = tap
+        self._held.headers.append(LOGGED)
 
     # --- towards the engine
 
@@ -159,6 +165,8 @@ class Relay:
         except EventTooLong:
             self._break_off(errors.engine_failed())
             return
+        if ending.tap is not None and self._front is not None:
+            ending.tap.add(out)
         attempt = ending.attempt
         if attempt is not None and attempt.ttft_s is None:
             attempt.ttft_s, attempt.first_event_at = self._last_byte - self._began, time.time()
@@ -201,6 +209,8 @@ class Relay:
         if reported is None:
             self._fail(errors.engine_failed())
             return
+        if self._ending.tap is not None and self._front is not None:
+            self._ending.tap.add(body)
         admitted = self._admitted
         started = admitted.num_sequences if self._ending.outcome == "completed" else usage.count_started(body)
         self._ending.settle(usage.read(reported, admitted.num_prompts, admitted.num_sequences, started))

@@ -40,6 +40,7 @@ class GatewaySettings:
     engine_silence_s: float = 600.0  # a started stream without a byte from its engine
     abort_wait_s: float = 2.0  # how long an aborted request's true usage is waited for
     max_answer_bytes: int = 64 * 1024 * 1024
+    conversation_min_free_bytes: int = 1024 * 1024 * 1024  # usage comes first: with less disk, no conversation is kept
 
     @property
     def sessions_path(self) -> Path:
@@ -55,3 +56,13 @@ class GatewaySettings:
     def attached_dir(self) -> Path:
         """Where the keys of servers lie that the pool did not start."""
         return self.journal_dir.with_name(ATTACHED)
+
+    @property
+    def conversation_dir(self) -> Path:
+        """Where the conversations lie that tenants asked to have kept."""
+        return self.journal_dir.parent / "conversations"
+
+    @property
+    def conversation_key(self) -> Path:
+        """The file of the key that wraps their keys."""
+        return self.journal_dir.parent / "conversation_key"

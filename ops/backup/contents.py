@@ -25,6 +25,8 @@ KEPT = {
 }
 MADE_AGAIN = {
     "celery-beat": "when the sweep ran last",
+    "conversation_key": "opens kept conversations: in a copy they would outlive their erasure",
+    "conversations": "what tenants asked to have kept for some days: in a copy it would outlive its erasure",
     "demo": "the last demo's report",
     "logs": "for people; a support bundle has their ends",
     "open": "what gateway workers had under way: nothing of it runs where a backup is restored",

@@ -16,6 +16,7 @@ from ops.cli import (
     bundles,
     calibrate,
     capacity,
+    conversations,
     engines,
     jobs,
     keys,
@@ -66,6 +67,7 @@ app.add_typer(engines.app, name="engine")
 app.add_typer(jobs.app, name="job")
 app.add_typer(adapters.app, name="adapter")
 app.add_typer(batches.app, name="batch")
+app.add_typer(conversations.app, name="conversations")
 app.add_typer(bundles.app, name="bundle")
 app.command()(preflight.preflight)
 app.add_typer(upgrades.app, name="upgrade")

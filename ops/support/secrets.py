@@ -28,7 +28,7 @@ REPLACED = (MASKED, PREFIX)
 
 def of_files(data_dir: Path) -> Iterator[tuple[str, str]]:
     """The secrets that lie in a data directory, each with what it is."""
-    for name in ("secret_key", "planted_secret"):
+    for name in ("secret_key", "planted_secret", "conversation_key"):
         yield from ((name, value) for value in _lines(data_dir / name))
     for name in ("first-login.json", "ready.json"):
         try:

@@ -90,6 +90,7 @@ def db(database: None) -> Iterator[None]:
         cursor.execute("TRUNCATE " + ", ".join(f'"{table}"' for table in tables) + " RESTART IDENTITY CASCADE")
         cursor.execute("ALTER TABLE audit_auditentry ENABLE TRIGGER audit_append_only")
     shutil.rmtree(settings.ENV.data_dir / "audit", ignore_errors=True)
+    shutil.rmtree(settings.ENV.conversation_dir, ignore_errors=True)
     cache.clear()
 
 

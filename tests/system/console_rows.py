@@ -22,12 +22,15 @@ def make(tenant_id: str) -> dict[str, object]:
     from appliance.tenants.models import Tenant
     from appliance.urls import urlpatterns
     from tests.appliance.console import batching, operations, tuning
+    from tests.appliance.conversations import keeping
 
     tenant = Tenant.objects.get(pk=tenant_id)
     file = tuning.upload(tenant, status="processed")
     tuning.clean(file, Path(settings.ENV.data_dir) / "visited")
     job = tuning.start(tenant, training_file=file, status="cancelled")
     adapter = tuning.finish(job)
+    keeping.turn_on(tenant)
+    conversation = keeping.kept(tenant)
     held = timezone.now() + timedelta(days=1)
     batch = batching.batch_of(tenant, lease_holder="a visitor", lease_expires_at=held)
     return {
@@ -35,7 +38,7 @@ def make(tenant_id: str) -> dict[str, object]:
         "ids": {
             "tenant": tenant_id, "key": str(tenant.keys.values_list("pk", flat=True)[0]), "file": file.pk, "job": job.pk,
             "adapter": str(adapter.pk), "upgrade": str(operations.upgrade("undone").pk),
-            "batch": batch.pk, "run": str(operations.accepted(files=True).pk),
+            "batch": batch.pk, "conversation": conversation.pk, "run": str(operations.accepted(files=True).pk),
         },
     }  # fmt: skip
 
@@ -43,6 +46,7 @@ def make(tenant_id: str) -> dict[str, object]:
 def remove(tenant_id: str) -> None:
     """What `make` made, so that nothing waits for a decision that isn't there."""
     from appliance.batches.models import Batch
+    from appliance.conversations.models import ConversationLog
     from appliance.operations.models import AcceptanceRun, Upgrade
     from appliance.registry.models import Adapter, ModelVersion
     from appliance.training.models import Dataset, Evaluation, Job, StoredFile
@@ -55,6 +59,7 @@ def remove(tenant_id: str) -> None:
     Adapter.objects.filter(tenant_id=tenant_id).delete()
     Dataset.objects.filter(file__tenant_id=tenant_id).delete()
     Batch.objects.filter(tenant_id=tenant_id).delete()
+    ConversationLog.objects.filter(tenant_id=tenant_id).delete()  # the meter removes what it kept
     StoredFile.objects.filter(tenant_id=tenant_id).delete()
     ModelVersion.objects.filter(name__in=made).delete()
 

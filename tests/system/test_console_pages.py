@@ -22,7 +22,16 @@ from tests.system.chromium import PICTURES, log_in, operator
 
 pytestmark = [pytest.mark.appliance, pytest.mark.engine, pytest.mark.browser]
 TENANT = "visitors"
-NO_PAGE = {"login", "logout", "set_language", "tenant_policy", "job_pause", "job_resume", "playground_key"}
+NO_PAGE = {
+    "login",
+    "logout",
+    "set_language",
+    "tenant_policy",
+    "conversations_off",
+    "job_pause",
+    "job_resume",
+    "playground_key",
+}
 FILES = {
     "batch_file": "/batches/{batch}/input.jsonl",
     "file_report_html": "/data/{file}/report.html",
@@ -56,6 +65,13 @@ FOR_OWNERS = {
     "adapter_withdraw": "/models/adapters/{adapter}/withdraw/",
     "key_revoke": "/tenants/{tenant}/keys/{key}/revoke/",
 }
+# What no operator sees who is not an owner.
+FOR_OWNERS_ALONE = {
+    "conversations": "/tenants/{tenant}/conversations/",
+    "conversations_erase": "/tenants/{tenant}/conversations/erase/",
+    "conversation": "/tenants/{tenant}/conversations/{conversation}/",
+}
+OWNERS_FILES = {"conversations_file": "/tenants/{tenant}/conversations.jsonl"}
 FOR_OPERATORS = {
     "serving": "/serving/",
     "models": "/models/",
@@ -117,27 +133,35 @@ def in_both_languages(page: Page, appliance: Appliance, addresses: dict[str, str
 
 
 def test_every_route_has_a_visit(visit: Visit) -> None:
-    assert visit.routes == NO_PAGE | set(FILES) | set(FOR_ALL) | set(FOR_OWNERS) | set(FOR_OPERATORS)
+    pages = set(FOR_ALL) | set(FOR_OWNERS) | set(FOR_OWNERS_ALONE) | set(FOR_OPERATORS)
+    assert visit.routes == NO_PAGE | set(FILES) | set(OWNERS_FILES) | pages
 
 
 def test_the_operator_visits_every_page(page: Page, appliance: Appliance, visit: Visit) -> None:
     operator(page, appliance)
     in_both_languages(page, appliance, FOR_ALL | FOR_OWNERS | FOR_OPERATORS | {"records": "/admin/"}, visit.ids)
-    for name, address in FILES.items():
-        answer = page.request.get(address.format(**visit.ids))
+    downloads(page, FILES, visit.ids)
+    refused(page, FOR_OWNERS_ALONE | OWNERS_FILES, visit.ids)
+
+
+def downloads(page: Page, addresses: dict[str, str], ids: dict[str, str]) -> None:
+    for name, address in addresses.items():
+        answer = page.request.get(address.format(**ids))
         assert answer.status == 200, name
         assert answer.headers["content-disposition"].startswith("attachment"), name
 
 
 def test_an_owner_visits_the_tenants_pages_and_no_other(page: Page, appliance: Appliance, visit: Visit) -> None:
     log_in(page, f"{TENANT}-owner", visit.people["owner"])
-    in_both_languages(page, appliance, FOR_ALL | FOR_OWNERS, visit.ids)
+    in_both_languages(page, appliance, FOR_ALL | FOR_OWNERS | FOR_OWNERS_ALONE, visit.ids)
+    downloads(page, OWNERS_FILES, visit.ids)
     refused(page, FOR_OPERATORS, visit.ids)
 
 
 def test_a_developer_visits_them_to_look(page: Page, visit: Visit) -> None:
     log_in(page, f"{TENANT}-developer", visit.people["developer"])
     look(page, FOR_ALL, visit.ids, "en")
+    refused(page, FOR_OWNERS_ALONE | OWNERS_FILES, visit.ids)
     refused(page, FOR_OPERATORS | {"key_revoke": FOR_OWNERS["key_revoke"]}, visit.ids)
 
 

@@ -10,6 +10,7 @@ from django.shortcuts import render
 from appliance.console.access import PersonRequest, chosen_tenant, may_manage, visible_tenants
 from appliance.console.calling import base_url, callable_models, snippets
 from appliance.console.editors import setups
+from appliance.conversations.acts import log_of
 
 MOST_NAMED = 200
 
@@ -22,6 +23,7 @@ def guide(request: PersonRequest) -> HttpResponse:
     models = callable_models(tenant) if tenant is not None else []
     context: dict[str, Any] = {
         "tenant": tenant,
+        "log": log_of(tenant) if tenant is not None else None,
         "tenants": visible_tenants(request.user)[:MOST_NAMED],
         "models": models,
         "call": snippets(request, tenant) if tenant is not None else {},

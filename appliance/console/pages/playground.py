@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from appliance.console.access import PersonRequest, chosen_tenant, visible_tenants
 from appliance.console.calling import callable_models
+from appliance.conversations.acts import log_of
 from appliance.tenants.models import User
 from appliance.tenants.playground import LIFETIME, open_key
 
@@ -30,6 +31,7 @@ def playground(request: PersonRequest) -> HttpResponse:
         return render(request, "console/no_tenant.html")
     context: dict[str, Any] = {
         "tenant": tenant,
+        "log": log_of(tenant) if tenant is not None else None,
         "tenants": visible_tenants(request.user)[:MOST_NAMED],
         "models": callable_models(tenant) if tenant is not None else [],
     }

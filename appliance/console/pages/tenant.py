@@ -15,6 +15,7 @@ from appliance.console import consumption, words
 from appliance.console.access import PersonRequest, may_manage, operator_only, visible_tenant
 from appliance.console.calling import snippets
 from appliance.console.pages.keys import key_rows
+from appliance.conversations.acts import log_of
 from appliance.ledger.models import LedgerEntry
 from appliance.registry.models import Adapter
 from appliance.tenants.acts import set_policy
@@ -28,6 +29,8 @@ def tenant(request: PersonRequest, tenant_id: str) -> HttpResponse:
     row = visible_tenant(request.user, tenant_id)
     context: dict[str, Any] = {
         "tenant": row,
+        "log": log_of(row),
+        "owns": Membership.objects.filter(user=request.user, tenant=row, role=Membership.Role.OWNER).exists(),
         "word": words.ACTIVE if row.is_active else words.INACTIVE,
         "call": snippets(request, row),
         "month": _month(row),

@@ -12,6 +12,7 @@ from appliance.urls import urlpatterns
 from tests.appliance.console import operations, tuning
 from tests.appliance.console.batching import batch_of
 from tests.appliance.console.cast import Cast
+from tests.appliance.conversations import keeping
 
 OK, GONE, NO, LOGIN, POST_ONLY = 200, 404, 403, 302, 405
 PEOPLE = ("operator", "owner", "developer", "rival", "stranger", None)
@@ -55,6 +56,11 @@ MATRIX = {
     "batch": ("/batches/{batch}/", (OK, OK, OK, GONE, GONE, LOGIN)),
     "batch_cancel": ("/batches/{batch}/cancel/", (OK, OK, NO, GONE, GONE, LOGIN)),
     "batch_file": ("/batches/{batch}/input.jsonl", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "conversations": ("/tenants/acme/conversations/", (NO, OK, NO, GONE, GONE, LOGIN)),
+    "conversations_off": ("/tenants/acme/conversations/off/", (*[POST_ONLY] * 5, LOGIN)),
+    "conversations_erase": ("/tenants/acme/conversations/erase/", (NO, OK, NO, GONE, GONE, LOGIN)),
+    "conversations_file": ("/tenants/acme/conversations.jsonl", (NO, OK, NO, GONE, GONE, LOGIN)),
+    "conversation": ("/tenants/acme/conversations/{conversation}/", (NO, OK, NO, GONE, GONE, LOGIN)),
     "usage": ("/usage/?tenant=acme", (OK, OK, OK, GONE, GONE, LOGIN)),
 }
 OPEN = {"login", "logout", "set_language"}
@@ -76,6 +82,9 @@ def test_it_answers_each_person_as_the_matrix_says(
     ids: dict[str, object] = {"key": key.pk, "file": file.pk, "job": tuning.start(cast.acme).pk, "adapter": adapter.pk}
     ids |= {"upgrade": operations.upgrade().pk, "run": operations.accepted(files=True).pk}
     ids["batch"] = batch_of(cast.acme).pk
+    if route == "conversation":
+        keeping.turn_on(cast.acme)
+        ids["conversation"] = keeping.kept(cast.acme).pk
     response = cast.client(person).get(address.format(**ids))
     assert response.status_code == status
     if person is None:

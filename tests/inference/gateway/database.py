@@ -26,12 +26,14 @@ CREATE TABLE gateway_models(name text, owned_by text, created bigint, max_model_
   tenant_id text, base text);
 CREATE TABLE gateway_replicas(replica_id text, life_id text, model text, socket text, max_sequences int,
   attached jsonb);
+CREATE TABLE gateway_logged(tenant_id text);
 CREATE TABLE gateway_generation(value bigint);
 INSERT INTO gateway_generation VALUES (1);
 CREATE FUNCTION changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN UPDATE gateway_generation SET value = value + 1; PERFORM pg_notify('coderack_directory', ''); RETURN NULL; END $$;
 CREATE TRIGGER k AFTER INSERT OR UPDATE OR DELETE ON gateway_keys EXECUTE FUNCTION changed();
 CREATE TRIGGER m AFTER INSERT OR UPDATE OR DELETE ON gateway_models EXECUTE FUNCTION changed();
+CREATE TRIGGER l AFTER INSERT OR UPDATE OR DELETE ON gateway_logged EXECUTE FUNCTION changed();
 CREATE TRIGGER r AFTER INSERT OR UPDATE OR DELETE ON gateway_replicas EXECUTE FUNCTION changed();
 """
 

@@ -1,5 +1,6 @@
 """`manage.py run_meter`: keeps moving usage from the journals to the ledger, settles what killed gateway workers left, and
-tells Redis what the limits need of it. Once a minute the books are held against the engines' counters.
+tells Redis what the limits need of it. Once a minute the books are held against the engines' counters. Conversations that
+tenants asked to have kept are listed and ended in time here, too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from django.core.management.base import BaseCommand
 from django.db import Error, close_old_connections, connections
 from django.utils import timezone
 
+from appliance.conversations.keeper import Keeper
+from appliance.conversations.place import vault
 from appliance.ledger import metrics
 from appliance.ledger.meter import ship_all
 from appliance.ledger.reconcile import lives_since
@@ -47,9 +50,11 @@ class Command(BaseCommand):
             settings.ENV.redis_dsn(), socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
         )
         sweeper = Sweeper(settings.ENV.journal_dir, client)
+        keeper = Keeper(vault())
         seed_at = compare_at = 0.0
         while not stop.wait(PERIOD_S):
             self._pass(sweeper)
+            keeper.work(time.monotonic())
             if time.monotonic() >= seed_at:
                 seed_at = time.monotonic() + SEED_EVERY_S
                 self._seed(client)
