@@ -30,7 +30,8 @@ class Key:
     """An active key of an active tenant, with what its plan grants. `expires_at` is in Unix seconds.
 
     Without an allowance nothing is limited in time. `lane` is empty for interactive use, else "batch" or "evaluation";
-    `weight` is the tenant's share against others where engines are full.
+    `weight` is the tenant's share against others where engines are full. What a key uses of its own limits counts with
+    that of the key `limits_of`.
     """
 
     key_id: str
@@ -42,6 +43,7 @@ class Key:
     allowance: Allowance | None = None
     lane: str = ""
     weight: int = 100
+    limits_of: str = ""
 
     def sees(self, model: Model) -> bool:
         """Whether the key may know of a model: of its tenant's own adapters, and of every base model."""

@@ -28,7 +28,7 @@ MAX_BACKOFF_S = 2.0
 
 KEYS_SQL = (
     "SELECT digest, key_id::text, tenant_id::text, max_context_tokens, default_max_tokens, allowed_models,"
-    " extract(epoch FROM expires_at)::float8, limits, lane, weight FROM gateway_keys"
+    " extract(epoch FROM expires_at)::float8, limits, lane, weight, limits_of FROM gateway_keys"
 )
 MODELS_SQL = "SELECT name, owned_by, created, max_model_len, path, fim, tenant_id, base FROM gateway_models"
 REPLICAS_SQL = (
@@ -120,7 +120,9 @@ async def load_snapshot(connection: Connection) -> Snapshot:
 def _key(row: TupleRow) -> Key:
     allowed = None if row[5] is None else frozenset(row[5])
     allowance = None if row[7] is None else _allowance(row[7])
-    return Key(row[1], row[2], row[3], row[4], allowed, row[6], allowance, lane=row[8], weight=row[9])
+    return Key(
+        row[1], row[2], row[3], row[4], allowed, row[6], allowance, lane=row[8], weight=row[9], limits_of=row[10]
+    )
 
 
 def _allowance(limits: dict[str, Any]) -> Allowance:
