@@ -109,9 +109,10 @@ async def fit_context(fields: dict[str, Any], body_bytes: int, key: Key, model: 
     wanted = key.default_max_tokens if asked is None else asked
     longest = max_prompt_tokens(fields, body_bytes)
     if longest + template_tokens(fields) + wanted > limit:
-        longest = await counter.longest_prompt(model.path, fields)
-        if longest + max(asked or 0, 1) > limit:
-            raise errors.context_too_long(limit, str(longest), asked or 0, param)
+        most = limit - max(asked or 0, 1)
+        longest = await counter.longest_prompt(model.path, fields, most)
+        if longest > most:
+            raise errors.context_too_long(limit, f"at least {longest}", asked or 0, param)
         # What the template adds is a guess from above: it never takes more than half of what is left.
         room = limit - longest
         wanted = min(wanted, max(room - template_tokens(fields), room // 2))
