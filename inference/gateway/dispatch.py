@@ -11,7 +11,7 @@ import heapq
 import logging
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,7 @@ class Dispatcher:
         self._queue_wait_s = queue_wait_s
         self._queue = queue
         self._paces: dict[str, Pace] = defaultdict(Pace)
+        self._num_running: Counter[str] = Counter()  # this worker's, by base model
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._due = False
@@ -112,8 +113,9 @@ class Dispatcher:
         self._pump()
 
     def _too_many(self, errand: Errand, message: str) -> ApiError:
-        num = self._queue.num_of(errand.base) + 1
-        return errors.overloaded(message, self._paces[errand.base].wait_s(num, time.monotonic()))
+        """With the time in which all that goes before it, and it too, would get a place from this worker."""
+        num, running = self._queue.num_before(errand) + 1, self._num_running[errand.base]
+        return errors.overloaded(message, self._paces[errand.base].wait_s(num, running, time.monotonic()))
 
     def _refuse(self, waiting: Waiting[Place], error: ApiError) -> None:
         waiting.answer.set_exception(error)
@@ -192,11 +194,15 @@ class Dispatcher:
         self.breaker.began(replica.life_id, now)
         self.board.set_clock(self._clock(errand), self.board.served(share))
         expected = self._paces[errand.base].expect(errand.num_sequences, errand.max_tokens)
-        return Place(self.board, errand, replica, share, expected, self._left)
+        self._num_running[errand.base] += 1
+        return Place(self.board, errand, replica, share, expected, now, self._left)
 
-    def _left(self, errand: Errand, used: Usage | None) -> None:
+    def _left(self, place: Place, used: Usage | None) -> None:
+        errand = place.errand
+        self._num_running[errand.base] -= 1
         if used is not None:
-            self._paces[errand.base].ended(time.monotonic(), errand.num_sequences, used.completion_tokens)
+            now = time.monotonic()
+            self._paces[errand.base].ended(place.began, now, errand.num_sequences, used.completion_tokens)
         if self._queue:
             self._pump_soon()
 
@@ -228,9 +234,9 @@ class Dispatcher:
 
     def _expire(self) -> None:
         for waiting in self._queue.expired(time.monotonic() - self._queue_wait_s):
-            error = self._too_many(waiting.errand, "All replicas of this model are busy. Try again later.")
             self._remove(waiting)
-            self._refuse(waiting, error)
+            busy = "All replicas of this model are busy. Try again later."
+            self._refuse(waiting, self._too_many(waiting.errand, busy))
         models = {one.errand.model for one in self._queue.heads()}
         gone = {model for model in models if not self._directory.replicas(model)}
         for waiting in self._queue if gone else ():

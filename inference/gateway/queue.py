@@ -83,6 +83,14 @@ class FairQueue(Generic[T]):
         """How many wait for a base model and its adapters."""
         return self._num_of[base]
 
+    def num_before(self, errand: Errand) -> int:
+        """How many wait for its base model and its adapters in its lane or in one that goes first."""
+        return sum(
+            len(group)
+            for (lane, _, _), group in self._groups.items()
+            if lane <= errand.lane and next(iter(group)).errand.base == errand.base
+        )
+
     def expired(self, before: float) -> list[Waiting[T]]:
         """Those that came before a point in time, the oldest first."""
         found: list[Waiting[T]] = []
