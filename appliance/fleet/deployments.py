@@ -37,11 +37,11 @@ def serve(model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], replica
     """
     refuse_during_upgrade(model.name)
     _settle(model.name)
-    Deployment.objects.filter(name=model.name).exclude(model=model).update(running=False, serves=False)
+    Deployment.objects.filter(name=model.name).exclude(model=model).update(running=False, serves=False, canary_share=0)
     row, _ = deployment_of(model, slot, flags, model.max_model_len)
     stale = row.flags != list(flags) and Replica.objects.filter(deployment=row).exclude(life=None).exists()
     row.replicas, row.devices_each, row.flags = replicas, devices_each, list(flags)
-    row.running = row.serves = True
+    row.running, row.serves, row.canary_share = True, True, 0
     row.save()
     record_serving(row)
     return stale

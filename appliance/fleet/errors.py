@@ -8,3 +8,10 @@ class DeploymentBusy(Exception):
 
     code = "deployment_busy"
     permanent = False
+
+
+class NoCanary(Exception):
+    """Nothing stands beside the version that serves the name."""
+
+    code = "no_canary"
+    permanent = True

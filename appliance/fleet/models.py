@@ -28,6 +28,13 @@ class Deployment(models.Model):
     flags = ArrayField(models.CharField(max_length=200), verbose_name=_("engine flags"), default=list, blank=True)
     running = models.BooleanField(_("should run"), default=True)
     serves = models.BooleanField(_("serves its name"), default=True)
+    canary_share = models.PositiveSmallIntegerField(
+        _("canary share"),
+        default=0,
+        editable=False,
+        help_text=_("percent of the name's requests, while it does not serve it"),
+    )
+    canary_since = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
@@ -39,6 +46,12 @@ class Deployment(models.Model):
             models.UniqueConstraint(
                 fields=("name",), condition=models.Q(running=True, serves=True), name="one_serving_deployment_per_name"
             ),
+            models.UniqueConstraint(
+                fields=("name",),
+                condition=models.Q(running=True, serves=False, canary_share__gt=0),
+                name="one_canary_per_name",
+            ),
+            models.CheckConstraint(condition=models.Q(canary_share__lte=50), name="canary_share_at_most_half"),
         ]
 
     def save(self, **options: Any) -> None:

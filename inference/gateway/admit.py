@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from inference.gateway import body as bodies
 from inference.gateway import errors, metrics, render
+from inference.gateway.canary import version_for
 from inference.gateway.directory import Directory, Key, Model
 from inference.gateway.fields import check_messages, sort_fields
 from inference.gateway.tokens import TokenCounter, max_prompt_tokens, template_tokens
@@ -43,7 +44,7 @@ async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, count
     Raises: ApiError.
     """
     received, fields, dropped = await _run(len(raw), lambda: _read(raw, endpoint))
-    model = resolve(fields["model"], key, directory)
+    model = version_for(resolve(fields["model"], key, directory), key, fields, directory)
     render.apply_suffix(fields, model)
     num_bytes = len(raw)
     if endpoint == "chat":

@@ -66,6 +66,20 @@ class Model:
     fim: bool
     tenant_id: str | None
     base: str
+    version: str = ""  # of a canary's model: which one answers to the name
+
+    @property
+    def served_at(self) -> str:
+        """What its replicas are found by."""
+        return f"{self.name}\n{self.version}" if self.version else self.name
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A share of a name's requests, in percent, that goes to another model: its next version, or an alias' next adapter."""
+
+    model: Model
+    share: int
 
 
 @dataclass(frozen=True)
@@ -87,6 +101,7 @@ class Snapshot:
     keys: Mapping[str, Key] = field(default_factory=dict)
     models: Mapping[str, Model] = field(default_factory=dict)
     replicas: Mapping[str, tuple[Replica, ...]] = field(default_factory=dict)
+    canaries: Mapping[str, Canary] = field(default_factory=dict)
 
     @property
     def num_replicas(self) -> int:
@@ -116,6 +131,11 @@ class Directory:
         """A model that should be served, ready or not; another tenant's adapter is as unknown as a name of nothing."""
         model = self.snapshot.models.get(name)
         return model if model is not None and key.sees(model) else None
+
+    def canary_of(self, model: Model) -> Canary | None:
+        """The canary of a model that serves, where one has a replica that is ready."""
+        canary = self.snapshot.canaries.get(model.name)
+        return canary if canary is not None and self.snapshot.replicas.get(canary.model.served_at) else None
 
     def models_of(self, key: Key) -> list[Model]:
         """What a key may use: base models and its tenant's own adapters."""

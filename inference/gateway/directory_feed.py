@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from inference.gateway import metrics
-from inference.gateway.directory import Allowance, Directory, Key, Model, Replica, Snapshot
+from inference.gateway.directory import Allowance, Canary, Directory, Key, Model, Replica, Snapshot
 from inference.gateway.limits.gates import Limits, Prices
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,11 @@ KEYS_SQL = (
 MODELS_SQL = "SELECT name, owned_by, created, max_model_len, path, fim, tenant_id, base FROM gateway_models"
 REPLICAS_SQL = (
     "SELECT replica_id::text, life_id::text, model, socket, max_sequences FROM gateway_replicas ORDER BY replica_id"
+)
+CANARIES_SQL = "SELECT name, version, share, max_model_len, path, fim FROM gateway_canaries"
+CANARY_REPLICAS_SQL = (
+    "SELECT replica_id::text, life_id::text, name, version, socket, max_sequences FROM gateway_canary_replicas"
+    " ORDER BY replica_id"
 )
 GENERATION_SQL = "SELECT value FROM gateway_generation"
 
@@ -109,11 +115,18 @@ async def load_snapshot(connection: Connection) -> Snapshot:
         keys = await (await connection.execute(KEYS_SQL)).fetchall()
         models = await (await connection.execute(MODELS_SQL)).fetchall()
         replicas = await (await connection.execute(REPLICAS_SQL)).fetchall()
+        canaries = await (await connection.execute(CANARIES_SQL)).fetchall()
+        of_canaries = await (await connection.execute(CANARY_REPLICAS_SQL)).fetchall()
+    served = {row[0]: _model(row) for row in models}
+    next_versions = {row[0]: _canary(served[row[0]], row) for row in canaries if row[0] in served}
+    ready = [Replica(*row) for row in replicas]
+    ready += [_replica(next_versions[row[2]].model, row) for row in of_canaries if row[2] in next_versions]
     return Snapshot(
         generation=int(generation[0]) if generation else 0,
         keys={row[0]: _key(row) for row in keys},
-        models={row[0]: _model(row) for row in models},
-        replicas=_by_model(Replica(*row) for row in replicas),
+        models=served,
+        replicas=_by_model(ready),
+        canaries=next_versions,
     )
 
 
@@ -138,6 +151,18 @@ def _limits(one: dict[str, int | None]) -> Limits:
 
 def _model(row: TupleRow) -> Model:
     return Model(row[0], row[1], int(row[2]), row[3], Path(row[4]), row[5], row[6], row[7])
+
+
+def _canary(served: Model, row: TupleRow) -> Canary:
+    """The next version of a model, under its name."""
+    _, version, share, max_model_len, path, fim = row
+    model = replace(served, version=version, max_model_len=max_model_len, path=Path(path), fim=fim)
+    return Canary(model, share)
+
+
+def _replica(model: Model, row: TupleRow) -> Replica:
+    replica_id, life_id, _, _, socket, max_sequences = row
+    return Replica(replica_id, life_id, model.served_at, socket, max_sequences)
 
 
 def _by_model(replicas: Iterable[Replica]) -> dict[str, tuple[Replica, ...]]:

@@ -31,7 +31,7 @@ def errand_of(admitted: Admitted, lane: Lane, body_bytes: int) -> Errand:
         lane=lane,
         tenant=admitted.key.tenant_id,
         weight=admitted.key.weight,
-        model=admitted.model.name,
+        model=admitted.model.served_at,
         base=admitted.model.base,
         prefix=prefix_of(admitted),
         num_sequences=admitted.num_sequences,

@@ -116,7 +116,7 @@ class Relay:
         self._turn_away(errors.overloaded("No replica of this model accepts requests. Try again shortly."))
 
     def _has_tried_all(self) -> bool:
-        replicas = self._gateway.directory.replicas(self._admitted.model.name)
+        replicas = self._gateway.directory.replicas(self._admitted.model.served_at)
         return all(replica.life_id in self._turn.tried for replica in replicas)
 
     # --- from the engine

@@ -25,12 +25,16 @@ CREATE TABLE gateway_keys(digest text, key_id text, tenant_id text, max_context_
 CREATE TABLE gateway_models(name text, owned_by text, created bigint, max_model_len int, path text, fim boolean,
   tenant_id text, base text);
 CREATE TABLE gateway_replicas(replica_id text, life_id text, model text, socket text, max_sequences int);
+CREATE TABLE gateway_canaries(name text, version text, share int, max_model_len int, path text, fim boolean);
+CREATE TABLE gateway_canary_replicas(replica_id text, life_id text, name text, version text, socket text, max_sequences int);
 CREATE TABLE gateway_generation(value bigint);
 INSERT INTO gateway_generation VALUES (1);
 CREATE FUNCTION changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN UPDATE gateway_generation SET value = value + 1; PERFORM pg_notify('coderack_directory', ''); RETURN NULL; END $$;
 CREATE TRIGGER k AFTER INSERT OR UPDATE OR DELETE ON gateway_keys EXECUTE FUNCTION changed();
 CREATE TRIGGER m AFTER INSERT OR UPDATE OR DELETE ON gateway_models EXECUTE FUNCTION changed();
+CREATE TRIGGER c AFTER INSERT OR UPDATE OR DELETE ON gateway_canaries EXECUTE FUNCTION changed();
+CREATE TRIGGER cr AFTER INSERT OR UPDATE OR DELETE ON gateway_canary_replicas EXECUTE FUNCTION changed();
 CREATE TRIGGER r AFTER INSERT OR UPDATE OR DELETE ON gateway_replicas EXECUTE FUNCTION changed();
 """
 
