@@ -1,12 +1,12 @@
 """The key that a batch's requests are sent with: internal, in the lane of batches, short-lived and renewed while work goes on.
 
-It has the limits of the key that made the batch, and of that one's budget what is left of it this month.
+The limits of the key that made the batch hold for both together.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -14,9 +14,7 @@ from django.utils import timezone
 from appliance.batches import lease
 from appliance.batches.errors import BatchLost
 from appliance.batches.models import Batch
-from appliance.ledger.models import LedgerEntry
-from appliance.ledger.seeds import cost_since
-from appliance.tenants.keys import KeyLimits, mint, revoke
+from appliance.tenants.keys import mint, revoke
 from appliance.tenants.models import ApiKey, Lane
 
 LIFE = timedelta(minutes=10)
@@ -44,7 +42,7 @@ def open_key(batch_id: str, fence: int) -> OpenKey:
     made_by = batch.key
     row, secret = mint(
         batch.tenant, f"batch {batch.pk}", made_by.created_by if made_by else None, timezone.now() + LIFE, internal=True,
-        limits=_limits(made_by) if made_by else KeyLimits(), lane=Lane.BATCH,
+        lane=Lane.BATCH, limits_of=made_by,
     )  # fmt: skip
     Batch.objects.filter(pk=batch.pk).update(internal_keys=[*batch.internal_keys, row.pk])
     return OpenKey(row, secret)
@@ -66,22 +64,3 @@ def close_keys(batch: Batch) -> None:
     """Revoke whatever keys a batch has."""
     for key in ApiKey.objects.filter(pk__in=batch.internal_keys, internal=True, revoked_at=None):
         revoke(key)
-
-
-def _limits(key: ApiKey) -> KeyLimits:
-    budget = key.monthly_budget_micros
-    if budget is not None:
-        budget = max(0, budget - _spent(key))
-    return KeyLimits(key.requests_per_minute, key.tokens_per_minute, budget)
-
-
-def _spent(key: ApiKey) -> int:
-    """What the key and all its batches used this month, in micro-units."""
-    lists = Batch.objects.filter(key=key).values_list("internal_keys", flat=True)
-    ids = [str(key.pk), *(str(one) for found in lists for one in found)]
-    rows = LedgerEntry.objects.filter(tenant_id=key.tenant_id, key_id__in=ids)
-    return cost_since(rows, _month_began(), key.tenant.plan)
-
-
-def _month_began() -> datetime:
-    return timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)

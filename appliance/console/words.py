@@ -101,6 +101,7 @@ MEANINGS: dict[str, Any] = {  # what an upgrade's steps do
     "make_room": _("ends the old version's engines, because devices are short; the name answers 503 until the switch"),
     "beside": _("starts the new version's engines, which nobody asks yet"),
     "smoke": _("asks each new engine directly"),
+    "canary": _("gives the new version a share of the requests"),
     "switch": _("lets the name stand for the new version and sends a request through the gateway"),
     "drain": _("lets the old version's engines finish what they have, and ends them"),
 }

@@ -38,12 +38,11 @@ def serve(model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], replica
     """
     refuse_during_upgrade(model.name)
     _settle(model.name)
-    Deployment.objects.filter(name=model.name).exclude(model=model).update(running=False, serves=False)
+    Deployment.objects.filter(name=model.name).exclude(model=model).update(running=False, serves=False, canary_share=0)
     row, _ = deployment_of(model, slot, flags, model.max_model_len)
     row.replicas, row.devices_each, row.flags = replicas, devices_each, list(flags)
     row.max_model_len = model.max_model_len
-    row.running = row.serves = True
-    row.may_pause = False
+    row.running, row.serves, row.may_pause, row.canary_share = True, True, False, 0
     row.save()
     record_serving(row)
     return runs_outdated(row)

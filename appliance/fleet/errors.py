@@ -14,4 +14,10 @@ class AttachmentRefused(Exception):
     """A server can't become a replica as it is wanted."""
 
     code = "attachment_refused"
+
+
+class NoCanary(Exception):
+    """Nothing stands beside the version that serves the name."""
+
+    code = "no_canary"
     permanent = True

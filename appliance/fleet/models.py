@@ -32,6 +32,13 @@ class Deployment(models.Model):
         default=0, editable=False, help_text=_("how often new engines were asked for")
     )
     may_pause = models.BooleanField(default=False, editable=False, help_text=_("nobody may serve while they start"))
+    canary_share = models.PositiveSmallIntegerField(
+        _("canary share"),
+        default=0,
+        editable=False,
+        help_text=_("percent of the name's requests, while it does not serve it"),
+    )
+    canary_since = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
@@ -43,6 +50,12 @@ class Deployment(models.Model):
             models.UniqueConstraint(
                 fields=("name",), condition=models.Q(running=True, serves=True), name="one_serving_deployment_per_name"
             ),
+            models.UniqueConstraint(
+                fields=("name",),
+                condition=models.Q(running=True, serves=False, canary_share__gt=0),
+                name="one_canary_per_name",
+            ),
+            models.CheckConstraint(condition=models.Q(canary_share__lte=50), name="canary_share_at_most_half"),
         ]
 
     def save(self, **options: Any) -> None:

@@ -72,7 +72,8 @@ def seeds_at(now: datetime) -> Iterator[Seed]:
             yield Seed(f"{scope}:{Kind.SPEND}", Kind.SPEND, numbers[month], cost_since(rows, month, tenant.plan))
     keys = ApiKey.objects.filter(monthly_budget_micros__isnull=False, revoked_at=None, tenant__is_active=True)
     for key in keys.exclude(tenant_id=SYSTEM_TENANT).select_related("tenant__plan"):
-        rows = LedgerEntry.objects.filter(tenant_id=key.tenant_id, key_id=str(key.pk))
+        ids = ApiKey.objects.filter(Q(pk=key.pk) | Q(limits_of=key)).values_list("pk", flat=True)
+        rows = LedgerEntry.objects.filter(tenant_id=key.tenant_id, key_id__in=[str(one) for one in ids])
         cost = cost_since(rows, month, key.tenant.plan)
         yield Seed(f"k:{key.pk}:{Kind.SPEND}", Kind.SPEND, numbers[month], cost)
 

@@ -25,6 +25,7 @@ from appliance.operations.models import UPGRADE_MOVES, Upgrade, UpgradeState, Up
 from appliance.operations.row_ledger import RowLedger
 from appliance.operations.upgrade_steps import STEPS, names_for
 from appliance.operations.upgrade_steps.base import PREFLIGHT, RowStep
+from appliance.operations.upgrade_steps.canary import Canary
 from appliance.registry.models import ModelVersion
 from ops.bundle.trust import TrustStore
 from ops.bundle.verify import Bundle, accept, verify_for
@@ -43,6 +44,14 @@ from ops.upgrade.run import Outcome, advance, turn_back
 S = UpgradeState
 _ENDS = {Outcome.DONE: S.DONE, Outcome.UNDONE: S.UNDONE, Outcome.FAILED: S.FAILED}
 _STALE = "replaced by a newer plan"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A share of the requests, in percent, for the new version before it gets all of them, and for how long."""
+
+    share: int
+    minutes: int
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,10 @@ def _findings(offer: Offer, allowed: Allowed) -> list[Finding]:
     return findings(offer, facts.served(offer.name), facts.machine(offer.name), allowed)
 
 
-def plan(source: Path, trust: Path, root: bytes | None, allowed: Allowed) -> Upgrade:
+def plan(source: Path, trust: Path, root: bytes | None, allowed: Allowed, trial: Trial | None = None) -> Upgrade:
     """Verify and accept a bundle, and write down the upgrade to its version. Older plans for the name are given up.
+
+    With a trial the new version is a canary first.
 
     Raises: BundleError; UpgradeRefused with a line for each reason.
     """
@@ -77,7 +88,7 @@ def plan(source: Path, trust: Path, root: bytes | None, allowed: Allowed) -> Upg
     offer = facts.offer(bundle)
     _refuse(refusals(_findings(offer, allowed)))
     with transaction.atomic():
-        upgrade = _new(offer, allowed, rollback=False, source=str(source.resolve()))
+        upgrade = _new(offer, allowed, rollback=False, source=str(source.resolve()), trial=trial)
         kept = asdict(offer) | {"trust": str(trust)} | _shown(bundle)
         UpgradeStep.objects.filter(upgrade=upgrade, name="import").update(detail=kept)
         record("upgrade.plan", upgrade.name, details=_details(upgrade))
@@ -176,12 +187,16 @@ def find(upgrade_id: str = "") -> Upgrade:
     return rows[0]
 
 
-def _new(offer: Offer, allowed: Allowed, *, rollback: bool, source: str) -> Upgrade:
+def _new(offer: Offer, allowed: Allowed, *, rollback: bool, source: str, trial: Trial | None = None) -> Upgrade:
     """The rows of a planned upgrade."""
     present, served = facts.serving(offer.name), facts.served(offer.name)
     if present is None or served is None:
         raise UpgradeRefused([f"{offer.name} is not served any more"])
     way = strategy(served, facts.machine(offer.name))
+    if trial is not None and way == INSTEAD:
+        raise UpgradeRefused(
+            ["a canary needs both versions at once, and there is no room for both: leave --canary out"]
+        )
     Upgrade.objects.filter(name=offer.name, state=S.PLANNED).update(
         state=S.UNDONE, reason=_STALE, finished_at=timezone.now()
     )
@@ -189,10 +204,12 @@ def _new(offer: Offer, allowed: Allowed, *, rollback: bool, source: str) -> Upgr
         name=offer.name, rollback=rollback, source=source, digest=offer.digest, strategy=way, from_model=present.model,
         from_deployment=present, created_by=actor.current(),
     )  # fmt: skip
-    for index, step in enumerate(names_for(rollback=rollback, strategy=way)):
+    for index, step in enumerate(names_for(rollback=rollback, strategy=way, canary=trial is not None)):
         UpgradeStep.objects.create(upgrade=upgrade, index=index, name=step)
     agreed = {"interrupt": allowed.interrupt and way == INSTEAD, "without_adapters": allowed.without_adapters}
     UpgradeStep.objects.filter(upgrade=upgrade, name=PREFLIGHT).update(detail=agreed)
+    if trial is not None:
+        UpgradeStep.objects.filter(upgrade=upgrade, name=Canary.name).update(detail=asdict(trial))
     return upgrade
 
 

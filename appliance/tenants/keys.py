@@ -38,12 +38,14 @@ def mint(
     audited: bool = True,
     limits: KeyLimits = UNLIMITED,
     lane: Lane = Lane.INTERACTIVE,
+    limits_of: ApiKey | None = None,
 ) -> tuple[ApiKey, str]:
     """Create a key and return its row with the key itself, which is stored nowhere.
 
     `internal`: for the appliance's own use, such as the playground's; lists of keys leave it out. `audited`: whether the audit
     log gets an entry; not where one like it was recorded a moment ago. `limits`: on top of those of the tenant's plan.
-    `lane`: whose turn comes first where engines are full.
+    `lane`: whose turn comes first where engines are full. `limits_of`: instead of limits of its own those of another key of
+    the tenant, as they are at any time, and counted with what that one uses.
     """
     key = "sk-cr-" + secrets.token_urlsafe(32)
     row = ApiKey.objects.create(
@@ -55,6 +57,7 @@ def mint(
         expires_at=expires_at,
         internal=internal,
         lane=lane,
+        limits_of=limits_of,
         **asdict(limits),
     )
     if audited:

@@ -156,6 +156,10 @@ class ApiKey(models.Model):
     monthly_budget_micros = models.PositiveBigIntegerField(_("budget per month, in millionths"), null=True, blank=True)
     internal = models.BooleanField(default=False, editable=False, help_text=_("made by the appliance for a moment"))
     lane = models.CharField(max_length=10, choices=Lane, default=Lane.INTERACTIVE, blank=True, editable=False)
+    limits_of = models.ForeignKey(
+        "self", null=True, editable=False, on_delete=models.CASCADE, related_name="+",
+        help_text="the key whose own limits hold for this one too, counted together",
+    )  # fmt: skip
 
     class Meta:
         ordering = ("-created_at",)

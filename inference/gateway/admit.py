@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from inference.gateway import body as bodies
 from inference.gateway import errors, fim, metrics
+from inference.gateway.canary import version_for
 from inference.gateway.directory import Directory, Key, Model
 from inference.gateway.fields import check_messages, sort_fields
 from inference.gateway.fim import NOTHING, Dropped
@@ -46,7 +47,7 @@ async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, count
     Raises: ApiError.
     """
     received, fields, dropped = await _run(len(raw), lambda: _read(raw, endpoint))
-    model = resolve(fields["model"], key, directory)
+    model = version_for(resolve(fields["model"], key, directory), key, fields, directory)
     hole = await fim.hole_of(fields, model, counter) if endpoint == "completions" else None
     num_bytes = len(raw)
     if endpoint == "chat":
@@ -119,9 +120,10 @@ async def fit_context(fields: dict[str, Any], body_bytes: int, key: Key, model: 
     wanted = key.default_max_tokens if asked is None else asked
     longest = max_prompt_tokens(fields, body_bytes)
     if longest + template_tokens(fields) + wanted > limit:
-        longest = await counter.longest_prompt(model.path, fields)
-        if longest + max(asked or 0, 1) > limit:
-            raise errors.context_too_long(limit, str(longest), asked or 0, param)
+        most = limit - max(asked or 0, 1)
+        longest = await counter.longest_prompt(model.path, fields, most)
+        if longest > most:
+            raise errors.context_too_long(limit, f"at least {longest}", asked or 0, param)
         # What the template adds is a guess from above: it never takes more than half of what is left.
         room = limit - longest
         wanted = min(wanted, max(room - template_tokens(fields), room // 2))

@@ -32,6 +32,7 @@ class Key:
 
     Without an allowance nothing is limited in time. `lane` is empty for interactive use, else "batch" or "evaluation";
     `weight` is the tenant's share against others where engines are full. `logged`: its tenant has its conversations kept.
+    What a key uses of its own limits counts with that of the key `limits_of`.
     """
 
     key_id: str
@@ -44,6 +45,7 @@ class Key:
     lane: str = ""
     weight: int = 100
     logged: bool = False
+    limits_of: str = ""
 
     def sees(self, model: Model) -> bool:
         """Whether the key may know of a model: of its tenant's own adapters, and of every base model."""
@@ -66,6 +68,20 @@ class Model:
     fim: bool
     tenant_id: str | None
     base: str
+    version: str = ""  # of a canary's model: which one answers to the name
+
+    @property
+    def served_at(self) -> str:
+        """What its replicas are found by."""
+        return f"{self.name}\n{self.version}" if self.version else self.name
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A share of a name's requests, in percent, that goes to another model: its next version, or an alias' next adapter."""
+
+    model: Model
+    share: int
 
 
 @dataclass(frozen=True)
@@ -102,6 +118,7 @@ class Snapshot:
     models: Mapping[str, Model] = field(default_factory=dict)
     replicas: Mapping[str, tuple[Replica, ...]] = field(default_factory=dict)
     logged: frozenset[str] = frozenset()  # tenants whose conversations are kept
+    canaries: Mapping[str, Canary] = field(default_factory=dict)
 
     @property
     def num_replicas(self) -> int:
@@ -131,6 +148,11 @@ class Directory:
         """A model that should be served, ready or not; another tenant's adapter is as unknown as a name of nothing."""
         model = self.snapshot.models.get(name)
         return model if model is not None and key.sees(model) else None
+
+    def canary_of(self, model: Model) -> Canary | None:
+        """The canary of a model that serves, where one has a replica that is ready."""
+        canary = self.snapshot.canaries.get(model.name)
+        return canary if canary is not None and self.snapshot.replicas.get(canary.model.served_at) else None
 
     def models_of(self, key: Key) -> list[Model]:
         """What a key may use: base models and its tenant's own adapters."""

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from psycopg.rows import TupleRow
 
 from inference.gateway import metrics
 from inference.gateway.attached import Attached
-from inference.gateway.directory import Allowance, Directory, Key, Model, Replica, Snapshot
+from inference.gateway.directory import Allowance, Canary, Directory, Key, Model, Replica, Snapshot
 from inference.gateway.limits.gates import Limits, Prices
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ MAX_BACKOFF_S = 2.0
 
 KEYS_SQL = (
     "SELECT digest, key_id::text, tenant_id::text, max_context_tokens, default_max_tokens, allowed_models,"
-    " extract(epoch FROM expires_at)::float8, limits, lane, weight FROM gateway_keys"
+    " extract(epoch FROM expires_at)::float8, limits, lane, weight, limits_of FROM gateway_keys"
 )
 MODELS_SQL = "SELECT name, owned_by, created, max_model_len, path, fim, tenant_id, base FROM gateway_models"
 REPLICAS_SQL = (
@@ -37,6 +38,11 @@ REPLICAS_SQL = (
     " ORDER BY replica_id"
 )
 LOGGED_SQL = "SELECT tenant_id FROM gateway_logged"
+CANARIES_SQL = "SELECT name, version, share, max_model_len, path, fim FROM gateway_canaries"
+CANARY_REPLICAS_SQL = (
+    "SELECT replica_id::text, life_id::text, name, version, socket, max_sequences FROM gateway_canary_replicas"
+    " ORDER BY replica_id"
+)
 GENERATION_SQL = "SELECT value FROM gateway_generation"
 
 Connection = psycopg.AsyncConnection[TupleRow]
@@ -113,12 +119,19 @@ async def load_snapshot(connection: Connection) -> Snapshot:
         models = await (await connection.execute(MODELS_SQL)).fetchall()
         replicas = await (await connection.execute(REPLICAS_SQL)).fetchall()
         logged = frozenset(row[0] for row in await (await connection.execute(LOGGED_SQL)).fetchall())
+        canaries = await (await connection.execute(CANARIES_SQL)).fetchall()
+        of_canaries = await (await connection.execute(CANARY_REPLICAS_SQL)).fetchall()
+    served = {row[0]: _model(row) for row in models}
+    next_versions = {row[0]: _canary(served[row[0]], row) for row in canaries if row[0] in served}
+    ready = [_replica(row) for row in replicas]
+    ready += [_canary_replica(next_versions[row[2]].model, row) for row in of_canaries if row[2] in next_versions]
     return Snapshot(
         generation=int(generation[0]) if generation else 0,
         keys={row[0]: _key(row, logged) for row in keys},
-        models={row[0]: _model(row) for row in models},
-        replicas=_by_model(_replica(row) for row in replicas),
+        models=served,
         logged=logged,
+        replicas=_by_model(ready),
+        canaries=next_versions,
     )
 
 
@@ -126,7 +139,17 @@ def _key(row: TupleRow, logged: frozenset[str]) -> Key:
     allowed = None if row[5] is None else frozenset(row[5])
     allowance = None if row[7] is None else _allowance(row[7])
     return Key(
-        row[1], row[2], row[3], row[4], allowed, row[6], allowance, lane=row[8], weight=row[9], logged=row[2] in logged
+        key_id=row[1],
+        tenant_id=row[2],
+        max_context_tokens=row[3],
+        default_max_tokens=row[4],
+        allowed_models=allowed,
+        expires_at=row[6],
+        allowance=allowance,
+        lane=row[8],
+        weight=row[9],
+        limits_of=row[10],
+        logged=row[2] in logged,
     )
 
 
@@ -148,6 +171,18 @@ def _model(row: TupleRow) -> Model:
 def _replica(row: TupleRow) -> Replica:
     attached = None if row[5] is None else Attached(id=row[0], **row[5])
     return Replica(row[0], row[1], row[2], row[3], row[4], attached)
+
+
+def _canary(served: Model, row: TupleRow) -> Canary:
+    """The next version of a model, under its name."""
+    _, version, share, max_model_len, path, fim = row
+    model = replace(served, version=version, max_model_len=max_model_len, path=Path(path), fim=fim)
+    return Canary(model, share)
+
+
+def _canary_replica(model: Model, row: TupleRow) -> Replica:
+    replica_id, life_id, _, _, socket, max_sequences = row
+    return Replica(replica_id, life_id, model.served_at, socket, max_sequences)
 
 
 def _by_model(replicas: Iterable[Replica]) -> dict[str, tuple[Replica, ...]]:

@@ -11,7 +11,7 @@ import heapq
 import logging
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from inference.gateway.board import NO_HEAD, Board
 from inference.gateway.breaker import Breaker
 from inference.gateway.directory import Directory, Replica
 from inference.gateway.errors import ApiError
+from inference.gateway.heads import Alike, Heads, Order
 from inference.gateway.lanes import Lane, rank
 from inference.gateway.pace import Pace
 from inference.gateway.place import Place
@@ -40,7 +41,6 @@ BATCH_SHARE = (
 LOOK_AGAIN_S = 0.01  # other workers' requests end, too, and nobody calls
 _COUNTER_BITS = 58
 _MAX_COUNTER = (1 << _COUNTER_BITS) - 1
-_Entry = tuple[int, float, int, Waiting[Place]]  # a head with its key and its time of arrival; sorted lists are heaps
 
 
 def room(replica: Replica, lane: Lane) -> int:
@@ -66,7 +66,9 @@ class Dispatcher:
         self._queue_wait_s = queue_wait_s
         self._targets = targets or Targets()
         self._queue = queue
+        self._heads: Heads[Place] = Heads(queue, self._key_of)
         self._paces: dict[str, Pace] = defaultdict(Pace)
+        self._num_running: Counter[str] = Counter()  # this worker's, by base model
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._due = False
@@ -101,6 +103,7 @@ class Dispatcher:
         for victim in sent_away:
             self._gone(victim)
             self._refuse(victim, self._too_many(victim.errand, "Too many requests are waiting. Try again later."))
+        self._heads.put(waiting, now)
         metrics.QUEUED.labels(errand.lane.label).inc()
         self._pump()
         return waiting
@@ -121,14 +124,15 @@ class Dispatcher:
         self._pump()
 
     def _too_many(self, errand: Errand, message: str) -> ApiError:
-        num = self._queue.num_of(errand.base) + 1
-        return errors.overloaded(message, self._paces[errand.base].wait_s(num, time.monotonic()))
+        """With the time in which all that goes before it, and it too, would get a place from this worker."""
+        num, running = self._queue.num_before(errand) + 1, self._num_running[errand.base]
+        return errors.overloaded(message, self._paces[errand.base].wait_s(num, running, time.monotonic()))
 
     def _refuse(self, waiting: Waiting[Place], error: ApiError) -> None:
         waiting.answer.set_exception(error)
 
     def _remove(self, waiting: Waiting[Place]) -> None:
-        self._queue.remove(waiting)
+        self._heads.remove(waiting, time.monotonic())
         self._gone(waiting)
 
     def _gone(self, waiting: Waiting[Place]) -> None:
@@ -158,14 +162,13 @@ class Dispatcher:
 
     def _stands_at(self, errand: Errand) -> int:
         """The least counter among those who wait; where nobody does, that of whoever was served last."""
-        kind = _kind(errand.lane)
-        rivals = {
-            one.errand.tenant: one.errand
-            for one in (self._queue.heads() if self._queue else ())
-            if one.errand.base == errand.base and _kind(one.errand.lane) == kind
-        }
-        if rivals:
-            return min(self.board.served(self._share(rival)) for rival in rivals.values())
+        kind, now = _kind(errand.lane), time.monotonic()
+        rivals = [
+            self._heads.least(one, now) for one in (self._heads.alike() if self._queue else ()) if _kind(one[1]) == kind
+        ]
+        of_base = [found[1].errand for found in rivals if found is not None and found[1].errand.base == errand.base]
+        if of_base:
+            return min(self.board.served(self._share(rival)) for rival in of_base)
         head = self._head(errand.model) if self.board.shows_heads() else NO_HEAD
         if head != NO_HEAD and _kind(Lane(head >> _COUNTER_BITS)) == kind:
             return head & _MAX_COUNTER
@@ -178,6 +181,9 @@ class Dispatcher:
     def _key(self, errand: Errand, share: int, waited_s: float) -> int:
         served = min(max(self.board.served(share), 0), _MAX_COUNTER)
         return rank(errand.lane, waited_s) << _COUNTER_BITS | served
+
+    def _key_of(self, waiting: Waiting[Place], now: float) -> int:
+        return self._key(waiting.errand, self._share(waiting.errand), now - waiting.since)
 
     # --- choosing
 
@@ -205,11 +211,15 @@ class Dispatcher:
         self.breaker.began(replica.life_id, now)
         self.board.set_clock(self._clock(errand), self.board.served(share))
         expected = self._paces[errand.base].expect(errand.num_sequences, errand.max_tokens)
-        return Place(self.board, errand, replica, share, expected, self._left)
+        self._num_running[errand.base] += 1
+        return Place(self.board, errand, replica, share, expected, now, self._left)
 
-    def _left(self, errand: Errand, used: Usage | None) -> None:
+    def _left(self, place: Place, used: Usage | None) -> None:
+        errand = place.errand
+        self._num_running[errand.base] -= 1
         if used is not None:
-            self._paces[errand.base].ended(time.monotonic(), errand.num_sequences, used.completion_tokens)
+            now = time.monotonic()
+            self._paces[errand.base].ended(place.began, now, errand.num_sequences, used.completion_tokens)
         if self._queue:
             self._pump_soon()
 
@@ -231,8 +241,9 @@ class Dispatcher:
         try:
             self._expire()
             now = time.monotonic()
-            turns = self._in_turn(now)
-            self._show_heads(self._in_turn(now) if self._place_all(list(turns), now) else turns, now)
+            self._heads.keep_ranked(now)
+            self._place_all(now)
+            self._show_heads(now)
         except Exception:
             # One request's fault must not stop the queue for all others.
             log.exception("looking through the queue failed")
@@ -241,66 +252,45 @@ class Dispatcher:
 
     def _expire(self) -> None:
         for waiting in self._queue.expired(time.monotonic() - self._queue_wait_s):
-            error = self._too_many(waiting.errand, "All replicas of this model are busy. Try again later.")
             self._remove(waiting)
-            self._refuse(waiting, error)
-        models = {one.errand.model for one in self._queue.heads()}
-        gone = {model for model in models if not self._directory.replicas(model)}
+            busy = "All replicas of this model are busy. Try again later."
+            self._refuse(waiting, self._too_many(waiting.errand, busy))
+        gone = {model for model in self._queue.models() if not self._directory.replicas(model)}
         for waiting in self._queue if gone else ():
             if waiting.errand.model in gone:
                 self._remove(waiting)
                 self._refuse(waiting, errors.overloaded())
 
-    def _in_turn(self, now: float) -> list[_Entry]:
-        """All heads, the next one first; the third of each only keeps two of one moment apart."""
-        return sorted(
-            (self._key(one.errand, self._share(one.errand), now - one.since), one.since, number, one)
-            for number, one in enumerate(self._queue.heads())
-        )
+    def _in_turn(self, now: float) -> list[tuple[Order, Alike]]:
+        """The next of each that ask for the same, the first of them first; sorted lists are heaps."""
+        found = [(self._heads.least(alike, now), alike) for alike in self._heads.alike()]
+        return sorted((head[0], alike) for head, alike in found if head is not None)
 
-    def _place_all(self, turns: list[_Entry], now: float) -> bool:
-        """Give away what is free; whether anything was. `turns` are used up.
-
-        Meanwhile keys only grow and room only shrinks, so that a key is reckoned again when its turn comes, and who
-        got nothing is not asked twice.
-        """
-        blocked: set[tuple[str, bool]] = set()
-        placed = False
+    def _place_all(self, now: float) -> None:
+        """Give away what is free. Meanwhile room only shrinks, so that who got nothing is not asked twice."""
+        turns = self._in_turn(now)
         while turns:
-            before, since, number, waiting = heapq.heappop(turns)
+            before, alike = heapq.heappop(turns)
+            head = self._heads.least(alike, now)
+            if head is None:
+                continue
+            order, waiting = head
+            if order > before:
+                heapq.heappush(turns, (order, alike))
+                continue
             errand = waiting.errand
-            alike = (errand.model, errand.lane is Lane.BATCH)
-            if alike in blocked and not waiting.avoid:
-                continue
-            share = self._share(errand)
-            key = self._key(errand, share, now - since)
-            if key > before:
-                heapq.heappush(turns, (key, since, number, waiting))
-                continue
-            replica = self._find(errand, waiting.avoid, key, now)
+            replica = self._find(errand, waiting.avoid, order[0], now)
             if replica is not None:
                 self._remove(waiting)
-                waiting.answer.set_result(self._take(errand, replica, share, now))
-                placed = True
-                following = self._queue.head(errand.lane, errand.model, errand.tenant)
-                if following is not None:
-                    heapq.heappush(turns, (key, following.since, number, following))
-            elif not waiting.avoid:
-                blocked.add(alike)
-        return placed
+                waiting.answer.set_result(self._take(errand, replica, self._share(errand), now))
+                heapq.heappush(turns, (order, alike))
 
-    def _show_heads(self, turns: Sequence[_Entry], now: float) -> None:
+    def _show_heads(self, now: float) -> None:
         """Tell the other workers what each replica's next from here would be."""
         heads: dict[int, int] = {}
-        told: set[str] = set()  # models all of whose replicas have their next
-        for key, _, _, waiting in turns:
-            model = waiting.errand.model
-            if model in told:
-                continue
-            for replica in self._usable(self._directory.replicas(model), waiting.avoid, now):
+        for (key, _, _), (model, _, avoid) in self._in_turn(now):
+            for replica in self._usable(self._directory.replicas(model), avoid, now):
                 heads.setdefault(self.board.life(replica.life_id), key)
-            if not waiting.avoid:
-                told.add(model)
         self.board.show_heads(heads)
 
     # --- the clock, the end

@@ -70,6 +70,6 @@ def gates_for(admitted: Admitted, body_bytes: int) -> tuple[Gate, ...]:
     of_model = allowance.models.get(model)
     return (
         *gates_of(f"t:{key.tenant_id}", allowance.tenant, need, "The tenant"),
-        *gates_of(f"k:{key.key_id}", allowance.key, need, "The key"),
+        *gates_of(f"k:{key.limits_of or key.key_id}", allowance.key, need, "The key"),
         *(gates_of(f"m:{key.tenant_id}:{model}", of_model, need, f"The plan's share of {model}") if of_model else ()),
     )

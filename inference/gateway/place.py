@@ -31,7 +31,7 @@ def errand_of(admitted: Admitted, lane: Lane, body_bytes: int) -> Errand:
         lane=lane,
         tenant=admitted.key.tenant_id,
         weight=admitted.key.weight,
-        model=admitted.model.name,
+        model=admitted.model.served_at,
         base=admitted.model.base,
         prefix=prefix_of(admitted),
         num_sequences=admitted.num_sequences,
@@ -51,11 +51,13 @@ class Place:
         replica: Replica,
         share: int,
         answer_tokens: int,
-        on_left: Callable[[Errand, Usage | None], None],
+        began: float,
+        on_left: Callable[[Place, Usage | None], None],
     ) -> None:
         self.replica = replica
+        self.errand = errand
+        self.began = began
         self._board = board
-        self._errand = errand
         self._share = share
         self._on_left = on_left
         self._left = False
@@ -70,7 +72,7 @@ class Place:
         if self._left or self._board.closed:
             return
         self._left = True
-        real = 0 if used is None else cost(used.prompt_tokens, used.completion_tokens, self._errand.weight)
-        self._board.add(self._life, -self._errand.num_sequences, -self._tokens)
+        real = 0 if used is None else cost(used.prompt_tokens, used.completion_tokens, self.errand.weight)
+        self._board.add(self._life, -self.errand.num_sequences, -self._tokens)
         self._board.serve(self._share, real - self._charged)
-        self._on_left(self._errand, used)
+        self._on_left(self, used)

@@ -56,6 +56,7 @@ class FairQueue(Generic[T]):
         self._groups: dict[tuple[Lane, str, str], dict[Waiting[T], None]] = {}
         self._taken: Counter[str] = Counter()  # by tenant
         self._num_of: Counter[str] = Counter()  # by base model
+        self._num_of_model: Counter[str] = Counter()
         self._num_bytes = 0
 
     def __len__(self) -> int:
@@ -75,6 +76,14 @@ class FairQueue(Generic[T]):
         """The first of these, where one waits."""
         return next(iter(self._groups.get((lane, model, tenant), ())), None)
 
+    def is_head(self, waiting: Waiting[T]) -> bool:
+        """Whether it waits, and is the first of its tenant in its lane and for its model."""
+        return next(iter(self._groups.get(_group(waiting), ())), None) is waiting
+
+    def models(self) -> set[str]:
+        """What somebody waits for."""
+        return set(self._num_of_model)
+
     def holds(self, lane: Lane, model: str, tenant: str) -> bool:
         """Whether one of these waits."""
         return (lane, model, tenant) in self._groups
@@ -82,6 +91,14 @@ class FairQueue(Generic[T]):
     def num_of(self, base: str) -> int:
         """How many wait for a base model and its adapters."""
         return self._num_of[base]
+
+    def num_before(self, errand: Errand) -> int:
+        """How many wait for its base model and its adapters in its lane or in one that goes first."""
+        return sum(
+            len(group)
+            for (lane, _, _), group in self._groups.items()
+            if lane <= errand.lane and next(iter(group)).errand.base == errand.base
+        )
 
     def expired(self, before: float) -> list[Waiting[T]]:
         """Those that came before a point in time, the oldest first."""
@@ -104,6 +121,7 @@ class FairQueue(Generic[T]):
         self._groups.setdefault(_group(waiting), {})[waiting] = None
         self._num_bytes += waiting.errand.num_bytes
         self._num_of[waiting.errand.base] += 1
+        self._num_of_model[waiting.errand.model] += 1
         self._taken[waiting.errand.tenant] += self._share(waiting.errand)
         return sent_away
 
@@ -139,6 +157,9 @@ class FairQueue(Generic[T]):
         if not self._taken[tenant]:
             del self._taken[tenant]
         self._num_of[waiting.errand.base] -= 1
+        self._num_of_model[waiting.errand.model] -= 1
+        if not self._num_of_model[waiting.errand.model]:
+            del self._num_of_model[waiting.errand.model]
         group = self._groups[_group(waiting)]
         del group[waiting]
         if not group:

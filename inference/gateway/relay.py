@@ -134,7 +134,7 @@ class Relay:
         return self._gateway.pool.post(server, path, body_for(server, self._admitted), self._bare_id.encode())
 
     def _has_tried_all(self) -> bool:
-        replicas = self._gateway.directory.replicas(self._admitted.model.name)
+        replicas = self._gateway.directory.replicas(self._admitted.model.served_at)
         return all(replica.life_id in self._turn.tried for replica in replicas)
 
     # --- from the engine

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from inference.gateway import control_tokens, fim_cut, fim_tokens
 from inference.gateway.body import prompts_of
 from inference.gateway.control_tokens import ControlTokens
+from inference.gateway.fewest_tokens import FewestTokens, fewest_tokens
 from inference.gateway.fim_cut import Kept, NoRoom
 from inference.gateway.fim_tokens import FimTokens
 
@@ -36,6 +37,7 @@ class TokenCounter:
         self._loaded: dict[Path, Tokenizer | None] = {}
         self._control: dict[Path, ControlTokens] = {}
         self._fim: dict[Path, FimTokens | None] = {}
+        self._fewest: dict[Path, FewestTokens | None] = {}
 
     async def control_tokens(self, model_path: Path) -> ControlTokens:
         """The tokens that a chat's text must not hold; read from the tokenizer at first use."""
@@ -72,22 +74,28 @@ class TokenCounter:
             raise NoRoom
         return fim_cut.fit(tokenizer, prefix, suffix, write, most)
 
-    async def longest_prompt(self, model_path: Path, body: dict[str, Any]) -> int:
-        """Tokens of the longest single prompt of a request."""
-        return max(await self._lengths(model_path, body))
+    async def longest_prompt(self, model_path: Path, body: dict[str, Any], limit: int | None = None) -> int:
+        """Tokens of the longest single prompt of a request; of one that is over the limit by far, at least so many."""
+        return max(await self._lengths(model_path, body, limit))
 
     async def whole_prompt(self, model_path: Path, body: dict[str, Any]) -> int:
         """Tokens of all prompts of a request together, at least."""
         return sum(await self._lengths(model_path, body))
 
-    async def _lengths(self, model_path: Path, body: dict[str, Any]) -> list[int]:
+    async def _lengths(self, model_path: Path, body: dict[str, Any], limit: int | None = None) -> list[int]:
         messages: list[dict[str, Any]] | None = body.get("messages")
         prompts = prompts_of(body["prompt"]) if messages is None else []
         if messages is None and all(isinstance(prompt, list) for prompt in prompts):
             return [len(prompt) for prompt in prompts]
-        return await asyncio.to_thread(self._count, model_path, messages, prompts)
+        return await asyncio.to_thread(self._count, model_path, messages, prompts, limit)
 
-    def _count(self, model_path: Path, messages: list[dict[str, Any]] | None, prompts: list[Any]) -> list[int]:
+    def _count(
+        self, model_path: Path, messages: list[dict[str, Any]] | None, prompts: list[Any], limit: int | None
+    ) -> list[int]:
+        if limit is not None:
+            fewest = self._fewest_of(model_path, messages, prompts)
+            if fewest > limit:
+                return [fewest]
         tokenizer = self._tokenizer(model_path)
         if tokenizer is None:
             # Nothing to count with: the engine, which has its own, decides alone.
@@ -99,6 +107,18 @@ class TokenCounter:
         texts = [prompt for prompt in prompts if isinstance(prompt, str)]
         counted = map(len, tokenizer.encode_batch_fast(texts, add_special_tokens=True))
         return [len(prompt) if isinstance(prompt, list) else next(counted) for prompt in prompts]
+
+    def _fewest_of(self, model_path: Path, messages: list[dict[str, Any]] | None, prompts: list[Any]) -> int:
+        """A lower bound of the longest prompt, in a hundredth of the time that counting takes; 0 where there is none."""
+        if model_path not in self._fewest:
+            tokenizer = self._tokenizer(model_path)
+            self._fewest[model_path] = None if tokenizer is None else fewest_tokens(tokenizer.to_str())
+        bound = self._fewest[model_path]
+        if bound is None:
+            return 0
+        if messages is not None:
+            return sum(map(bound.of, chat_texts(messages)))
+        return max((bound.of(prompt) for prompt in prompts if isinstance(prompt, str)), default=0)
 
     def _tokenizer(self, model_path: Path) -> Tokenizer | None:
         if model_path not in self._loaded:

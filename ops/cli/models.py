@@ -192,6 +192,30 @@ def _known(name: str, row: Deployment | None) -> Deployment:
     return row
 
 
+def canary(
+    name: Annotated[str, typer.Argument(help="A served model of which a second version runs.")],
+    share: Annotated[int | None, typer.Option(help="Percent of the name's requests.", min=1, max=50)] = None,
+    off: Annotated[bool, typer.Option("--off", help="Take its share back.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show how a model's next version does beside the present one; give it a share of the requests or take that back."""
+    if off and share is not None:
+        raise fail("--share and --off are two wishes: give one", Exit.USAGE)
+    with rows():
+        from dataclasses import asdict  # noqa: PLC0415
+
+        from appliance.fleet import canaries  # noqa: PLC0415
+        from appliance.fleet.errors import NoCanary  # noqa: PLC0415
+
+        try:
+            if off or share is not None:
+                canaries.set_share(name, share or 0)
+            both = [asdict(one) | {"digest": one.digest[:12]} for one in canaries.compare(name)]
+        except NoCanary as error:
+            raise fail(str(error), Exit.NOT_FOUND) from None
+    show_rows(both, as_json, "")
+
+
 def _version(name: str, digest: str) -> ModelVersion | None:
     from appliance.fleet.deployments import version_to_serve  # noqa: PLC0415
     from appliance.registry.models import ModelVersion  # noqa: PLC0415

@@ -42,6 +42,10 @@ def plan(
     trust: TrustDirectory = None,
     interrupt: Interrupt = False,
     without_adapters: WithoutAdapters = False,
+    canary: Annotated[
+        int, typer.Option(help="Percent of the name's requests that the new version answers first.", min=0, max=50)
+    ] = 0,
+    canary_minutes: Annotated[int, typer.Option(help="For how long.", min=1, max=10080)] = 30,
     as_json: AsJson = False,
 ) -> None:
     """Verify and accept a bundle, and plan the upgrade to its version."""
@@ -49,7 +53,8 @@ def plan(
         from appliance.operations import upgrades  # noqa: PLC0415 - after Django's setup
         from ops.upgrade.preflight import Allowed  # noqa: PLC0415
 
-        upgrade = upgrades.plan(path, trust_of(trust), read(root), Allowed(interrupt, without_adapters))
+        trial = upgrades.Trial(canary, canary_minutes) if canary else None
+        upgrade = upgrades.plan(path, trust_of(trust), read(root), Allowed(interrupt, without_adapters), trial)
         facts = _facts(upgrade)
     line = (
         f"{upgrade.name}: {upgrade.from_model.digest[:12]} → {upgrade.digest[:12]}, {upgrade.strategy} the old version"

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0010_attached_servers"),
+        ("fleet", "0011_canaries_and_shared_limits"),
     ]
 
     operations = [

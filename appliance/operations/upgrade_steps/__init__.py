@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance.operations.upgrade_steps.base import RowStep
 from appliance.operations.upgrade_steps.beside import Beside
+from appliance.operations.upgrade_steps.canary import Canary
 from appliance.operations.upgrade_steps.drain import Drain
 from appliance.operations.upgrade_steps.import_ import Import
 from appliance.operations.upgrade_steps.make_room import MakeRoom
@@ -13,13 +14,15 @@ from appliance.operations.upgrade_steps.switch import Switch
 from appliance.operations.upgrade_steps.whole import Whole
 from ops.upgrade.preflight import INSTEAD
 
-_STEPS: tuple[type[RowStep], ...] = (Preflight, Import, Whole, MakeRoom, Beside, Smoke, Switch, Drain)
+_STEPS: tuple[type[RowStep], ...] = (Preflight, Import, Whole, MakeRoom, Beside, Smoke, Canary, Switch, Drain)
 STEPS: dict[str, type[RowStep]] = {step.name: step for step in _STEPS}
 
 
-def names_for(*, rollback: bool, strategy: str) -> list[str]:
+def names_for(*, rollback: bool, strategy: str, canary: bool = False) -> list[str]:
     """The steps that an upgrade takes. A rollback's files are here; room is made only where both don't fit."""
     left_out = {Import.name if rollback else Whole.name}
     if strategy != INSTEAD:
         left_out.add(MakeRoom.name)
+    if not canary:
+        left_out.add(Canary.name)
     return [name for name in STEPS if name not in left_out]

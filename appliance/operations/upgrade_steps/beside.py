@@ -39,6 +39,7 @@ class Beside(RowStep):
         row = Deployment.objects.filter(model=model).first() or Deployment(model=model)
         row.slot, row.flags, row.devices_each, row.replicas = old.slot, old.flags, old.devices_each, self.replicas
         row.max_model_len, row.running, row.serves = model.max_model_len, True, False
+        row.canary_share, row.canary_since = 0, None
         row.save()
         self.upgrade.to_deployment = row
         self.upgrade.save(update_fields=("to_deployment",))
@@ -50,5 +51,5 @@ class Beside(RowStep):
         """
         if self.upgrade.to_deployment_id is None:
             return
-        Deployment.objects.filter(pk=self.upgrade.to_deployment_id, serves=False).update(running=False)
+        Deployment.objects.filter(pk=self.upgrade.to_deployment_id, serves=False).update(running=False, canary_share=0)
         wait_gone(self.new(), self.tell)

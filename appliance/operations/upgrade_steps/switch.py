@@ -52,7 +52,7 @@ class Switch(RowStep):
     @transaction.atomic
     def _give(self, to: Deployment, other: Deployment) -> None:
         lock_name(self.upgrade.name)
-        Deployment.objects.filter(pk=other.pk).update(serves=False)
-        if Deployment.objects.filter(pk=to.pk, serves=False).update(serves=True):
+        Deployment.objects.filter(pk=other.pk).update(serves=False, canary_share=0)
+        if Deployment.objects.filter(pk=to.pk, serves=False).update(serves=True, canary_share=0):
             details = {"digest": to.model.digest, "before": other.model.digest, "upgrade": str(self.upgrade.pk)}
             record("model.switch", self.upgrade.name, details=details)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
 
 import pytest
 from django.utils import timezone
@@ -15,9 +14,6 @@ from appliance.batches.models import Batch
 from appliance.tenants.keys import revoke
 from appliance.tenants.models import ApiKey, Lane
 from tests.appliance.api.callers import Caller
-from tests.appliance.console.cast import book
-
-PRICE = 2_000_000  # an output token's, per million
 
 
 @pytest.fixture
@@ -53,18 +49,11 @@ def test_who_lost_the_batch_gets_none(batch: Batch) -> None:
     assert not ApiKey.objects.filter(internal=True).exists()
 
 
-def test_of_a_budget_it_gets_what_the_key_and_its_batches_left_this_month(acme: Caller, batch: Batch) -> None:
+def test_its_limits_are_those_of_the_key_that_made_the_batch(acme: Caller, batch: Batch) -> None:
     ApiKey.objects.filter(pk=acme.key.pk).update(monthly_budget_micros=100, tokens_per_minute=9)
-    fence = claimed(batch)
-    first = open_key(batch.pk, fence)
-    assert (first.row.monthly_budget_micros, first.row.tokens_per_minute) == (100, 9)
-    for key in (acme.key, first.row):
-        book("acme", 0, 10, key_id=str(key.pk))
-    book("acme", 0, 10, key_id=str(acme.key.pk), at=timezone.now() - timedelta(days=40))
-    book("acme", 0, 10, key_id="another")
-    assert open_key(batch.pk, fence).row.monthly_budget_micros == 100 - 2 * 10 * PRICE // 1_000_000
-    book("acme", 0, 1000, key_id=str(acme.key.pk))
-    assert open_key(batch.pk, fence).row.monthly_budget_micros == 0
+    row = open_key(batch.pk, claimed(batch)).row
+    assert row.limits_of == acme.key
+    assert (row.monthly_budget_micros, row.tokens_per_minute, row.requests_per_minute) == (None, None, None)
 
 
 def test_it_is_renewed_when_half_its_life_is_over_and_not_once_it_was_revoked(batch: Batch) -> None:

@@ -59,13 +59,12 @@ def test_it_answers_every_line_once_and_sorts_answers_from_errors(
 def test_its_requests_have_a_key_of_their_own_in_the_lane_of_batches(
     acme: Caller, gateway: FakeGateway, start: Start
 ) -> None:
-    ApiKey.objects.filter(pk=acme.key.pk).update(requests_per_minute=77, monthly_budget_micros=1000)
     line = request("one", body={"prompt": "one"}, url=COMPLETIONS)
     start()
     batch = over(acme.begin(line, endpoint=COMPLETIONS))
     assert gateway.paths == {COMPLETIONS}
     (key,) = ApiKey.objects.filter(internal=True)
-    assert (key.lane, key.tenant_id, key.requests_per_minute, key.monthly_budget_micros) == ("batch", "acme", 77, 1000)
+    assert (key.lane, key.tenant_id, key.limits_of) == ("batch", "acme", acme.key)
     assert key.expires_at is not None
     assert key.revoked_at is not None
     assert batch.internal_keys == [key.pk]

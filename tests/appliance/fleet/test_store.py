@@ -17,7 +17,7 @@ from django.utils import timezone
 from appliance.fleet.models import Deployment, EngineLife, Replica, Sample
 from appliance.fleet.store import DatabaseStore
 from appliance.registry.models import EngineSlot, ModelVersion
-from appliance.tenants.keys import mint, revoke
+from appliance.tenants.keys import KeyLimits, mint, revoke
 from appliance.tenants.models import Lane, Plan, Tenant
 from inference.engines.histogram import Histogram
 from inference.pool.states import ReplicaState
@@ -249,4 +249,15 @@ def test_the_view_of_keys_tells_lane_and_weight(db: None) -> None:
     tenant = Tenant.objects.create(id="acme", name="acme", plan=Plan.objects.create(name="p", weight=300))
     mint(tenant, "laptop")
     mint(tenant, "nightly", lane=Lane.BATCH)
-    assert sorted(found[8:] for found in view("gateway_keys")) == [("", 300), ("batch", 300)]
+    assert sorted(found[8:10] for found in view("gateway_keys")) == [("", 300), ("batch", 300)]
+
+
+def test_the_view_of_keys_gives_a_batchs_key_the_limits_of_the_key_that_made_it(db: None) -> None:
+    tenant = Tenant.objects.create(id="acme", name="acme", plan=Plan.objects.create(name="p"))
+    made_by, _ = mint(tenant, "laptop", limits=KeyLimits(7, None, 500))
+    batch, _ = mint(tenant, "batch", lane=Lane.BATCH, limits_of=made_by)
+    found = {row[1]: row for row in view("gateway_keys")}
+    limits = {key: json.loads(row[7]) if isinstance(row[7], str) else row[7] for key, row in found.items()}
+    assert limits[str(batch.pk)] == limits[str(made_by.pk)]
+    assert limits[str(batch.pk)]["key"] == {"requests_per_minute": 7, "tokens_per_minute": None, "spend_micros": 500}
+    assert (found[str(batch.pk)][10], found[str(made_by.pk)][10]) == (str(made_by.pk), "")

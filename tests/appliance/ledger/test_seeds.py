@@ -54,7 +54,9 @@ def test_a_redis_that_lost_everything_learns_what_was_used(client: redis.Redis, 
     key, _ = mint(tenant, "laptop")
     key.monthly_budget_micros = 500
     key.save()
-    book(tenant, now, 100, 10, str(key.pk))
+    of_batch, _ = mint(tenant, "batch", limits_of=key)
+    book(tenant, now, 60, 10, str(key.pk))
+    book(tenant, now, 40, 0, str(of_batch.pk))
     book(tenant, now, 50, 0)
     assert seed(client, now) == 4
     assert used(client, "t:acme", Kind.DAY) == used(client, "t:acme", Kind.MONTH) == 160

@@ -22,17 +22,17 @@ from django.utils import timezone
 
 from appliance.audit.models import AuditEntry
 from appliance.first_rows import ensure_base, ensure_deployment, register_model, register_slot
-from appliance.fleet import deployments, leases
+from appliance.fleet import canaries, deployments, leases
 from appliance.fleet.errors import DeploymentBusy
 from appliance.fleet.models import Deployment, EngineLife, Replica
 from appliance.operations import engines, facts, probe, upgrades
 from appliance.operations.alone import alone, holder
 from appliance.operations.errors import NoSuchUpgrade, UpgradeBusy, UpgradeRefused
 from appliance.operations.models import StepState, Upgrade, UpgradeStep
-from appliance.operations.upgrade_steps import STEPS
+from appliance.operations.upgrade_steps import STEPS, canary
 from appliance.operations.upgrade_steps.base import RowStep
 from appliance.operations.upgrade_steps.switch import Switch
-from appliance.operations.upgrades import Watch
+from appliance.operations.upgrades import Trial, Watch
 from appliance.registry.models import Adapter, AdapterState, ModelVersion
 from appliance.tenants.acts import create_plan, create_tenant
 from appliance.tenants.models import ApiKey, Plan, Tenant
@@ -85,8 +85,8 @@ class Site:
         build(out, self.keys, model, said, now=datetime.now(UTC), lifetime=timedelta(days=1))
         return out
 
-    def plan(self, bundle: Path, allowed: Allowed = NOTHING) -> Upgrade:
-        return upgrades.plan(bundle, self.root / "trust", (self.root / "keys/root.json").read_bytes(), allowed)
+    def plan(self, bundle: Path, allowed: Allowed = NOTHING, trial: Trial | None = None) -> Upgrade:
+        return upgrades.plan(bundle, self.root / "trust", (self.root / "keys/root.json").read_bytes(), allowed, trial)
 
 
 @pytest.fixture
@@ -129,6 +129,31 @@ def acts() -> list[str]:
     return list(
         AuditEntry.objects.filter(action__startswith="upgrade.").order_by("seq").values_list("action", flat=True)
     )
+
+
+def test_a_new_version_is_a_canary_first_where_the_plan_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canary, "LOOK_S", 0.01)
+    monkeypatch.setattr(canary, "POLL_S", 0.0)
+    told: list[tuple[int, bool]] = []
+
+    def tell(line: str) -> None:
+        if "% of the requests" in line:
+            row = Deployment.objects.get(name=NAME, running=True, serves=False)
+            told.append((row.canary_share, served_digest(NAME) == site.old.digest))
+
+    first = upgrades.apply(site.plan(site.bundle(), trial=Trial(5, 0)), Watch(tell=tell))
+    assert (first.state, told) == ("done", [(5, True)])
+    assert list(states(first)) == ["preflight", "import", "beside", "smoke", "canary", "switch", "drain"]
+    assert not Deployment.objects.filter(canary_share__gt=0).exists()
+
+    def off(line: str) -> None:
+        if "% of the requests" in line:
+            canaries.set_share(NAME, 0)
+
+    second = upgrades.apply(site.plan(site.bundle(3), trial=Trial(5, 60)), Watch(tell=off))
+    assert second.state == "undone"
+    assert "taken back" in second.reason
+    assert served_digest(NAME) == first.digest
 
 
 def test_the_rows_states_are_the_ledgers() -> None:

@@ -21,12 +21,14 @@ NOBODY = 65534
 SCHEMA = """
 CREATE TABLE gateway_keys(digest text, key_id text, tenant_id text, max_context_tokens int, default_max_tokens int,
   allowed_models text[], expires_at timestamptz, limits jsonb,
-  lane text NOT NULL DEFAULT '', weight int NOT NULL DEFAULT 100);
+  lane text NOT NULL DEFAULT '', weight int NOT NULL DEFAULT 100, limits_of text NOT NULL DEFAULT '');
 CREATE TABLE gateway_models(name text, owned_by text, created bigint, max_model_len int, path text, fim boolean,
   tenant_id text, base text);
 CREATE TABLE gateway_replicas(replica_id text, life_id text, model text, socket text, max_sequences int,
   attached jsonb);
 CREATE TABLE gateway_logged(tenant_id text);
+CREATE TABLE gateway_canaries(name text, version text, share int, max_model_len int, path text, fim boolean);
+CREATE TABLE gateway_canary_replicas(replica_id text, life_id text, name text, version text, socket text, max_sequences int);
 CREATE TABLE gateway_generation(value bigint);
 INSERT INTO gateway_generation VALUES (1);
 CREATE FUNCTION changed() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -34,6 +36,8 @@ BEGIN UPDATE gateway_generation SET value = value + 1; PERFORM pg_notify('codera
 CREATE TRIGGER k AFTER INSERT OR UPDATE OR DELETE ON gateway_keys EXECUTE FUNCTION changed();
 CREATE TRIGGER m AFTER INSERT OR UPDATE OR DELETE ON gateway_models EXECUTE FUNCTION changed();
 CREATE TRIGGER l AFTER INSERT OR UPDATE OR DELETE ON gateway_logged EXECUTE FUNCTION changed();
+CREATE TRIGGER c AFTER INSERT OR UPDATE OR DELETE ON gateway_canaries EXECUTE FUNCTION changed();
+CREATE TRIGGER cr AFTER INSERT OR UPDATE OR DELETE ON gateway_canary_replicas EXECUTE FUNCTION changed();
 CREATE TRIGGER r AFTER INSERT OR UPDATE OR DELETE ON gateway_replicas EXECUTE FUNCTION changed();
 """
 
@@ -109,9 +113,10 @@ def add_key(
     limits: dict[str, Any] | None = None,
     lane: str = "",
     weight: int = 100,
+    limits_of: str = "",
 ) -> None:
     postgres.execute(
-        "INSERT INTO gateway_keys VALUES (%s, %s, %s, %s, %s, %s, NULL, %s, %s, %s)",
+        "INSERT INTO gateway_keys VALUES (%s, %s, %s, %s, %s, %s, NULL, %s, %s, %s, %s)",
         digest(key), f"key-{key}", tenant, context, default, allowed, None if limits is None else Jsonb(limits),
-        lane, weight,
+        lane, weight, limits_of and f"key-{limits_of}",
     )  # fmt: skip

@@ -177,6 +177,35 @@ def test_a_key_and_a_model_have_limits_of_their_own(tenants: Any) -> None:
     assert modelled.chat(model="deepseek-fim")[0] == 200
 
 
+def test_a_key_and_its_batches_together_never_exceed_the_keys_limits(rig: Rig, tenants: Any) -> None:
+    budget = 400
+    tenant = tenants("together", key={"spend_micros": budget, "requests_per_minute": 1000})
+    of_key = {
+        "tenant": {},
+        "key": {"spend_micros": budget, "requests_per_minute": 1000},
+        "models": {},
+        "prices": PRICES,
+    }
+    add_key(rig.postgres, "sk-nightly", "together", limits=of_key, lane="batch", limits_of="sk-together")
+    rig.wait_for_directory()
+    prompts = {"authorization": "Bearer sk-nightly"}, tenant.header
+
+    def ask(number: int) -> int:
+        return rig.call("POST", "/v1/chat/completions", {"max_tokens": 5, **rig.chat()}, **prompts[number % 2])[0]
+
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(ask, range(64)))
+    assert set(statuses) == {200, 429}
+    at_rest(rig)
+    counter = f"{PREFIX}k:key-sk-together"
+    assert 0 < int(rig.redis.client().hget(f"{counter}:s", "used") or 0) <= budget
+    assert not list(rig.redis.client().scan_iter(f"{PREFIX}k:key-sk-nightly*"))
+    records = [record for record in rig.records() if record.tenant_id == "together"]
+    spent = [Prices(*PRICES).cost(one.prompt_tokens, one.cached_tokens, one.completion_tokens) for one in records]
+    assert len({one.key_id for one in records}) == 2
+    assert sum(spent) <= budget
+
+
 def test_one_tenants_limit_is_not_anothers(tenants: Any) -> None:
     first = tenants("first", tenant={"requests_per_minute": 1})
     second = tenants("second", tenant={"requests_per_minute": 1})
