@@ -133,6 +133,6 @@ def _processes(handle: Any) -> tuple[DeviceProcess, ...]:
 def _comm(pid: int) -> str:
     """The process's name; "" for one of another container, which can't be seen from here."""
     try:
-        return Path(f"/proc/{pid}/comm").readtext_of(errors="replace").strip()
+        return Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
     except OSError:
         return ""
