@@ -15,6 +15,7 @@ from ops.cli import (
     batches,
     bundles,
     capacity,
+    devices,
     engines,
     jobs,
     keys,
@@ -47,6 +48,7 @@ app.command()(up.up)
 app.command()(start_stop.start)
 app.command()(start_stop.stop)
 app.command()(status.status)
+app.command()(devices.devices)
 app.command()(demo)
 app.command("demo-check")(demo_check)
 app.command()(backup.backup)

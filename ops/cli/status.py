@@ -1,4 +1,4 @@
-"""`coderack status`: what runs, from the runner's lock and the database."""
+"""`coderack status`: what runs and on what, from the runner's lock and the database."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import typer
 
 from appliance.env import load
 from ops.cli.database import rows
+from ops.cli.devices import device_rows, show_devices
 from ops.cli.printing import AsJson, Exit, out, show_json, show_rows
 from ops.runner.runner import runner_pid
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show whether the appliance runs, and its replicas."""
+    """Show whether the appliance runs, its replicas and its devices."""
     env = load()
     pid = runner_pid(env.run_dir)
     if pid is None and env.database_url is None:
-        show_json({"running": False, "replicas": []}) if as_json else out.print("not running; `make start` starts it")
+        show_json({"running": False, "replicas": [], "devices": []}) if as_json else out.print(
+            "not running; `make start` starts it"
+        )
         raise typer.Exit(int(Exit.NOT_RUNNING))
     with rows():
         from appliance.fleet.models import Replica  # noqa: PLC0415 - after Django's setup
@@ -33,10 +36,14 @@ def status(as_json: AsJson = False) -> None:
             }
             for r in Replica.objects.select_related("deployment__model", "life")
         ]
+        held = device_rows()
     if as_json:
-        show_json({"running": pid is not None, "pid": pid, "base_url": f"{env.base_url}/v1", "replicas": found})
+        facts = {"running": pid is not None, "pid": pid, "base_url": f"{env.base_url}/v1"}
+        show_json(facts | {"replicas": found, "devices": held})
         return
     out.print(
         f"running (pid {pid}), {env.base_url}/v1" if pid else "no runner here; the database answers", markup=False
     )
     show_rows(found, False, "No replicas yet.")
+    out.print()
+    show_devices(held)

@@ -72,3 +72,14 @@ def test_it_names_a_devices_owner_and_an_unseen_device(cast: Cast, deployment: D
     page = _page(cast)
     assert page.count("tiny-coder/0") == 2
     assert "not seen lately" in page
+
+
+def test_it_shows_a_devices_power_links_and_foreign_processes(cast: Cast) -> None:
+    Device.objects.create(
+        id="nvidia:0", kind="nvidia", name="NVIDIA H20", memory_bytes=96 << 30, seen_at=timezone.now(), power_w=110.4,
+        link_group="nvlink-0", foreign=[{"pid": 4711, "name": "<python>", "memory_bytes": 3 << 30}],
+    )  # fmt: skip
+    page = _page(cast)
+    assert "110 W" in page
+    assert "nvlink-0" in page
+    assert "Processes that are not ours: &lt;python&gt; 4711 (3" in page
