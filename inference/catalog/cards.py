@@ -36,7 +36,9 @@ def hardware_of(devices: Sequence[DeviceInfo]) -> str:
         raise NoProfile("no device of this box can be read, so its hardware is not known: name a profile")
     kinds = Counter((_hardware(device), _told(device)) for device in readable)
     if len({hardware for hardware, _ in kinds}) > 1:
-        found = ", ".join(f"{count} × {told}" for (_, told), count in sorted(kinds.items(), key=lambda item: item[0][1]))
+        found = ", ".join(
+            f"{count} × {told}" for (_, told), count in sorted(kinds.items(), key=lambda item: item[0][1])
+        )
         raise NoProfile(f"this box has cards of several kinds ({found}), and a profile is for one: name it")
     hardware, told = next(iter(kinds))
     if hardware is None:
