@@ -95,11 +95,11 @@ def _devices(value: str) -> str:
     kind, colon, count = value.partition(":")
     if (
         value == "auto"
-        or (kind == "nvidia" and not colon)
+        or (kind in {"nvidia", "ascend"} and not colon)
         or (kind == "cpu" and count.isdigit() and 1 <= int(count) <= 64)
     ):
         return value
-    raise ValueError("must be auto, nvidia, or cpu:N with N from 1 to 64")
+    raise ValueError("must be auto, nvidia, ascend, or cpu:N with N from 1 to 64")
 
 
 _POSTGRES = _url("postgres", "postgresql")
@@ -115,7 +115,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("CODERACK_SECRET_KEY", _text, None, "Signs sessions and salts prefix caches. Default: made once and kept in the data directory.", secret=True),
     Variable("CODERACK_GATEWAY_WORKERS", _integer(1, 64), "2", "Gateway worker processes."),
     Variable("CODERACK_CONSOLE_WORKERS", _integer(1, 64), "2", "Console worker processes."),
-    Variable("CODERACK_DEVICES", _devices, "auto", "The devices the pool may use: auto, nvidia, or cpu:N for N virtual CPU devices."),
+    Variable("CODERACK_DEVICES", _devices, "auto", "The devices the pool may use: auto, nvidia, ascend, or cpu:N for N virtual CPU devices."),
     Variable("CODERACK_ENGINE_FLAVOUR", _choice("auto", "cpu", "cuda", "ascend"), "auto", "Which engine slot is installed."),
     Variable("CODERACK_DEMO_MODEL", _boolean, "true", "Whether the small demo model is set up and served."),
     Variable("CODERACK_FIM_TARGET_MS", _integer(10, 60_000), "300", "The target in ms for the first event of an answer that fills in the middle. Where it is missed, the queue leaves room for such requests."),

@@ -45,6 +45,12 @@ def any_free() -> bool:
     return bool(_to_lend())
 
 
+def owners() -> dict[str, str]:
+    """Who holds each device that is held: a replica's name, or a fine-tune's."""
+    rows = DeviceOwner.objects.select_related("replica__deployment__model")
+    return {row.device_id: str(row.replica) if row.replica else str(row.job_id).partition("/")[0] for row in rows}
+
+
 def free_devices() -> list[str]:
     """Healthy devices that nobody holds, the highest number first."""
     owned = DeviceOwner.objects.filter(replica__isnull=False).values_list("device_id", flat=True)

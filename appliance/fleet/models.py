@@ -169,6 +169,11 @@ class Device(models.Model):
     memory_used_bytes = models.BigIntegerField(null=True)
     utilisation = models.FloatField(null=True, help_text="0 to 1")
     temperature_c = models.FloatField(null=True)
+    power_w = models.FloatField(null=True)
+    link_group = models.CharField(
+        max_length=32, blank=True, help_text="devices of one group have a fast link to each other"
+    )
+    foreign = models.JSONField(default=list, help_text="processes that are not ours: pid, name, memory_bytes")
     healthy = models.BooleanField(default=True)
     reason = models.TextField(blank=True)
     seen_at = models.DateTimeField()

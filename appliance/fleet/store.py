@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -64,6 +65,7 @@ class DatabaseStore:
             Device(
                 id=d.id, kind=d.kind, name=d.name, memory_bytes=d.memory_bytes, memory_used_bytes=d.memory_used_bytes,
                 utilisation=d.utilisation, temperature_c=d.temperature_c, healthy=d.healthy, reason=d.reason, seen_at=now,
+                power_w=d.power_w, link_group=d.group, foreign=[asdict(process) for process in d.foreign],
             )
             for d in devices
         ]  # fmt: skip

@@ -7,11 +7,11 @@ decided elsewhere (inference/pool/plan.py).
 from collections.abc import Callable
 from typing import Protocol
 
-from inference.devices import cpu, nvidia
+from inference.devices import ascend, cpu, nvidia
 from inference.devices.errors import UnknownDeviceKind
-from inference.devices.info import DeviceInfo, device_order
+from inference.devices.info import DeviceInfo, DeviceProcess, device_order
 
-__all__ = ["DEVICE_KINDS", "DeviceInfo", "Probe", "detect", "device_order", "open_probe"]
+__all__ = ["DEVICE_KINDS", "DeviceInfo", "DeviceProcess", "Probe", "detect", "device_order", "open_probe"]
 
 
 class Probe(Protocol):
@@ -23,18 +23,38 @@ class Probe(Protocol):
 # Order matters: `auto` takes the first kind that finds a device, and the CPU is always there.
 DEVICE_KINDS: dict[str, Callable[[int | None], Probe]] = {
     "nvidia": nvidia.probe,
+    "ascend": ascend.probe,
     "cpu": cpu.probe,
 }
 
 
+class AutoProbe:
+    """Whatever this machine has, looked for at the first reading and kept from then on."""
+
+    def __init__(self, cpu_devices: int | None) -> None:
+        self._cpu_devices = cpu_devices
+        self._chosen: Probe | None = None
+
+    def read(self) -> list[DeviceInfo]:
+        """Raises: DeviceError when there are cards that can't be read: the CPU is no substitute for them."""
+        if self._chosen is not None:
+            return self._chosen.read()
+        for make in DEVICE_KINDS.values():
+            probe = make(self._cpu_devices)
+            devices = probe.read()
+            if devices:
+                self._chosen = probe
+                return devices
+        return []
+
+
 def open_probe(kind: str = "auto", cpu_devices: int | None = None) -> Probe:
-    """The probe for a kind of device, or for whatever this machine has.
+    """The probe for a kind of device, or for whatever this machine has. It reads nothing yet.
 
     Raises: UnknownDeviceKind when the kind is not registered.
     """
     if kind == "auto":
-        probes = (make(cpu_devices) for make in DEVICE_KINDS.values())
-        return next(probe for probe in probes if probe.read())
+        return AutoProbe(cpu_devices)
     if kind not in DEVICE_KINDS:
         known = ", ".join(["auto", *DEVICE_KINDS])
         raise UnknownDeviceKind(f"device kind {kind!r} is not known; it is one of: {known}")

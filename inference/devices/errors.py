@@ -13,3 +13,9 @@ class UnknownDeviceKind(DeviceError):
 
     code = "unknown_device_kind"
     permanent = True
+
+
+class ToolFailed(DeviceError):
+    """A vendor's command hung, ended with an error or said what nobody can read."""
+
+    code = "device_tool_failed"

@@ -8,8 +8,21 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class DeviceProcess:
+    """A process that uses a device; `memory_bytes` is None where the driver does not tell it."""
+
+    pid: int
+    name: str = ""
+    memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
 class DeviceInfo:
-    """One device at one moment. `cores` is filled for CPU shares only; `reason` says why it is not healthy."""
+    """One device at one moment. `cores` is filled for CPU shares only.
+
+    `reason` says why it is not healthy, or what is to be known of one that is. Devices of one `group` have a fast link
+    to each other. `processes` are all that the driver names; `foreign` those of them that the pool does not know.
+    """
 
     id: str
     kind: str
@@ -21,6 +34,18 @@ class DeviceInfo:
     cores: tuple[int, ...] = ()
     healthy: bool = True
     reason: str = ""
+    power_w: float | None = None
+    group: str = ""
+    processes: tuple[DeviceProcess, ...] = ()
+    foreign: tuple[DeviceProcess, ...] = ()
+
+    @property
+    def foreign_bytes(self) -> int:
+        """The memory that processes which are not ours hold; all that is used where one of them does not tell."""
+        known = [process.memory_bytes for process in self.foreign if process.memory_bytes is not None]
+        if len(known) < len(self.foreign):
+            return max(sum(known), self.memory_used_bytes or 0)
+        return sum(known)
 
 
 def device_order(device_id: str) -> tuple[str, int]:

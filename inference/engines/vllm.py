@@ -4,6 +4,7 @@ Everything is a pure function of its arguments, apart from a few variables of ou
 drivers need (`PASSED_ON`). What the flags of a model should be is the catalog's business.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -22,7 +23,11 @@ ADAPTERS_PATH = "/v1/models"
 NEVER_ADAPTED = frozenset({"kv_b_proj"})
 
 # The only things an engine gets from our own environment: secrets such as DATABASE_URL must never be among them.
-PASSED_ON = ("LD_LIBRARY_PATH", "CUDA_HOME", "TZ")
+PASSED_ON = (
+    *("LD_LIBRARY_PATH", "CUDA_HOME", "TZ"),
+    *("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME", "ASCEND_OPP_PATH", "ASCEND_AICPU_PATH", "ATB_HOME_PATH"),
+)
+_VISIBLE = {"nvidia": "CUDA_VISIBLE_DEVICES", "ascend": "ASCEND_RT_VISIBLE_DEVICES"}
 PLUGINS = Path(__file__).with_name("vllm_plugins")
 # How an engine is reached, and what the appliance needs from it, is ours to say and not a deployment's.
 # Adapters come at run time, after the pool has verified them.
@@ -32,6 +37,7 @@ OWN_FLAGS = frozenset(
         "--scheduling-policy",  # any other answers the gateway's requests, which have a priority, with 400
     }
 )
+_DEFAULT_MEMORY_SHARE = 0.9  # the smaller of its releases' defaults: a card is not refused that it would take
 _DEFAULT_RANK = 16  # what vLLM takes where --max-lora-rank is not given
 # vLLM's own bounds of version 0.32, and those that contracts are written in: they jump from 1 s to 2.5 s otherwise.
 _BUCKETS_S = {
@@ -129,6 +135,17 @@ def adapted_modules(flags: tuple[str, ...]) -> frozenset[str] | None:
     return frozenset(modules) or None
 
 
+def memory_share(flags: tuple[str, ...]) -> float:
+    """What `--gpu-memory-utilization` says, else the engine's default. It refuses to start where less is free."""
+    share = _DEFAULT_MEMORY_SHARE
+    for flag, following in zip(flags, (*flags, "")[1:], strict=True):
+        name, _, value = flag.partition("=")
+        if name.replace("_", "-") == "--gpu-memory-utilization":
+            with contextlib.suppress(ValueError):
+                share = min(1.0, max(0.0, float(value or following)))
+    return share
+
+
 def load_adapter_request(name: str, path: Path) -> tuple[str, dict[str, Any]]:
     return "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(path)}
 
@@ -193,7 +210,7 @@ def _device_environment(spec: EngineSpec) -> dict[str, str]:
             # the folder's one module is a plugin of vLLM's own kind, found by its .dist-info
             **({"PYTHONPATH": str(_plugins())} if max_adapter_rank(spec.flags) else {}),
         }
-    return {"CUDA_VISIBLE_DEVICES": ",".join(device.id.partition(":")[2] for device in spec.devices)}
+    return {_VISIBLE[_kind(spec)]: ",".join(device.id.partition(":")[2] for device in spec.devices)}
 
 
 def _plugins() -> Path:
@@ -207,8 +224,10 @@ def _plugins() -> Path:
 
 def _kind(spec: EngineSpec) -> str:
     kinds = {device.kind for device in spec.devices}
-    if len(kinds) != 1 or not kinds <= {"cpu", "nvidia"}:
-        raise SpecRefused(f"vLLM is run on devices of one kind, cpu or nvidia, not on {sorted(kinds) or 'none'}")
+    if len(kinds) != 1 or not kinds <= {"cpu", *_VISIBLE}:
+        raise SpecRefused(
+            f"vLLM is run on devices of one kind, cpu, nvidia or ascend, not on {sorted(kinds) or 'none'}"
+        )
     return kinds.pop()
 
 

@@ -39,6 +39,17 @@ FAULTS = Counter(
     "coderack_pool_faults", "Steps that failed unforeseen and are tried again.", ["where"], registry=REGISTRY
 )
 LAST_PLAN = Gauge("coderack_pool_last_plan_timestamp_seconds", "When the pool planned last.", registry=REGISTRY)
+DEVICES_READ = Gauge(
+    "coderack_pool_devices_read_timestamp_seconds", "When the devices could be read last.", registry=REGISTRY
+)
+DEVICE_FIGURES = {
+    "memory_bytes": "Memory of a device.",
+    "memory_used_bytes": "Memory in use on a device.",
+    "utilisation_ratio": "How busy a device is.",
+    "temperature_celsius": "A device's temperature.",
+    "power_watts": "What a device draws.",
+    "foreign_processes": "Processes on a device that are not ours.",
+}
 
 
 class Watched(Protocol):
@@ -71,6 +82,7 @@ class Picture:
     loads: dict[str, Load] = field(default_factory=dict)
     healthy: dict[str, bool] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
+    devices: tuple[DeviceInfo, ...] = ()
 
 
 def picture(
@@ -97,6 +109,7 @@ def picture(
         loads,
         {device.id: device.healthy for device in devices},
         {"replica": len({device for row in rows for device in row.devices}), "fine_tune": len(leased)},
+        tuple(devices),
     )
 
 
@@ -139,6 +152,25 @@ class Now(Collector):
         for (model, attached_state), count in self.attached.items():
             attached.add_metric([model, attached_state.value], count)
         yield from (attached, wanted, replicas, running, waiting, kv_usage, healthy, held)
+        yield from _device_figures(now.devices)
+
+
+def _device_figures(devices: Sequence[DeviceInfo]) -> Iterator[Metric]:
+    """What the devices tell; a figure that one does not tell is left out."""
+    for name, meaning in DEVICE_FIGURES.items():
+        family = GaugeMetricFamily(f"coderack_pool_device_{name}", meaning, labels=["device", "kind"])
+        for device in devices:
+            value = {
+                "memory_bytes": device.memory_bytes,
+                "memory_used_bytes": device.memory_used_bytes,
+                "utilisation_ratio": device.utilisation,
+                "temperature_celsius": device.temperature_c,
+                "power_watts": device.power_w,
+                "foreign_processes": len(device.foreign),
+            }[name]
+            if value is not None:
+                family.add_metric([device.id, device.kind], float(value))
+        yield family
 
 
 class TokenSum:

@@ -2,15 +2,18 @@
 
 A replica owns its devices from its creation until it is deleted, and no device gets a second owner; one that is lent to
 a fine-tune is left alone. A replica for which devices are missing is kept as a failed row without devices, whose reason
-shows the arithmetic. Applying the actions and planning again ends with no actions: nothing here depends on anything but
-the arguments. Which engine runs, how it is started and when it has drained is for the supervisor.
+shows the arithmetic. Processes that are not ours may leave a device too little memory for an engine: it gets none there.
+A replica of several devices gets linked ones where one group has enough of them. A replica that has to go makes way for
+its successor first: a place has one row. Applying the actions and planning again ends with no actions: nothing here
+depends on anything but the arguments. Which engine runs, how it is started and when it has drained is for the supervisor.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from inference.devices.info import DeviceInfo, device_order
 from inference.pool import rolling
+from inference.pool.placement import Share, Slot, crowded_reason, free_devices, has_room, share_out
 from inference.pool.states import ReplicaState
 from inference.pool.store import DesiredDeployment, ReplicaRow
 
@@ -57,8 +60,6 @@ class Delete:
 
 
 Action = Create | Start | Drain | Stop | MarkFailed | Delete
-Slot = tuple[str, int]  # deployment id, index
-Share = tuple[str, ...] | str  # the devices a slot gets, or the reason why it gets none
 
 _S = ReplicaState
 
@@ -69,20 +70,22 @@ def plan(
     replicas: Iterable[ReplicaRow],
     now: float,
     lent: Collection[str] = (),
+    memory_shares: Mapping[str, float] | None = None,
 ) -> list[Action]:
     """The next actions, for each replica at most one. `now` is in unix seconds, as is `next_start_at`.
 
-    `lent`: the devices that fine-tunes hold at the moment.
+    `lent`: the devices that fine-tunes hold at the moment. `memory_shares`: by deployment, the share of a device's memory
+    that an engine takes at its start.
     """
+    need = memory_shares or {}
     desired = list(desired)
     inventory = {device.id: device for device in sorted(devices, key=lambda device: device_order(device.id))}
     rows = sorted(replicas, key=lambda row: (row.life is None, row.deployment_id, row.index, row.id))
     wanted = {(d.id, index): d for d in desired if d.running for index in range(d.replicas)}
-    num_free = len(_free(inventory, rows, set(lent)))
-    beside = rolling.stand_ins(desired, rows, num_free)
+    beside = rolling.stand_ins(desired, rows, len(free_devices(inventory, rows, set(lent))))
     wanted |= {(d.id, rolling.BESIDE): d for d in desired if d.id in beside}
-    placed, surplus = _sort_out(rows, wanted, inventory, set(lent))
-    shares = _share_out(wanted, inventory, placed, surplus, set(lent))
+    placed, surplus = _sort_out(rows, wanted, inventory, set(lent), need)
+    shares = share_out(wanted, inventory, placed, [row for row, _ in surplus], set(lent), need)
     actions: list[Action] = []
     for row, reason in surplus:
         actions += _retire(row, reason)
@@ -92,8 +95,9 @@ def plan(
             actions += _retire(row, rolling.REASON)
         else:
             actions += _keep(row, wanted[slot], now) if row.devices else _reconsider(row, shares[slot])
+    leaving = {(row.deployment_id, row.index) for row, _ in surplus if row.life is not None or row.state is _S.READY}
     for slot in wanted:
-        if slot not in placed:
+        if slot not in placed and slot not in leaving:
             share = shares[slot]
             if not isinstance(share, str):
                 actions.append(Create(*slot, share))
@@ -107,6 +111,7 @@ def _sort_out(
     wanted: dict[Slot, DesiredDeployment],
     inventory: dict[str, DeviceInfo],
     lent: set[str],
+    need: Mapping[str, float],
 ) -> tuple[dict[Slot, ReplicaRow], list[tuple[ReplicaRow, str]]]:
     """The rows that fill a wanted slot, and the others with the reason why they have to go."""
     placed: dict[Slot, ReplicaRow] = {}
@@ -114,7 +119,7 @@ def _sort_out(
     owned: set[str] = set()
     for row in rows:
         slot = (row.deployment_id, row.index)
-        reason = next(_misfits(row, wanted.get(slot), inventory, owned, lent), None)
+        reason = next(_misfits(row, wanted.get(slot), inventory, owned, lent, need.get(slot[0], 0.0)), None)
         if reason is None and slot in placed:
             reason = "a second row for the same replica"
         if reason is None:
@@ -131,6 +136,7 @@ def _misfits(
     inventory: dict[str, DeviceInfo],
     owned: set[str],
     lent: set[str],
+    memory_share: float,
 ) -> Iterator[str]:
     """The reasons why a row can't stay as it is. `owned`: the devices of rows that come before it."""
     if deployment is None:
@@ -148,32 +154,8 @@ def _misfits(
             yield f"device {device_id} belongs to another replica"
         elif device_id in lent:
             yield f"device {device_id} belongs to a fine-tune"
-
-
-def _share_out(
-    wanted: dict[Slot, DesiredDeployment],
-    inventory: dict[str, DeviceInfo],
-    placed: dict[Slot, ReplicaRow],
-    surplus: list[tuple[ReplicaRow, str]],
-    lent: set[str],
-) -> dict[Slot, Share]:
-    """Give free devices to the slots that have none, in the order of the deployments, lowest numbers first."""
-    free = _free(inventory, [*placed.values(), *(row for row, _ in surplus)], lent)
-    shares: dict[Slot, Share] = {}
-    for slot, deployment in wanted.items():
-        if slot in placed and placed[slot].devices:
-            continue
-        if deployment.devices_each <= len(free):
-            shares[slot] = tuple(free[: deployment.devices_each])
-            free = free[deployment.devices_each :]
-        else:
-            shares[slot] = _shortage(deployment.devices_each, inventory, len(free), len(lent & inventory.keys()))
-    return shares
-
-
-def _free(inventory: dict[str, DeviceInfo], rows: Iterable[ReplicaRow], lent: set[str]) -> list[str]:
-    taken = lent.union(*(row.devices for row in rows))
-    return [device.id for device in inventory.values() if device.healthy and device.id not in taken]
+        elif row.life is None and not has_room(device, memory_share):
+            yield crowded_reason(device, memory_share)
 
 
 def _outdated(desired: Iterable[DesiredDeployment], placed: dict[Slot, ReplicaRow]) -> set[str]:
@@ -182,14 +164,6 @@ def _outdated(desired: Iterable[DesiredDeployment], placed: dict[Slot, ReplicaRo
     for row in placed.values():
         of_deployment.setdefault(row.deployment_id, []).append(row)
     return {row.id for d in desired for row in rolling.outdated(d, of_deployment.get(d.id, []))}
-
-
-def _shortage(needed: int, inventory: dict[str, DeviceInfo], free: int, lent: int) -> str:
-    unhealthy = sum(not device.healthy for device in inventory.values())
-    taken = len(inventory) - unhealthy - free
-    by_fine_tunes = f" ({lent} by fine-tunes)" if lent else ""
-    have = f"{len(inventory)} here, {taken} taken{by_fine_tunes}, {unhealthy} not healthy, {free} free"
-    return f"not enough devices: it needs {needed}; {have}"
 
 
 def _retire(row: ReplicaRow, reason: str) -> Iterator[Action]:

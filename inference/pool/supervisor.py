@@ -12,11 +12,11 @@ import time
 from dataclasses import replace
 
 from inference.devices import DeviceInfo, Probe
-from inference.devices.errors import DeviceError
 from inference.engines.errors import EngineError
 from inference.pool import metrics
 from inference.pool.adapters import Wish
 from inference.pool.backoff import delay_s
+from inference.pool.device_watch import DeviceWatch, with_foreign
 from inference.pool.errors import LaunchFailed
 from inference.pool.keeper import Keeper, Surroundings
 from inference.pool.launcher import LocalLauncher
@@ -37,10 +37,10 @@ class Supervisor:
         self._store = around.store
         self._settings = around.settings
         self._launcher = launcher
-        self._probe = probe
+        self._watch = DeviceWatch(probe, self._settings.devices_s, lambda: os.eventfd_write(self._wakeup, 1))
         self._keepers: dict[str, Keeper] = {}
         self._devices: list[DeviceInfo] = []
-        self._next_devices = 0.0
+        self._read_at: float | None = None
         self._next_sample = 0.0
         self._tokens = metrics.TokenSum()
         self._is_stopping = False
@@ -54,6 +54,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Return once told to leave, or once the appliance is to stop and no engine is left."""
+        self._watch.start()
         while not self._is_leaving:
             try:
                 if self._tick():
@@ -62,14 +63,14 @@ class Supervisor:
                 # The top of the pool's loop: with the database away nothing can be planned, and the engines serve on.
                 log.exception("the pool could not plan, and tries again")
                 metrics.FAULTS.labels("plan").inc()
-            select.select([self._wakeup], [], [], self._settings.tick_s)
+            if select.select([self._wakeup], [], [], self._settings.tick_s)[0]:
+                os.eventfd_read(self._wakeup)
         self._let_go()
 
     def _tick(self) -> bool:
         """One look at everything; True when the stop that was asked for is complete."""
         self._is_stopping = self._store.stop_requested()
         desired = [] if self._is_stopping else self._store.desired()
-        self._look_at_devices()
         self._tokens.add(self._keepers.values())  # also of those that have just ended
         self._keepers = {key: keeper for key, keeper in self._keepers.items() if not keeper.is_done}
         rows = self._store.replicas()
@@ -77,23 +78,30 @@ class Supervisor:
         self._match_keepers(rows, deployments)
         by_id = {row.id: row for row in rows}
         leased = self._store.leased_devices()
+        self._look_at_devices(rows, leased)
         metrics.NOW.picture = metrics.picture(desired, rows, self._devices, leased, self._keepers.values())
-        for action in plan(desired, self._devices, rows, time.time(), leased):
+        for action in self._next_actions(desired, rows, leased):
             self._try(action, by_id, deployments)
         self._hand_out_adapters(deployments)
         self._sample(desired)
         metrics.LAST_PLAN.set_to_current_time()
         return self._is_stopping and not rows and not self._keepers
 
-    def _look_at_devices(self) -> None:
-        if time.monotonic() >= self._next_devices:
-            self._next_devices = time.monotonic() + self._settings.devices_s
-            try:
-                self._devices = self._probe.read()
-            except DeviceError as error:
-                log.warning("the devices can't be read, taking them as they last were: %s", error)
-                return
+    def _look_at_devices(self, rows: list[ReplicaRow], leased: set[str]) -> None:
+        """Take over a reading that is new. Whose processes they are is told by the engines of this moment."""
+        latest = self._watch.latest()
+        if latest is not None and latest[1] != self._read_at:
+            self._devices = with_foreign(latest[0], rows, leased)
             self._store.save_devices(self._devices)
+            self._read_at = latest[1]
+            metrics.DEVICES_READ.set(self._read_at)
+
+    def _next_actions(self, desired: list[DesiredDeployment], rows: list[ReplicaRow], leased: set[str]) -> list[Action]:
+        """Nothing before the first reading: engines found running would seem to have lost their devices."""
+        if self._read_at is None and not self._is_stopping:
+            return []
+        shares = {deployment.id: self._around.kind.memory_share(deployment.flags) for deployment in desired}
+        return plan(desired, self._devices, rows, time.time(), leased, shares)
 
     def _match_keepers(self, rows: list[ReplicaRow], deployments: dict[str, DesiredDeployment]) -> None:
         """Adopt the engines that nobody watches; end those whose row is gone."""
@@ -203,6 +211,7 @@ class Supervisor:
             self._store.record_sample(model, load, time.time())
 
     def _let_go(self) -> None:
+        self._watch.leave()
         deadline = time.monotonic() + _LEAVE_S
         for keeper in self._keepers.values():
             keeper.leave()

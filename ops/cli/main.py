@@ -17,6 +17,7 @@ from ops.cli import (
     calibrate,
     capacity,
     conversations,
+    devices,
     engines,
     jobs,
     keys,
@@ -49,6 +50,7 @@ app.command()(up.up)
 app.command()(start_stop.start)
 app.command()(start_stop.stop)
 app.command()(status.status)
+app.command()(devices.devices)
 app.command()(demo)
 app.command("demo-check")(demo_check)
 app.command()(backup.backup)

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from appliance.env import load
+from inference.catalog.cards import hardware_of
 from inference.catalog.errors import CatalogError
-from inference.catalog.flags import flags_for
+from inference.catalog.flags import flags_for, profile_for
 from inference.catalog.load import preset
+from inference.catalog.preset import Preset
+from inference.devices import DeviceInfo, detect
+from inference.devices.errors import DeviceError
 from ops.cli.database import rows
 from ops.cli.printing import AsJson, Exit, fail, show_done, show_rows
 
@@ -86,8 +91,12 @@ def _fills_in(path: Path) -> bool:
 def serve(
     name: Annotated[str, typer.Argument(help="A registered model.")],
     replicas: Annotated[int, typer.Option(help="How many engines.", min=1, max=64)] = 1,
-    devices_each: Annotated[int, typer.Option(help="Devices per engine.", min=1, max=64)] = 1,
-    profile: Annotated[str, typer.Option(help="The preset's flags for this hardware, for instance h20-96.")] = "",
+    devices_each: Annotated[
+        int | None, typer.Option(help="Devices per engine. Default: the profile's, without one 1.", min=1, max=64)
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(help="The preset's flags for some hardware, none for no such flags. Default: for this box's.")
+    ] = "",
     flag: Annotated[
         list[str] | None, typer.Option(help="An engine flag, for instance --flag=--max-num-seqs=8.")
     ] = None,
@@ -116,10 +125,12 @@ def serve(
             raise fail(
                 f"there is no model {name!r} or no engine slot; `coderack model list` shows the models", Exit.NOT_FOUND
             )
-        flags = (*_preset_flags(model.preset, profile), *(flag or ()))
+        chosen = _profile(model.preset, profile)
+        flags = (*(flags_for(*chosen) if chosen else ()), *(flag or ()))
+        each = devices_each or (profile_for(*chosen).devices if chosen else 1)
         with _told():
-            refuse_misfit(model, flags, devices_each, profile.partition(":")[0], sequences)
-            stale = deployments.serve(model, slot, flags, replicas, devices_each)
+            refuse_misfit(model, flags, each, chosen[1].partition(":")[0] if chosen else "", sequences)
+            stale = deployments.serve(model, slot, flags, replicas, each)
         facts = _deployed(Deployment.objects.select_related("model", "slot").get(model=model, running=True))
     show_done(
         facts | {"stale": stale}, as_json, f"{name}: {replicas} replicas wanted; `coderack status` shows them come up"
@@ -128,13 +139,28 @@ def serve(
         typer.echo(OUTDATED)
 
 
-def _preset_flags(preset_name: str, profile: str) -> tuple[str, ...]:
-    if not profile:
-        return ()
+def _profile(preset_name: str, asked: str) -> tuple[Preset, str] | None:
+    """The preset and the profile to take flags from: the one asked for, else that of this box's cards."""
+    if asked == "none" or not (preset_name or asked):
+        return None
     try:
-        return flags_for(preset(preset_name), profile)
-    except CatalogError as error:
-        raise fail(str(error), Exit.USAGE) from None
+        found = preset(preset_name)
+        name = asked or hardware_of(_cards())
+        profile_for(found, name)
+    except (CatalogError, DeviceError) as error:
+        raise fail(
+            f"{error}; `--profile` names one, and `--profile none` takes no flags from the preset", Exit.USAGE
+        ) from None
+    return found, name
+
+
+def _cards() -> list[DeviceInfo]:
+    """The devices as the pool saw them; where it never ran, as they are."""
+    from appliance.fleet.models import Device  # noqa: PLC0415
+
+    seen = [DeviceInfo(d.id, d.kind, d.name, d.memory_bytes) for d in Device.objects.all()]
+    kind, _, count = load().devices.partition(":")
+    return seen or detect(kind, int(count) if count else None)
 
 
 @app.command()

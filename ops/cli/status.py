@@ -1,4 +1,4 @@
-"""`coderack status`: what runs, from the runner's lock and the database."""
+"""`coderack status`: what runs and on what, from the runner's lock and the database."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import typer
 
 from appliance.env import load
 from ops.cli.database import rows
+from ops.cli.devices import device_rows, show_devices
 from ops.cli.printing import AsJson, Exit, out, show_json, show_rows
 from ops.runner.runner import runner_pid
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show whether the appliance runs, and its replicas."""
+    """Show whether the appliance runs, its replicas and its devices."""
     env = load()
     pid = runner_pid(env.run_dir)
     if pid is None and env.database_url is None:
-        show_json({"running": False, "replicas": [], "attached": []}) if as_json else out.print(
+        show_json({"running": False, "replicas": [], "devices": [], "attached": []}) if as_json else out.print(
             "not running; `make start` starts it"
         )
         raise typer.Exit(int(Exit.NOT_RUNNING))
@@ -40,9 +41,10 @@ def status(as_json: AsJson = False) -> None:
              "reason": a.reason or None}
             for a in AttachedServer.objects.all()
         ]  # fmt: skip
+        held = device_rows()
     if as_json:
-        facts = {"running": pid is not None, "pid": pid, "base_url": f"{env.base_url}/v1", "replicas": found}
-        show_json(facts | {"attached": servers})
+        facts = {"running": pid is not None, "pid": pid, "base_url": f"{env.base_url}/v1"}
+        show_json(facts | {"replicas": found, "devices": held, "attached": servers})
         return
     out.print(
         f"running (pid {pid}), {env.base_url}/v1" if pid else "no runner here; the database answers", markup=False
@@ -51,3 +53,5 @@ def status(as_json: AsJson = False) -> None:
     if servers:
         out.print("\nattached", style="bold")
         show_rows(servers, False, "")
+    out.print()
+    show_devices(held)

@@ -12,7 +12,9 @@ from django.utils import timezone
 
 from appliance.console import attention, words
 from appliance.console.access import PersonRequest, operator_only
-from appliance.fleet.models import AttachedServer, Device, DeviceOwner, EngineLife, Replica
+from appliance.fleet import leases
+from appliance.fleet.models import AttachedServer, Device, EngineLife, Replica
+from inference.devices.info import device_order
 
 LOG_BYTES = 8192
 LOG_LINES = 20
@@ -28,16 +30,14 @@ def serving(request: PersonRequest) -> HttpResponse:
 def facts() -> dict[str, Any]:
     """Replicas, attached servers and devices as rows."""
     replicas = list(Replica.objects.select_related("deployment__model", "life"))
-    owners = {device: str(replica) for replica in replicas for device in replica.devices}
-    lent = DeviceOwner.objects.exclude(job_id=None).values_list("device_id", "job_id")
-    owners |= {device: str(holder).partition("/")[0] for device, holder in lent}
+    owners = {device: str(replica) for replica in replicas for device in replica.devices} | leases.owners()
     return {
         "verdict": attention.verdict(),
         "replicas": [{"row": replica, "log": _log_tail(replica)} for replica in replicas],
         "attached": AttachedServer.objects.select_related("life"),
         "devices": [
             {"row": device, "word": _word(device), "owner": owners.get(device.id, "")}
-            for device in Device.objects.all()
+            for device in sorted(Device.objects.all(), key=lambda device: device_order(device.id))
         ],
     }
 

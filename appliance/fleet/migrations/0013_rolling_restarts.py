@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("fleet", "0011_canaries_and_shared_limits"),
+        ("fleet", "0012_device_readings"),
     ]
 
     operations = [

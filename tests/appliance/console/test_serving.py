@@ -83,3 +83,14 @@ def test_it_shows_attached_servers_and_why_one_is_not_reached(cast: Cast) -> Non
     assert "https://gpu7:8000" in page
     assert "&lt;Connection refused&gt;" in page
     assert "deepseek-outside@https://gpu7:8000" in cast.client("operator").get("/").content.decode()
+
+
+def test_it_shows_a_devices_power_links_and_foreign_processes(cast: Cast) -> None:
+    Device.objects.create(
+        id="nvidia:0", kind="nvidia", name="NVIDIA H20", memory_bytes=96 << 30, seen_at=timezone.now(), power_w=110.4,
+        link_group="nvlink-0", foreign=[{"pid": 4711, "name": "<python>", "memory_bytes": 3 << 30}],
+    )  # fmt: skip
+    page = _page(cast)
+    assert "110 W" in page
+    assert "nvlink-0" in page
+    assert "Processes that are not ours: &lt;python&gt; 4711 (3" in page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from django.db import connections
 from django.utils import timezone
 
 from appliance.fleet import leases
-from appliance.fleet.models import Deployment, DeviceOwner, Replica
+from appliance.fleet.models import Deployment, Device, DeviceOwner, Replica
 from appliance.fleet.store import DatabaseStore
 from appliance.registry.models import EngineSlot, ModelVersion
+from inference.devices import DeviceProcess
 from inference.pool.store import DeviceInfo
 
 pytestmark = pytest.mark.usefixtures("db")
@@ -90,6 +92,41 @@ def test_many_callers_at_once_never_get_the_same_device(store: DatabaseStore) ->
         assert len(given) == 4
         for name in names:
             leases.release(name)
+
+
+def test_of_replicas_that_want_the_same_devices_at_once_one_gets_them(store: DatabaseStore, deployment: str) -> None:
+    for _ in range(5):
+        results = at_once(
+            lambda: store.create_replica(deployment, 0, ("cpu:0", "cpu:1")),
+            lambda: store.create_replica(deployment, 1, ("cpu:1", "cpu:0")),  # the other way round: no deadlock
+            lambda: store.create_replica(deployment, 2, ("cpu:1", "cpu:2")),
+            lambda: leases.lease_device("job", 60),
+        )
+        assert len(results) == 4
+        owned = list(DeviceOwner.objects.exclude(replica=None).values_list("device_id", "replica__index"))
+        for index in range(3):
+            devices = [device_id for device_id, owner in owned if owner == index]
+            assert len(devices) in {0, 2}, "all of its devices or none"
+        assert Replica.objects.count() == len({owner for _, owner in owned}), "who got none is not there"
+        assert DeviceOwner.objects.exclude(job_id=None).count() == 1
+        assert Replica.objects.exists()
+        Replica.objects.all().delete()
+        leases.release("job")
+
+
+def test_it_tells_who_holds_what(store: DatabaseStore, deployment: str) -> None:
+    store.create_replica(deployment, 0, ("cpu:1", "cpu:2"))
+    leases.lease_device("job-7/3", 60)
+    assert leases.owners() == {"cpu:1": "m/0", "cpu:2": "m/0", "cpu:10": "job-7"}
+
+
+def test_it_keeps_what_was_read_of_a_device(store: DatabaseStore) -> None:
+    other = DeviceProcess(4711, "python", None)
+    read = replace(device(0), power_w=98.5, group="nvlink-0", foreign=(other,))
+    store.save_devices([read])
+    row = Device.objects.get()
+    assert (row.power_w, row.link_group) == (98.5, "nvlink-0")
+    assert row.foreign == [{"pid": 4711, "name": "python", "memory_bytes": None}]
 
 
 def test_an_expired_device_goes_to_one_of_those_who_want_it(store: DatabaseStore, deployment: str) -> None:

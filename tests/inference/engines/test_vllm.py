@@ -92,6 +92,17 @@ def test_it_spreads_over_the_cards_it_was_given():
     assert vllm.environment(spec)["CUDA_VISIBLE_DEVICES"] == "4,5"
     assert "VLLM_CPU_OMP_THREADS_BIND" not in vllm.environment(spec)
     assert "--tensor-parallel-size 2" in " ".join(vllm.command(spec))
+    chips = tuple(DeviceInfo(f"ascend:{n}", "ascend", "Ascend 910B3", 1) for n in (1, 15))
+    environment = vllm.environment(replace(spec, devices=chips))
+    assert environment["ASCEND_RT_VISIBLE_DEVICES"] == "1,15"
+    assert "CUDA_VISIBLE_DEVICES" not in environment
+
+
+def test_it_tells_how_much_of_a_card_it_takes():
+    assert vllm.memory_share(()) == 0.9
+    assert vllm.memory_share(("--gpu-memory-utilization", "0.5", "--enable-lora")) == 0.5
+    assert vllm.memory_share(("--gpu_memory_utilization=0.7",)) == 0.7
+    assert vllm.memory_share(("--gpu-memory-utilization=much",)) == 0.9
 
 
 @pytest.mark.parametrize("flag", ["--data-parallel-size", "--tensor-parallel-size=2"])

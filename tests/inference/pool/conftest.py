@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.devices import open_probe
+from inference.devices import Probe, open_probe
 from inference.engines import engine_kind
 from inference.metering.journal import JournalWriter, UsageRecord, read_records
 from inference.pool.keeper import Surroundings
@@ -35,11 +35,11 @@ class Pool:
         self._thread: threading.Thread | None = None
         self._lives = set()
 
-    def start(self) -> None:
+    def start(self, probe: Probe | None = None) -> None:
         kind = engine_kind("vllm")
         launcher = LocalLauncher(self.settings, kind)
         around = Surroundings(self.store, self.journal, self.settings, kind, launcher.clear_away)
-        self._supervisor = Supervisor(around, launcher, open_probe("cpu", 2))
+        self._supervisor = Supervisor(around, launcher, probe or open_probe("cpu", 2))
         self._thread = threading.Thread(target=self._supervisor.run)
         self._thread.start()
 

@@ -13,6 +13,7 @@ from inference.pool.store import DesiredDeployment, Life, ReplicaRow
 
 S = ReplicaState
 NOW = 1_000.0
+GIB = 1 << 30
 
 
 def deployment(name="lite", replicas=1, devices_each=1, running=True, **more):
@@ -89,11 +90,14 @@ def fleets(draw):
 class World:
     def __init__(self, rows, desired=()):
         self.rows = {row.id: row for row in rows}
+        self.doubled = False
         self.ways = {deployment.id: deployment.way for deployment in desired}
 
     def apply(self, action):
         match action:
             case Create(deployment_id, index, devices):
+                places = {(entry.deployment_id, entry.index) for entry in self.rows.values()}
+                self.doubled |= (deployment_id, index) in places
                 new = row(S.STOPPED, devices, index, deployment_id, id=str(uuid.uuid4()))
                 self.rows[new.id] = new
             case Start(replica_id, deployment_id):

@@ -71,6 +71,8 @@ class TableStore:
         row_id = str(uuid.uuid4())
         row = ReplicaRow(row_id, deployment_id, index, ReplicaState.STOPPED, "", devices, None, 0, None)
         with self.open() as tables:
+            places = {(other.deployment_id, other.index) for other in tables.rows.values()}
+            assert (deployment_id, index) not in places, "one replica per index"
             if tables.leased & set(devices):
                 return None
             tables.rows[row_id] = row

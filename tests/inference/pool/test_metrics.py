@@ -7,7 +7,7 @@ from pathlib import Path
 
 from inference.devices import DeviceInfo
 from inference.pool.load import Load
-from inference.pool.metrics import ENGINE_TOKENS, Now, TokenSum, picture
+from inference.pool.metrics import DEVICE_FIGURES, ENGINE_TOKENS, Now, TokenSum, picture
 from inference.pool.states import ReplicaState
 from inference.pool.store import Counters, DesiredDeployment, ReplicaRow
 
@@ -119,3 +119,18 @@ def test_tokens_never_fall_when_engines_come_and_go() -> None:
         [replace(fresh, counters=counters(7, 1)), Engine("sums", "unread"), Engine(None, "unknown", counters(9, 9))]
     )
     assert (total("input"), total("output")) == (17, 6)
+
+
+def test_it_shows_what_each_device_tells():
+    now = Now()
+    card = replace(device("nvidia:0"), kind="nvidia", power_w=99.5, temperature_c=40)
+    now.picture = picture([], [], [card], set(), [])
+    found = {
+        (sample.name, sample.labels["device"], sample.labels["kind"]): sample.value
+        for family in now.collect()
+        if family.name in {f"coderack_pool_device_{name}" for name in DEVICE_FIGURES}
+        for sample in family.samples
+    }
+    figures = {name.removeprefix("coderack_pool_device_"): value for (name, *labels), value in found.items()}
+    assert figures == {"memory_bytes": 1, "power_watts": 99.5, "temperature_celsius": 40, "foreign_processes": 0}
+    assert {tuple(labels) for _, *labels in found} == {("nvidia:0", "nvidia")}

@@ -1,9 +1,24 @@
 """The pure plan: what has to happen next, for made-up fleets and for the rules that hold for all of them."""
 
+from dataclasses import replace
+
 from hypothesis import given
 
+from inference.devices import DeviceInfo, DeviceProcess
 from inference.pool.plan import Create, Delete, Drain, MarkFailed, Start, Stop, plan
-from tests.inference.pool.fleets import NOW, S, World, deployment, deployments, device, fleets, inventories, loans, row
+from tests.inference.pool.fleets import (
+    GIB,
+    NOW,
+    S,
+    World,
+    deployment,
+    deployments,
+    device,
+    fleets,
+    inventories,
+    loans,
+    row,
+)
 
 
 def test_it_creates_a_replica_on_the_first_free_devices():
@@ -51,7 +66,9 @@ def test_it_says_why_devices_are_missing():
     waiting = row(S.STOPPED, devices=())
     [action] = plan([deployment(devices_each=3)], [device(0), device(1, healthy=False)], [waiting], NOW)
     assert action == MarkFailed(
-        waiting.id, S.STOPPED, "not enough devices: it needs 3; 2 here, 0 taken, 1 not healthy, 1 free"
+        waiting.id,
+        S.STOPPED,
+        "not enough devices: it needs 3; 2 here, 0 taken, 1 not healthy, 1 free; cpu:1 is not healthy: ECC",
     )
 
 
@@ -88,6 +105,65 @@ def test_it_takes_a_device_that_was_given_back():
     assert plan([deployment()], [device(0)], [waiting], NOW, ()) == [Delete(waiting.id)]
 
 
+def card(number, foreign_gib=0, group="", healthy=True):
+    others = (DeviceProcess(4711, "python", foreign_gib * GIB),) if foreign_gib else ()
+    reason = "" if healthy else "XID 79"
+    return DeviceInfo(
+        f"nvidia:{number}", "nvidia", "H20", 96 * GIB, group=group, foreign=others, healthy=healthy, reason=reason
+    )
+
+
+def test_it_places_nothing_where_others_left_too_little_memory():
+    shares = {"lite": 0.9}
+    cards = [card(0, foreign_gib=10), card(1, foreign_gib=9)]
+    assert plan([deployment()], cards, [], NOW, (), shares) == [Create("lite", 0, ("nvidia:1",))]
+    waiting = row(S.STOPPED, devices=())
+    [action] = plan([deployment()], cards[:1], [waiting], NOW, (), shares)
+    assert action.reason == (
+        "not enough devices: it needs 1; 1 here, 0 taken, 0 not healthy, 1 free; "
+        "nvidia:0 has 10 of its 96 GiB taken by others (python 4711), an engine takes 87"
+    )
+    assert plan([deployment()], cards[:1], [], NOW, (), {"lite": 0.5}) == [Create("lite", 0, ("nvidia:0",))]
+
+
+def test_it_moves_an_engine_that_does_not_run_and_no_other_away_from_crowded_devices():
+    cards = [card(0, foreign_gib=50), card(1)]
+    stopped, serving = row(S.FAILED, ("nvidia:0",)), row(S.READY, ("nvidia:0",))
+    assert plan([deployment()], cards, [stopped], NOW, (), {"lite": 0.9}) == [
+        Delete(stopped.id),
+        Create("lite", 0, ("nvidia:1",)),
+    ]
+    assert plan([deployment()], cards, [serving], NOW, (), {"lite": 0.9}) == []
+
+
+def test_a_process_that_does_not_tell_its_memory_counts_with_all_that_is_used():
+    unknown = replace(card(0), foreign=(DeviceProcess(1),), memory_used_bytes=50 * GIB)
+    assert unknown.foreign_bytes == 50 * GIB
+    assert card(0, foreign_gib=3).foreign_bytes == 3 * GIB
+    assert card(0).foreign_bytes == 0
+
+
+def test_it_takes_linked_devices_for_one_engine():
+    cards = [card(n, group=f"nvlink-{n // 3}") for n in range(6)] + [card(n, group="nvlink-2") for n in (6, 7)]
+    assert plan([deployment(devices_each=2)], cards, [], NOW) == [Create("lite", 0, ("nvidia:6", "nvidia:7"))]
+    assert plan([deployment(devices_each=3)], cards, [], NOW) == [
+        Create("lite", 0, ("nvidia:0", "nvidia:1", "nvidia:2"))
+    ]
+    whole = tuple(f"nvidia:{n}" for n in range(4))
+    assert plan([deployment(devices_each=4)], cards, [], NOW) == [Create("lite", 0, whole)], "no group has four"
+
+
+def test_it_goes_to_a_healthy_card_and_stays_off_the_ill_one():
+    ill, well = card(0, healthy=False), card(1)
+    serving = row(S.READY, ("nvidia:0",))
+    assert plan([deployment()], [ill, well], [serving], NOW) == [
+        Drain(serving.id, "device nvidia:0 is not healthy: XID 79")
+    ]
+    ended = replace(serving, state=S.STOPPED, life=None)
+    assert plan([deployment()], [ill, well], [ended], NOW) == [Delete(ended.id), Create("lite", 0, ("nvidia:1",))]
+    assert plan([deployment()], [ill], [ended], NOW) == [Delete(ended.id), Create("lite", 0, ())]
+
+
 @given(deployments, inventories, fleets())
 def test_it_never_gives_a_device_two_owners(desired, devices, rows):
     world = World(rows)
@@ -95,6 +171,16 @@ def test_it_never_gives_a_device_two_owners(desired, devices, rows):
         for action in plan(desired, devices, world.rows.values(), NOW):
             world.apply(action)
             assert len(world.owned()) == len(set(world.owned()))
+
+
+@given(deployments, inventories, fleets())
+def test_it_never_makes_a_second_row_for_a_place(desired, devices, rows):
+    rows = list({(entry.deployment_id, entry.index): entry for entry in rows}.values())  # as the database has them
+    world = World(rows)
+    for action in plan(desired, devices, rows, NOW):
+        if not isinstance(action, Drain | Stop):  # what drains is still there for a while
+            world.apply(action)
+    assert not world.doubled
 
 
 @given(deployments, inventories, fleets(), loans)

@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from inference.devices import open_probe
 from inference.pool.engine_client import EngineClient
 from inference.pool.process import is_alive
 from inference.pool.states import ReplicaState
+from tests.waiting import wait_until
 
 S = ReplicaState
 
@@ -251,3 +253,55 @@ def test_it_ends_an_engine_whose_row_is_gone(pool):
 
 def _refuse():
     raise ConnectionError("the database is away")
+
+
+class IllCpu:
+    """The CPU as two devices, of which some are reported ill; `hangs` as long as its lock is held."""
+
+    def __init__(self) -> None:
+        self.ill = set()
+        self.can_read = threading.Lock()
+        self._probe = open_probe("cpu", 2)
+
+    def read(self):
+        with self.can_read:
+            devices = self._probe.read()
+        return [replace(d, healthy=False, reason="XID 79") if d.id in self.ill else d for d in devices]
+
+
+def test_it_moves_a_replica_off_a_device_that_fell_ill(make_pool):
+    pool = make_pool(devices_s=0.2)
+    probe = IllCpu()
+    pool.deploy()
+    pool.start(probe)
+    life = pool.wait_until(S.READY).life
+    probe.ill = {"cpu:0"}
+    moved = pool.wait(lambda row: row is not None and row.state is S.READY and row.life != life, "ready elsewhere")
+    assert moved.devices == ("cpu:1",)
+    with pool.store.open() as tables:
+        assert "device cpu:0 is not healthy: XID 79" in [
+            reason for _, state, reason in tables.moves if state is S.DRAINING
+        ]
+    probe.ill = {"cpu:0", "cpu:1"}
+    failed = pool.wait(lambda row: row is not None and row.state is S.FAILED, "nowhere to go")
+    assert "cpu:1 is not healthy: XID 79" in failed.reason
+    probe.ill = set()
+    assert pool.wait_until(S.READY).devices == ("cpu:0",)
+
+
+def test_it_takes_nothing_from_engines_before_the_devices_could_be_read(make_pool):
+    pool = make_pool(devices_s=0.2, tick_s=0.05)
+    probe = IllCpu()
+    pool.deploy()
+    pool.start(probe)
+    life = pool.wait_until(S.READY).life
+    pool.leave()
+    probe.can_read.acquire()
+    before = len(pool.states())
+    pool.start(probe)
+    wait_until(lambda: any(thread.name == f"keeper-{life.id[:8]}" for thread in threading.enumerate()))
+    time.sleep(0.3)  # several looks at everything: nothing can be waited for that must not come
+    assert len(pool.states()) == before
+    probe.can_read.release()
+    wait_until(lambda: pool.store._tables.devices)
+    assert pool.row().life == life
