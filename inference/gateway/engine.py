@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
@@ -15,6 +16,10 @@ import msgspec
 # uvicorn, in the engine, closes a connection that was idle for 5 s: one is used again only well before that.
 IDLE_REUSE_S = 3.0
 ABORT_PATH = b"/inference/v1/abort_requests"
+
+
+# Is offered each read that begins between two chunks, before the parser; True: it has taken a whole chunk.
+Shortcut = Callable[[bytes], bool]
 
 
 class Receiver(Protocol):
@@ -47,6 +52,9 @@ class EngineConnection(asyncio.Protocol):
         self._status: int | None = None
         self._complete = False
         self._keep_alive = False
+        self._in_chunk: bool | None = None  # None: no chunk has begun
+        self._between_chunks = False
+        self.shortcut: Shortcut | None = None
         self.idle_since = 0.0
 
     def send(self, data: bytes, receiver: Receiver) -> None:
@@ -55,6 +63,7 @@ class EngineConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._parts, self._headers, self._status, self._complete = [], [], None, False
         self._keep_alive = False
+        self._in_chunk, self._between_chunks, self.shortcut = None, False, None
         if self._transport is None or self._transport.is_closing():
             asyncio.get_running_loop().call_soon(self._lose)
             return
@@ -72,7 +81,7 @@ class EngineConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Give the connection up; the receiver hears nothing more."""
-        self._receiver = None
+        self._receiver = self.shortcut = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -92,6 +101,8 @@ class EngineConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes of an answer; one call of the receiver for all of them."""
+        if self._between_chunks and self.shortcut is not None and self.shortcut(data):
+            return
         if self._receiver is None or self._parser is None:
             self.close()  # bytes that nobody asked for
             return
@@ -102,9 +113,12 @@ class EngineConnection(asyncio.Protocol):
             self._lose()
             self.close()
             return
+        # A chunk's end and the next one's size line both end like this; the latter began a chunk.
+        self._between_chunks = self._in_chunk is False and data.endswith(b"\r\n")
         self._deliver()
         if self._complete and self._receiver is not None:
             receiver, self._receiver = self._receiver, None
+            self._between_chunks, self.shortcut = False, None
             if self._keep_alive:
                 self._pool.release(self._socket, self)
             elif self._transport is not None:
@@ -136,6 +150,14 @@ class EngineConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """httptools: a piece of the body."""
         self._parts.append(body)
+
+    def on_chunk_header(self) -> None:
+        """httptools: a chunk's size is known."""
+        self._in_chunk = True
+
+    def on_chunk_complete(self) -> None:
+        """httptools: a chunk is whole."""
+        self._in_chunk = False
 
     def on_message_complete(self) -> None:
         """httptools: the answer is whole. Only here does the parser know whether the connection may be used again."""
