@@ -100,7 +100,8 @@ class Dispatcher:
         """The request's client left: it waits no more."""
         if waiting in self._queue:
             self._remove(waiting)
-            waiting.answer.set_result(None)
+            if not waiting.answer.done():
+                waiting.answer.set_result(None)
             self._pump_soon()  # also where nobody waits any more: the heads shown are to go
 
     def close(self, error: ApiError) -> None:
@@ -116,7 +117,8 @@ class Dispatcher:
         return errors.overloaded(message, self._paces[errand.base].wait_s(num, time.monotonic()))
 
     def _refuse(self, waiting: Waiting[Place], error: ApiError) -> None:
-        waiting.answer.set_exception(error)
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)
 
     def _remove(self, waiting: Waiting[Place]) -> None:
         self._queue.remove(waiting)
@@ -267,7 +269,8 @@ class Dispatcher:
             replica = self._find(errand, waiting.avoid, key, now)
             if replica is not None:
                 self._remove(waiting)
-                waiting.answer.set_result(self._take(errand, replica, share, now))
+                if not waiting.answer.done():
+                    waiting.answer.set_result(self._take(errand, replica, share, now))
                 placed = True
                 following = self._queue.head(errand.lane, errand.model, errand.tenant)
                 if following is not None:

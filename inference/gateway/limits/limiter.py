@@ -57,6 +57,7 @@ class Limiter:
         self._kick = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._slow_until = 0.0
+        self._flushing = asyncio.Lock()
 
     async def reserve(self, request_id: str, gates: Sequence[Gate]) -> Reservation | Refused:
         """Take what a request may need, or say which gate refuses it."""
@@ -172,12 +173,13 @@ class Limiter:
 
     async def _flush(self) -> None:
         """Settle what has ended. What Redis did not take stays, and settling twice changes nothing."""
-        while self._settled:
-            batch = self._settled[:300]
-            await self._run_script("settle", (OPEN, CONTENT), batch)
-            del self._settled[: len(batch)]
-            for request_id in batch[::3]:
-                self._told(str(request_id))
+        async with self._flushing:  # `stop` comes while `run` may be at it: what is cut off must be what was written
+            while self._settled:
+                batch = self._settled[:300]
+                await self._run_script("settle", (OPEN, CONTENT), batch)
+                del self._settled[: len(batch)]
+                for request_id in batch[::3]:
+                    self._told(str(request_id))
 
     async def _renew(self) -> None:
         held = list(self._held)
