@@ -8,6 +8,7 @@ GatewaySettings.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -56,6 +57,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]
         gateway = Gateway(self.settings)
         heartbeat = loop.create_task(self._heartbeat(stopping))
         await self._first_load(gateway)
+        gc.freeze()  # what was imported lives as long as the worker: no collection need look at it
         servers = [await self._listen(gateway, listener.sock) for listener in self.sockets]
         await stopping.wait()
         self.alive = False
