@@ -78,8 +78,8 @@ class GatewayWorker(Worker):  # type: ignore[misc]
             self.log.warning("gateway: the directory has not been loaded yet, accepting anyway")
 
     async def _listen(self, gateway: Gateway, sock: Any) -> asyncio.Server:
-        # asyncio accepts up to `backlog` connections at a time and hands the same number to listen(); the second call
-        # raises the kernel's queue again, without which bursts meet SYN retries of a second.
+        # The backlog goes to listen(), and asyncio's own loop accepts as many at a time; the second call raises the kernel's
+        # queue again, without which bursts meet SYN retries of a second.
         server = await gateway.loop.create_server(lambda: Front(gateway), sock=sock, backlog=ACCEPT_AT_ONCE)
         sock.listen(self.settings.backlog)
         return server
