@@ -13,17 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from inference.gateway.attached import Attached
-from inference.gateway.limits.gates import Limits, Prices
+from inference.gateway.limits.gates import Limits, NamedGate, Prices
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """The limits in time that hold for a key: its tenant's, its own, and those of single models in the plan."""
+    """The limits in time that hold for a key: its tenant's, its own, and those of single models in the plan.
+
+    `named` keeps the gates that were made of them, by key and base model, for as long as the limits hold.
+    """
 
     tenant: Limits
     key: Limits
     models: Mapping[str, Limits]
     prices: Prices
+    named: dict[tuple[str, str], tuple[NamedGate, ...]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

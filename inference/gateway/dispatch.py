@@ -112,7 +112,8 @@ class Dispatcher:
         """The request's client left: it waits no more."""
         if waiting in self._queue:
             self._remove(waiting)
-            waiting.answer.set_result(None)
+            if not waiting.answer.done():
+                waiting.answer.set_result(None)
             self._pump_soon()  # also where nobody waits any more: the heads shown are to go
 
     def close(self, error: ApiError) -> None:
@@ -129,7 +130,8 @@ class Dispatcher:
         return errors.overloaded(message, self._paces[errand.base].wait_s(num, running, time.monotonic()))
 
     def _refuse(self, waiting: Waiting[Place], error: ApiError) -> None:
-        waiting.answer.set_exception(error)
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)
 
     def _remove(self, waiting: Waiting[Place]) -> None:
         self._heads.remove(waiting, time.monotonic())
@@ -282,7 +284,8 @@ class Dispatcher:
             replica = self._find(errand, waiting.avoid, order[0], now)
             if replica is not None:
                 self._remove(waiting)
-                waiting.answer.set_result(self._take(errand, replica, self._share(errand), now))
+                if not waiting.answer.done():
+                    waiting.answer.set_result(self._take(errand, replica, self._share(errand), now))
                 heapq.heappush(turns, (order, alike))
 
     def _show_heads(self, now: float) -> None:

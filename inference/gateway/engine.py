@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
@@ -22,11 +23,13 @@ log = logging.getLogger(__name__)
 # uvicorn, in the engine, closes a connection that was idle for 5 s: one is used again only well before that.
 IDLE_REUSE_S = 3.0
 ABORT_PATH = b"/inference/v1/abort_requests"
-MAX_BARREN_BYTES = (
-    256 * 1024
-)  # in a row that are neither a whole head nor a body: an endless header is a server's fault
+MAX_BARREN_BYTES = 256 * 1024  # in a row, neither a whole head nor a body: an endless header is a server's fault
 
 Target = str | Attached
+
+
+# Is offered each read that begins between two chunks, before the parser; True: it has taken a whole chunk.
+Shortcut = Callable[[bytes], bool]
 
 
 class Receiver(Protocol):
@@ -60,6 +63,9 @@ class EngineConnection(asyncio.Protocol):
         self._complete = False
         self._keep_alive = False
         self._barren = 0
+        self._in_chunk: bool | None = None  # None: no chunk has begun
+        self._between_chunks = False
+        self.shortcut: Shortcut | None = None
         self.idle_since = 0.0
 
     def send(self, data: bytes, receiver: Receiver) -> None:
@@ -69,6 +75,7 @@ class EngineConnection(asyncio.Protocol):
         self._parts, self._headers, self._status, self._complete = [], [], None, False
         self._keep_alive = False
         self._barren = 0
+        self._in_chunk, self._between_chunks, self.shortcut = None, False, None
         if self._transport is None or self._transport.is_closing():
             asyncio.get_running_loop().call_soon(self._lose)
             return
@@ -86,7 +93,7 @@ class EngineConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Give the connection up; the receiver hears nothing more."""
-        self._receiver = None
+        self._receiver = self.shortcut = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -106,6 +113,8 @@ class EngineConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes of an answer; one call of the receiver for all of them."""
+        if self._between_chunks and self.shortcut is not None and self.shortcut(data):
+            return
         if self._receiver is None or self._parser is None:
             self.close()  # bytes that nobody asked for
             return
@@ -116,6 +125,8 @@ class EngineConnection(asyncio.Protocol):
             self._lose()
             self.close()
             return
+        # A chunk's end and the next one's size line both end like this; the latter began a chunk.
+        self._between_chunks = self._in_chunk is False and data.endswith(b"\r\n")
         self._barren = 0 if self._parts or self._status is not None else self._barren + len(data)
         if self._barren > MAX_BARREN_BYTES:
             self._lose()
@@ -126,6 +137,7 @@ class EngineConnection(asyncio.Protocol):
             self._deliver()
             if self._complete and self._receiver is not None:
                 self._receiver = None
+                self._between_chunks, self.shortcut = False, None
                 if self._keep_alive:
                     self._pool.release(self._target, self)
                 elif self._transport is not None:
@@ -163,6 +175,14 @@ class EngineConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """httptools: a piece of the body."""
         self._parts.append(body)
+
+    def on_chunk_header(self) -> None:
+        """httptools: a chunk's size is known."""
+        self._in_chunk = True
+
+    def on_chunk_complete(self) -> None:
+        """httptools: a chunk is whole."""
+        self._in_chunk = False
 
     def on_message_complete(self) -> None:
         """httptools: the answer is whole. Only here does the parser know whether the connection may be used again."""

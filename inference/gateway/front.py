@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from inference.gateway import errors
@@ -220,6 +221,10 @@ class Front(asyncio.Protocol):
             self._transport.write(b"%b%x\r\n%b\r\n" % (unsent, len(data), data))
         else:
             self._transport.write(unsent + data if unsent else data)
+
+    def chunk_writer(self) -> Callable[[bytes], None] | None:
+        """What takes whole chunks of the current answer, framing and all; None where it is not chunked or not begun."""
+        return self._transport.write if self._answering and self._chunked and not self._head else None
 
     def finish(self) -> None:
         """The current answer is whole: on to the next request, or the end of the connection."""

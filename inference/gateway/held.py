@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from inference import failpoints
 from inference.gateway.admit import Admitted
-from inference.gateway.limits.gates import Gate, Prices, gates_of, need_of
+from inference.gateway.directory import Allowance, Key
+from inference.gateway.limits.gates import AMOUNTS, Gate, NamedGate, Prices, named_gates, need_of
 from inference.gateway.limits.headers import headers_of, refusal
 from inference.gateway.limits.limiter import Limiter, Reservation
 from inference.gateway.limits.outcome import Refused
@@ -67,9 +70,16 @@ def gates_for(admitted: Admitted, body_bytes: int) -> tuple[Gate, ...]:
         return ()
     need = need_of(body_bytes, admitted.body["max_tokens"], admitted.num_sequences, allowance.prices)
     model = admitted.model.base
+    named = allowance.named.get((key.key_id, model))
+    if named is None:
+        named = allowance.named[key.key_id, model] = tuple(_named(key, allowance, model))
+    amounts = (1, need.tokens, need.spend_micros)
+    return tuple([Gate(name, kind, limit, amounts[AMOUNTS[kind]], whose) for name, kind, limit, whose in named])
+
+
+def _named(key: Key, allowance: Allowance, model: str) -> Iterator[NamedGate]:
+    yield from named_gates(f"t:{key.tenant_id}", allowance.tenant, "The tenant")
+    yield from named_gates(f"k:{key.limits_of or key.key_id}", allowance.key, "The key")
     of_model = allowance.models.get(model)
-    return (
-        *gates_of(f"t:{key.tenant_id}", allowance.tenant, need, "The tenant"),
-        *gates_of(f"k:{key.limits_of or key.key_id}", allowance.key, need, "The key"),
-        *(gates_of(f"m:{key.tenant_id}:{model}", of_model, need, f"The plan's share of {model}") if of_model else ()),
-    )
+    if of_model is not None:
+        yield from named_gates(f"m:{key.tenant_id}:{model}", of_model, f"The plan's share of {model}")

@@ -17,10 +17,12 @@ from inference.gateway.attached import Names, body_for, names_of
 from inference.gateway.conversation import LOGGED, Tap
 from inference.gateway.directory import Replica
 from inference.gateway.ending import Ending, new_events
+from inference.gateway.engine import Shortcut
 from inference.gateway.engine_errors import reshape
 from inference.gateway.errors import ApiError
 from inference.gateway.held import Held
 from inference.gateway.lanes import lane_of
+from inference.gateway.passage import Passage
 from inference.gateway.paths import ENGINE_PATHS, Kind
 from inference.gateway.place import errand_of
 from inference.gateway.render import engine_body
@@ -62,6 +64,8 @@ class Relay:
         self._head_sent = False
         self._began = time.monotonic()
         self._last_byte = self._began
+        self._shortcut: Shortcut | None = None
+        self._num_seen = 0  # events, when the clock last looked: the short way tells nobody the time
         self._comment_timer: asyncio.TimerHandle | None = None
         self._lane = lane_of(admitted)
         body = engine_body(admitted, gateway.settings.salt_secret, self._lane.priority)
@@ -117,8 +121,13 @@ class Relay:
                 connection.close()
                 self._ending.release()
                 return
-            self._ending.attempt = attempt = Attempt(self._request_id, self._admitted, replica)
-            self._held.slot.open(attempt.open(self._held.prices))
+            attempt = Attempt(self._request_id, self._admitted, replica)
+            try:
+                self._held.slot.open(attempt.open(self._held.prices))
+            except BaseException:
+                connection.close()  # nothing was written to it, and nobody else knows of it
+                raise
+            self._ending.attempt = attempt
             self._gateway.begin(self._ending, replica, self._admitted.model.base)
             self._ending.connection = connection
             connection.send(data, self)
@@ -185,6 +194,15 @@ class Relay:
             front.write(out if self._names is None else self._names(out))
         if events.done or events.failed:
             self._finish()
+        elif ending.connection is not None:
+            untouched = events.plain and ending.tap is None and self._names is None
+            ending.connection.shortcut = self._short_way(front) if untouched else None
+
+    def _short_way(self, front: Front) -> Shortcut | None:
+        if self._shortcut is None and self._ending.events.num_events:
+            write = front.chunk_writer()
+            self._shortcut = Passage(self._ending.events, self._held.slot, write).take if write is not None else None
+        return self._shortcut
 
     def on_complete(self) -> None:
         """The answer is whole; one that ends without its last event is a failure."""
@@ -214,8 +232,8 @@ class Relay:
         admitted = self._admitted
         started = admitted.num_sequences if self._ending.outcome == "completed" else usage.count_started(body)
         self._ending.settle(usage.read(reported, admitted.num_prompts, admitted.num_sequences, started))
-        if self._front is not None:
-            front, self._front = self._front, None
+        front = self._let_go()
+        if front is not None:
             body = body if self._names is None else self._names(body)
             front.respond(200, (*JSON_HEADERS, *self._held.headers), body)
 
@@ -270,7 +288,7 @@ class Relay:
         """Tell the client, by status where that is still possible, else by the last event."""
         self._stop_comments()
         self._ending.release()
-        front, self._front = self._front, None
+        front = self._let_go()
         if front is None:
             return
         if self._head_sent:
@@ -279,9 +297,16 @@ class Relay:
         else:
             front.refuse(error, self._held.headers)
 
+    def _let_go(self) -> Front | None:
+        """The client's side, which hears nothing from here on."""
+        front, self._front = self._front, None
+        if self._ending.connection is not None:
+            self._ending.connection.shortcut = None
+        return front
+
     def _finish(self) -> None:
         self._stop_comments()
-        front, self._front = self._front, None
+        front = self._let_go()
         if front is not None:
             front.finish()
 
@@ -289,7 +314,7 @@ class Relay:
 
     def client_lost(self) -> None:
         """The client left: end the engine's work and read what it really was."""
-        self._front = None
+        self._let_go()
         self._turn.give_up()
         self._stop_comments()
         self._ending.abort("aborted", CLIENT_CLOSED if not self._head_sent else 200)
@@ -313,7 +338,7 @@ class Relay:
         """The gateway's own reasons to end this request: its stop, an engine that keeps silent, a newer request."""
         if self._ending.over:
             return
-        front, self._front = self._front, None
+        front = self._let_go()
         self._turn.give_up()
         head_sent = self._head_sent
         self._stop_comments()
@@ -326,6 +351,8 @@ class Relay:
 
     def sweep(self, now: float) -> None:
         """Called every second: an engine that started a stream and says nothing for long has lost it."""
+        if self._ending.events.num_events != self._num_seen:
+            self._num_seen, self._last_byte = self._ending.events.num_events, now
         paused = self._front is not None and self._front.output_paused
         if (
             self._ending.events.num_events

@@ -17,7 +17,7 @@ from inference.gateway.engine_errors import reshape_event
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 
 # Inside JSON strings quotes are escaped, so that these can only be keys. The engine puts no usage into other events.
-_USAGE = b'"usage":{'
+USAGE = b'"usage":{'
 _ERROR = b'data: {"error"'
 _DONE = b"data: [DONE]\n\n"
 _TOKEN_INDEX = re.compile(rb'"choices":\[\{"index":(\d+),(?:"text"|"delta":\{(?!"role":))')
@@ -30,6 +30,8 @@ class EventTooLong(Exception):
 class EventStream:
     """Splits reads into events and counts them; `reported` is the engine's usage once seen."""
 
+    __slots__ = ("_carry", "_many", "_wants_usage", "done", "failed", "num_events", "reported", "started")
+
     def __init__(self, *, wants_usage: bool, num_sequences: int) -> None:
         self._wants_usage = wants_usage
         self._many = num_sequences > 1
@@ -39,6 +41,11 @@ class EventStream:
         self.reported: dict[str, Any] | None = None
         self.done = False
         self.failed = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether the next whole event can pass as it is: nothing is held back, and nothing but a count is wanted of it."""
+        return not (self._carry or self._many or self.done or self.failed)
 
     def feed(self, data: bytes) -> bytes:
         """What of the engine's bytes the client gets now."""
@@ -55,7 +62,7 @@ class EventStream:
             self._carry = b""
         if self._many:
             self.started.update(int(index) for index in _TOKEN_INDEX.findall(data))
-        if _USAGE in data or _ERROR in data or data.endswith(_DONE):
+        if USAGE in data or _ERROR in data or data.endswith(_DONE):
             return self._inspect(data)
         self.num_events += data.count(b"\n\n")
         return data
@@ -81,7 +88,7 @@ class EventStream:
         if event.startswith(_ERROR):
             self.failed = True
             return reshape_event(event[len(b"data: ") :])
-        if _USAGE in event:
+        if USAGE in event:
             parsed = msgspec.json.decode(event[len(b"data: ") :])
             if parsed.get("choices") == [] and isinstance(parsed.get("usage"), dict):
                 self.reported = parsed["usage"]

@@ -8,6 +8,7 @@ GatewaySettings.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -56,6 +57,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]
         gateway = Gateway(self.settings)
         heartbeat = loop.create_task(self._heartbeat(stopping))
         await self._first_load(gateway)
+        gc.freeze()  # what was imported lives as long as the worker: no collection need look at it
         servers = [await self._listen(gateway, listener.sock) for listener in self.sockets]
         await stopping.wait()
         self.alive = False
@@ -76,8 +78,8 @@ class GatewayWorker(Worker):  # type: ignore[misc]
             self.log.warning("gateway: the directory has not been loaded yet, accepting anyway")
 
     async def _listen(self, gateway: Gateway, sock: Any) -> asyncio.Server:
-        # asyncio accepts up to `backlog` connections at a time and hands the same number to listen(); the second call
-        # raises the kernel's queue again, without which bursts meet SYN retries of a second.
+        # The backlog goes to listen(), and asyncio's own loop accepts as many at a time; the second call raises the kernel's
+        # queue again, without which bursts meet SYN retries of a second.
         server = await gateway.loop.create_server(lambda: Front(gateway), sock=sock, backlog=ACCEPT_AT_ONCE)
         sock.listen(self.settings.backlog)
         return server

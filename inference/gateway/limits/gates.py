@@ -74,21 +74,28 @@ class Gate(NamedTuple):
     whose: str
 
 
+NamedGate = tuple[str, Kind, int, str]  # a gate but for what a request takes of it
+# What a request takes of a gate: one, its tokens or its price, in this order.
+AMOUNTS = {
+    Kind.REQUESTS: 0, Kind.RUNNING: 0, Kind.MINUTE: 1, Kind.DAY: 1, Kind.MONTH: 1, Kind.SPEND: 2,
+}  # fmt: skip
+
+
 def need_of(body_bytes: int, max_tokens: int, num_sequences: int, prices: Prices) -> Need:
     """The reservation: the prompt by its bytes, every answer at its full length."""
     prompt, answers = math.ceil(body_bytes / BYTES_PER_TOKEN), num_sequences * max_tokens
     return Need(prompt + answers, prices.cost(prompt, 0, answers))
 
 
-def gates_of(scope: str, limits: Limits, need: Need, whose: str) -> Iterator[Gate]:
-    """The gates of one scope: a tenant, one of its keys, or a model in a tenant's plan."""
-    for kind, limit, amount in (
-        (Kind.REQUESTS, limits.requests_per_minute, 1),
-        (Kind.RUNNING, limits.concurrency, 1),
-        (Kind.MINUTE, limits.tokens_per_minute, need.tokens),
-        (Kind.DAY, limits.tokens_per_day, need.tokens),
-        (Kind.MONTH, limits.tokens_per_month, need.tokens),
-        (Kind.SPEND, limits.spend_micros, need.spend_micros),
+def named_gates(scope: str, limits: Limits, whose: str) -> Iterator[NamedGate]:
+    """What of a scope's gates is the same for every request: a tenant's, one of its keys', or a model's in a tenant's plan."""
+    for kind, limit in (
+        (Kind.REQUESTS, limits.requests_per_minute),
+        (Kind.RUNNING, limits.concurrency),
+        (Kind.MINUTE, limits.tokens_per_minute),
+        (Kind.DAY, limits.tokens_per_day),
+        (Kind.MONTH, limits.tokens_per_month),
+        (Kind.SPEND, limits.spend_micros),
     ):
         if limit is not None:
-            yield Gate(f"{scope}:{kind}", kind, limit, amount, whose)
+            yield f"{scope}:{kind}", kind, limit, whose

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inference.gateway import metrics
+from inference.gateway.limits.deadlines import Deadlines, TooSlow
 from inference.gateway.limits.gates import Gate
 from inference.gateway.limits.local import LocalShare
 from inference.gateway.limits.outcome import Left, Refused, Taken
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 SLOW_S = 1.0
 BACKGROUND_S = 1.0  # for what no request waits for
 LEASE_S = 45.0
+
 RENEW_S = 10.0
 SETTLE_BATCH_S = 0.02
 RECONNECT_S = (0.1, 0.2, 0.5, 1.0)
@@ -48,7 +50,7 @@ class Limiter:
         self, url: str, num_workers: int, answer_s: float, told: Callable[[str], None] = lambda _: None
     ) -> None:
         self._url = url
-        self._answer_s = answer_s
+        self._deadlines = Deadlines(answer_s)
         self._told = told
         self._share = LocalShare(num_workers)
         self._wire: RedisWire | None = None
@@ -57,15 +59,17 @@ class Limiter:
         self._kick = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._slow_until = 0.0
+        self._flushing = asyncio.Lock()
 
     async def reserve(self, request_id: str, gates: Sequence[Gate]) -> Reservation | Refused:
         """Take what a request may need, or say which gate refuses it."""
         if not gates:
             return Reservation(request_id, (), (), local=True)
         answer = self._ask(request_id, gates)
-        if answer is None or not await self._came(answer, request_id):
+        told = None if answer is None else await self._in_time(answer)
+        if told is None:
             return self._from_share(request_id, gates)
-        outcome = read(answer.result())
+        outcome = read(told)
         if isinstance(outcome, Refused):
             return outcome
         self._held.add(request_id)
@@ -79,30 +83,26 @@ class Limiter:
         values = [value for gate in gates for value in (gate.kind, gate.limit, gate.amount)]
         return self._wire.call(
             "EVALSHA", SCRIPTS["reserve"].digest, len(keys) + 2, OPEN, CONTENT, *keys,
-            request_id, round(LEASE_S * 1_000_000), *values,
+            request_id, round(LEASE_S * 1_000_000), *values, late=lambda answer: self._undo(answer, request_id),
         )  # fmt: skip
 
-    async def _came(self, answer: asyncio.Future[Any], request_id: str) -> bool:
-        """Whether an answer came in time. One that comes later is undone, so that nothing stays taken."""
-        in_time = self._loop.create_future()
-        timer = self._loop.call_later(self._answer_s, _set, in_time)
-        answer.add_done_callback(lambda _: _set(in_time))
+    async def _in_time(self, answer: asyncio.Future[Any]) -> Any:
+        """What Redis answers; None where it is away or takes too long. What comes later is undone, so that nothing stays
+        taken."""
+        self._deadlines.add(answer)
         try:
-            await in_time
-        finally:
-            timer.cancel()
-        if not answer.done():
+            return await answer
+        except TooSlow:
             self._slow_until = self._loop.time() + SLOW_S
-            answer.add_done_callback(lambda late: self._undo(late, request_id))
-            return False
-        error = answer.exception()
-        if isinstance(error, RedisRefused):
+        except RedisRefused as error:
             log.warning("limits: Redis refused: %s", error)
             self._close()  # connecting loads the scripts anew
-        return error is None
+        except RedisAway:
+            pass
+        return None
 
-    def _undo(self, late: asyncio.Future[Any], request_id: str) -> None:
-        if not late.cancelled() and late.exception() is None and isinstance(read(late.result()), Taken):
+    def _undo(self, late: Any, request_id: str) -> None:
+        if isinstance(read(late), Taken):
             self._settled += (request_id, 0, 0)
             self._kick.set()
 
@@ -172,12 +172,13 @@ class Limiter:
 
     async def _flush(self) -> None:
         """Settle what has ended. What Redis did not take stays, and settling twice changes nothing."""
-        while self._settled:
-            batch = self._settled[:300]
-            await self._run_script("settle", (OPEN, CONTENT), batch)
-            del self._settled[: len(batch)]
-            for request_id in batch[::3]:
-                self._told(str(request_id))
+        async with self._flushing:  # `stop` comes while `run` may be at it: what is cut off must be what was written
+            while self._settled:
+                batch = self._settled[:300]
+                await self._run_script("settle", (OPEN, CONTENT), batch)
+                del self._settled[: len(batch)]
+                for request_id in batch[::3]:
+                    self._told(str(request_id))
 
     async def _renew(self) -> None:
         held = list(self._held)
@@ -203,11 +204,6 @@ class Limiter:
         if wire is not None:
             wire.close()
             self._kick.set()
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 def read(answer: list[int]) -> Taken | Refused:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 import hiredis
@@ -17,6 +18,7 @@ from redis.connection import parse_url
 log = logging.getLogger(__name__)
 
 Argument = str | bytes | int | float
+Late = Callable[[Any], None]
 CONNECT_S = 2.0
 MAX_WAITING = 10_000
 
@@ -39,20 +41,20 @@ class RedisWire(asyncio.Protocol):
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader(protocolError=RedisRefused, replyError=RedisRefused)
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Any], Late | None]] = deque()
 
     @property
     def open(self) -> bool:
         """Whether a command can be written."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def call(self, *arguments: Argument) -> asyncio.Future[Any]:
-        """Write a command; the answer, or RedisRefused or RedisAway."""
+    def call(self, *arguments: Argument, late: Late | None = None) -> asyncio.Future[Any]:
+        """Write a command; the answer, or RedisRefused or RedisAway. `late` gets an answer that nobody waits for any more."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._transport is None or self._transport.is_closing() or len(self._waiting) >= MAX_WAITING:
             future.set_exception(RedisAway("no connection"))
             return future
-        self._waiting.append(future)
+        self._waiting.append((future, late))
         self._transport.write(hiredis.pack_command(arguments))  # type: ignore[arg-type]
         return future
 
@@ -79,8 +81,10 @@ class RedisWire(asyncio.Protocol):
         if not self._waiting:
             self.close()
             return
-        future = self._waiting.popleft()
+        future, late = self._waiting.popleft()
         if future.done():
+            if late is not None and not isinstance(answer, RedisRefused):
+                late(answer)
             return
         if isinstance(answer, RedisRefused):
             future.set_exception(answer)
@@ -91,7 +95,7 @@ class RedisWire(asyncio.Protocol):
         """asyncio: gone."""
         self._transport = None
         waiting, self._waiting = self._waiting, deque()
-        for future in waiting:
+        for future, _ in waiting:
             if not future.done():
                 future.set_exception(RedisAway("the connection broke"))
                 future.exception()  # whoever gave up waiting must not be told by the loop

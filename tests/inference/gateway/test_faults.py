@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from tests.inference.gateway.database import add_model
 from tests.inference.gateway.parts import KEY, Rig, healthy, start_gunicorn
 from tests.inference.gateway.test_answers import events
 from tests.waiting import wait_until
@@ -181,6 +182,22 @@ def test_it_finishes_streams_when_told_to_stop_and_tells_the_rest_once(rig: Rig)
     new = [one for one in rig.records() if one.request_id not in known]
     assert sorted(one.outcome for one in new) == ["completed", "failed", "failed"]
     assert all(one.exact for one in new)
+
+
+def test_it_closes_the_connection_of_a_request_that_no_slot_can_hold(rig: Rig) -> None:
+    name = "m" * 950
+    add_model(rig.postgres, name, str(rig.root / "model"))
+    engine = rig.start_engine("long", name)
+    body = {"model": name, "prompt": "tokens=1", "max_tokens": 1}
+
+    def status() -> bytes:
+        with open_stream(rig, body, "/v1/completions") as client:
+            return client.recv(12)
+
+    wait_until(lambda: status() == b"HTTP/1.1 500")  # the directory is told of the model a moment later
+    assert engine.num_connections
+    wait_until(lambda: not engine._connections)
+    assert engine.generation_tokens == 0
 
 
 def read_all(client: socket.socket) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inference.gateway.limits.gates import Gate, Kind, Limits, Prices, gates_of, need_of
+from inference.gateway.limits.gates import Gate, Kind, Limits, Prices, named_gates, need_of
 from inference.gateway.limits.headers import duration, headers_of, refusal
 from inference.gateway.limits.outcome import Left, Refused
 
@@ -49,7 +49,7 @@ def test_a_budget_is_not_to_be_tried_again(kind: Kind) -> None:
 
 
 def test_no_limit_makes_no_gate() -> None:
-    assert not list(gates_of("t:a", Limits(), need_of(100, 10, 1, Prices()), "The tenant"))
+    assert not list(named_gates("t:a", Limits(), "The tenant"))
 
 
 def test_a_reservation_covers_every_answer_at_its_full_length() -> None:
