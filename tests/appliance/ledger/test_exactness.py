@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
 import random
 import signal
@@ -21,6 +19,7 @@ from appliance.ledger import metrics
 from appliance.ledger.models import LedgerEntry
 from appliance.ledger.reconcile import OnTheWay, reconcile
 from tests.appliance.ledger.conftest import MODEL, BookedRig
+from tests.clients.leaving import LeavingClient
 from tests.fakes.engine import FakeEngine
 from tests.inference.gateway.parts import KEY
 
@@ -29,54 +28,17 @@ LEAVES, DIES = 0.10, 0.02  # of the requests
 LONG = (pytest.mark.long, pytest.mark.timeout(1800))
 
 
-@dataclass
-class Client:
-    """One request as its client saw it; `leaves_after` is in events, of a whole answer in milliseconds."""
+class Client(LeavingClient):
+    """One at a fake engine."""
 
-    orders: str
-    stream: bool
-    leaves_after: int | None
-    request_id: str = ""
-    tokens: int = 0
-    whole: bool = False
-    received: bytearray = field(default_factory=bytearray)
+    def __init__(self, orders: str, stream: bool, leaves_after: int | None) -> None:
+        asked = {"messages": [{"role": "user", "content": orders}], "stream": stream, "max_tokens": 400}
+        super().__init__(KEY, "/v1/chat/completions", {"model": MODEL, **asked}, leaves_after)
 
-    async def run(self, port: int) -> None:
-        """Ask and read; a connection that breaks is an end like another."""
-        with contextlib.suppress(OSError):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                writer.write(self._request())
-                await self._read(reader)
-            finally:
-                writer.transport.abort()
-        head, _, body = bytes(self.received).partition(b"\r\n\r\n")
-        for line in head.split(b"\r\n"):
-            if line.lower().startswith(b"x-request-id: "):
-                self.request_id = line.split(b": ")[1].decode()
-        self.tokens = body.count(b'"delta":{"content":" ')
-        self.whole = body.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") if self.stream else b'"usage"' in body
-
-    def _request(self) -> bytes:
-        body = json.dumps(
-            {
-                "model": MODEL,
-                "messages": [{"role": "user", "content": self.orders}],
-                "stream": self.stream,
-                "max_tokens": 400,
-            }
-        ).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n"
-        return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
-
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        if self.leaves_after is not None and not self.stream:
-            await asyncio.sleep(self.leaves_after / 1000)
-            return
-        while data := await reader.read(65536):
-            self.received += data
-            if self.leaves_after is not None and self.received.count(b"data: ") > self.leaves_after:
-                return
+    @property
+    def tokens(self) -> int:
+        """That it received."""
+        return self.answer.count(b'"delta":{"content":" ')
 
 
 def clients(count: int, chance: random.Random, dies: float) -> list[Client]:
