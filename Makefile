@@ -15,10 +15,10 @@ HEAVY := engine or appliance or browser or gpu
 PYTEST_LIGHT := $(BIN)/pytest --durations=25 -n 2 --dist loadfile -m "not ($(HEAVY))"
 PYTEST_HEAVY := $(BIN)/pytest --durations=25 -m "$(HEAVY)"
 
-.PHONY: help up start stop status demo quick test test-long faults bench check format docs deps lock
+.PHONY: help up start stop status demo quick test test-long faults bench bench-engine check format docs deps lock
 
 help: ## List the targets.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 $(VENV)/bin/python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
@@ -80,6 +80,9 @@ faults: deps ## Only the tests that kill and break things; by hand.
 
 bench: $(DEV) ## The gateway beside nginx and the Rust router, a core each (8 minutes); by hand, quiet machine.
 	@$(BIN)/python -m tests.bench.gateway
+
+bench-engine: $(DEV) ## A real engine alone and through the gateway, and chat beside a batch (15 minutes); by hand, quiet machine.
+	@$(BIN)/python -m tests.bench.end_to_end
 
 docs: $(DEV) ## Build the documentation into site/.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

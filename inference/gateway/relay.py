@@ -245,7 +245,8 @@ class Relay:
             self._turn.failed(self._ending.attempt.replica)
         if self._front is not None and nothing_came and self._num_attempts < 2:
             metrics.RETRIES.labels(self._admitted.model.base).inc()
-            self._status = 0
+            self._status = self._answer_bytes = 0
+            self._answer.clear()  # a refusal that broke off
             self._ending.events = new_events(self._admitted)
             self._gateway.end(self._ending)
             self._held.slot.withdraw()

@@ -27,15 +27,19 @@ class Usage:
 
 
 def read(reported: dict[str, Any], num_prompts: int, num_sequences: int, num_started: int) -> Usage:
-    """Usage as it is billed; `num_started` of the sequences produced a token."""
+    """Usage as it is billed; `num_started` of the sequences are known to have produced a token."""
     completion = int(reported.get("completion_tokens") or 0)
-    if completion == 0 or num_started == 0:
-        return Usage(completion_tokens=completion, exact=True)
+    if completion == 0:
+        return Usage(exact=True)
+    no_text = (
+        num_started == 0
+    )  # a token may have none, half of a letter for one; of several sequences any may have begun
+    num_started = max(num_started, 1)
     prompt = int(reported.get("prompt_tokens") or 0)
     cached = min(int((reported.get("prompt_tokens_details") or {}).get("cached_tokens") or 0), prompt)
     all_started = num_started >= num_sequences
     # With several prompts of which some never started, the engine does not say which tokens it counted.
-    exact = all_started or num_prompts == 1
+    exact = all_started or (num_prompts == 1 and not no_text)
     engine = prompt * num_sequences // num_prompts if all_started else prompt * num_started // num_sequences
     if num_prompts == 1:
         engine = prompt * min(num_started, num_sequences)

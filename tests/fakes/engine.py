@@ -20,7 +20,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-import httptools
+from tests.fakes.http_server import HttpConnection, drop_all
 
 PROMPT_TOKENS = 7
 
@@ -68,60 +68,30 @@ class FakeEngine:
     async def _drop(self) -> None:
         assert self._server is not None
         self._server.close()
-        connections = list(self._connections)
-        for connection in connections:
-            connection.transport.abort()
-        tasks = [connection.task for connection in connections if connection.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await drop_all(self._connections)
         self.socket.unlink(missing_ok=True)
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(HttpConnection):
     def __init__(self, engine: FakeEngine) -> None:
+        super().__init__(engine._connections)
         self.engine = engine
-        self.task: asyncio.Task[None] | None = None
-        self.parser = httptools.HttpRequestParser(self)
-        self.url, self.body = b"", b""
-        self.headers: dict[str, str] = {}
         self.writable = asyncio.Event()
         self.writable.set()
 
     def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        self.engine._connections.add(self)
+        super().connection_made(transport)
         self.engine.num_connections += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.engine._connections.discard(self)
+        super().connection_lost(exc)
         self.writable.set()
-        if self.task is not None:
-            self.task.cancel()
 
     def pause_writing(self) -> None:
         self.writable.clear()
 
     def resume_writing(self) -> None:
         self.writable.set()
-
-    def data_received(self, data: bytes) -> None:
-        self.parser.feed_data(data)
-
-    def on_message_begin(self) -> None:
-        self.url, self.headers, self.body = b"", {}, b""
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode().lower()] = value.decode()
-
-    def on_body(self, body: bytes) -> None:
-        self.body += body
-
-    def on_message_complete(self) -> None:
-        self.task = asyncio.get_running_loop().create_task(self.answer())
 
     async def answer(self) -> None:
         path, body = self.url.decode(), json.loads(self.body or b"{}")
@@ -166,11 +136,6 @@ class _Connection(asyncio.Protocol):
             if request_id in self.engine.running:
                 self.engine.running[request_id].set()
         self.respond(200, None)
-
-    def respond(self, status: int, content: Any) -> None:
-        body = b"" if content is None else json.dumps(content).encode()
-        head = f"HTTP/1.1 {status} X\r\nserver: uvicorn\r\ncontent-type: application/json\r\n"
-        self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
 
 
 class _Generation:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import httptools
+from tests.fakes.http_server import HttpConnection, drop_all
 
 TOKENS = (7, 3, 2)  # input, cached of it, output
 
@@ -62,48 +62,13 @@ class FakeGateway:
     async def _drop(self) -> None:
         if self._server is not None:
             self._server.close()
-        tasks = [connection.task for connection in self._connections if connection.task is not None]
-        for connection in list(self._connections):
-            connection.transport.abort()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await drop_all(self._connections)
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(HttpConnection):
     def __init__(self, gateway: FakeGateway) -> None:
+        super().__init__(gateway._connections)
         self.gateway = gateway
-        self.task: asyncio.Task[None] | None = None
-        self.parser = httptools.HttpRequestParser(self)
-        self.url, self.body = b"", b""
-        self.headers: dict[str, str] = {}
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        self.gateway._connections.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.gateway._connections.discard(self)
-        if self.task is not None:
-            self.task.cancel()
-
-    def data_received(self, data: bytes) -> None:
-        self.parser.feed_data(data)
-
-    def on_message_begin(self) -> None:
-        self.url, self.headers, self.body = b"", {}, b""
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers[name.decode().lower()] = value.decode()
-
-    def on_body(self, body: bytes) -> None:
-        self.body += body
-
-    def on_message_complete(self) -> None:
-        self.task = asyncio.get_running_loop().create_task(self.answer())
 
     async def answer(self) -> None:
         gateway, body = self.gateway, json.loads(self.body)
@@ -161,10 +126,7 @@ class _Connection(asyncio.Protocol):
 
     def refuse(self, status: int, code: str, headers: dict[str, str] | None = None) -> None:
         error = {"message": "made up", "type": "made_up", "param": None, "code": code}
-        self.respond(status, {"error": error}, headers or {})
+        self.respond(status, {"error": error}, headers)
 
     def respond(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(content).encode()
-        told = {"content-type": "application/json", "x-request-id": "req_1", **(headers or {})}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
-        self.transport.write(f"HTTP/1.1 {status} X\r\n{lines}content-length: {len(body)}\r\n\r\n".encode() + body)
+        super().respond(status, content, {"x-request-id": "req_1", **(headers or {})})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ import pytest
 
 from inference.engines.vllm import parse_counters
 from inference.pool.engine_client import EngineClient
+from tests.clients.leaving import LeavingClient
 from tests.system.appliance import DEMO, Appliance, until
 from tests.system.conftest import Cast
 
 pytestmark = [pytest.mark.appliance, pytest.mark.engine]
 MESSAGES: Any = [{"role": "user", "content": "Tell a long story about a compiler."}]
 AGREE_S = 60
+NUM_MIXED = 72  # requests
 IN_FLIGHT = "coderack_gateway_in_flight{"
 
 
@@ -116,6 +120,60 @@ def test_the_ledger_equals_the_engines_counters(
     assert all(row[5] for row in rows), "every ending is exact while gateway and engine live"
     assert all(0 < row[4] < 2 * 1500 for row in rows)
     assert_agreement(appliance, model)
+
+
+def mixed(model: str, key: str, *, fim: bool, chance: random.Random) -> list[LeavingClient]:
+    """Short requests of all kinds, streamed and whole, of which a third are left: some at once, some near their end."""
+    chat: dict[str, Any] = {"messages": MESSAGES}
+    kinds = [("/v1/chat/completions", chat), ("/v1/chat/completions", {**chat, "n": 2, "temperature": 1})]
+    kinds += [
+        ("/v1/completions", {"prompt": "def f(x):"}),
+        ("/v1/completions", {"prompt": "def g(", "n": 3, "temperature": 1}),
+    ]
+    if fim:
+        kinds += [
+            (path, {"prompt": "def h(", "suffix": "\n    return x"})
+            for path in ("/v1/completions", "/beta/completions")
+        ]
+    clients = []
+    for number in range(NUM_MIXED):
+        path, body = kinds[number % len(kinds)]
+        tokens = chance.randint(1, 24)
+        body = {**body, "model": model, "max_tokens": tokens, "ignore_eos": True, "stream": chance.random() < 0.6}
+        moment = chance.randint(0, tokens if body["stream"] else 300)
+        clients.append(LeavingClient(key, path, body, moment if number % 3 == 0 else None))
+    return clients
+
+
+async def ask_all(clients: list[LeavingClient], port: int) -> None:
+    """Six at a time."""
+    waiting = iter(clients)
+
+    async def one_after_another() -> None:
+        for client in waiting:
+            await client.run(port)
+
+    await asyncio.gather(*[one_after_another() for _ in range(6)])
+
+
+@pytest.mark.parametrize("model_name", [DEMO, "deepseek"])
+def test_the_sums_agree_when_a_third_of_all_clients_leave(
+    appliance: Appliance, request: pytest.FixtureRequest, model_name: str
+) -> None:
+    model = request.getfixturevalue("deepseek") if model_name == "deepseek" else model_name
+    tenant = f"leaving-{model_name.split('-', maxsplit=1)[0]}"
+    key = appliance.new_tenant(tenant)
+    until(lambda: appliance.request("GET", "/v1/models", key=key)[0], lambda status: status == 200, 5)
+    clients = mixed(model, key, fim=model_name == "deepseek", chance=random.Random(5))
+    asyncio.run(ask_all(clients, appliance.port))
+    until(lambda: at_engines(appliance), lambda num: not num, 60)
+    staying = [client for client in clients if client.leaves_after is None]
+    assert all(client.whole for client in staying), [bytes(one.received) for one in staying if not one.whole]
+    assert_agreement(appliance, model)
+    rows = entries(appliance, tenant)
+    assert len(staying) < len(rows) <= len(clients), "one that left before it was admitted has no row"
+    assert {row[2] for row in rows} == {"completed", "aborted"}
+    assert all(row[5] for row in rows)
 
 
 def test_the_sums_agree_for_a_request_that_was_left_during_its_prefill(appliance: Appliance, cast: Cast) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
 import random
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -22,95 +19,94 @@ from appliance.ledger import metrics
 from appliance.ledger.models import LedgerEntry
 from appliance.ledger.reconcile import OnTheWay, reconcile
 from tests.appliance.ledger.conftest import MODEL, BookedRig
+from tests.clients.leaving import LeavingClient
 from tests.fakes.engine import FakeEngine
 from tests.inference.gateway.parts import KEY
 
 CONCURRENCY = 32
 LEAVES, DIES = 0.10, 0.02  # of the requests
+LONG = (pytest.mark.long, pytest.mark.timeout(1800))
+
+
+class Client(LeavingClient):
+    """One at a fake engine."""
+
+    def __init__(self, orders: str, stream: bool, leaves_after: int | None) -> None:
+        asked = {"messages": [{"role": "user", "content": orders}], "stream": stream, "max_tokens": 400}
+        super().__init__(KEY, "/v1/chat/completions", {"model": MODEL, **asked}, leaves_after)
+
+    @property
+    def tokens(self) -> int:
+        """That it received."""
+        return self.answer.count(b'"delta":{"content":" ')
+
+
+def clients(count: int, chance: random.Random, dies: float) -> list[Client]:
+    return [client(chance, dies) for _ in range(count)]
+
+
+def client(chance: random.Random, dies: float) -> Client:
+    tokens = chance.randint(1, 60)
+    orders = f"tokens={tokens} delay={chance.choice((0, 0.002, 0.01))}"
+    if chance.random() < dies:
+        orders += f" die={chance.randint(0, tokens)}"
+    stream = chance.random() < 0.9
+    return Client(orders, stream, chance.randint(0, tokens) if chance.random() < LEAVES else None)
 
 
 @dataclass
-class Client:
-    """One request as its client saw it."""
+class Faults:
+    """What is done to the gateway and to an engine, evenly over all requests."""
 
-    orders: str
-    stream: bool
-    leaves_after: int | None
-    request_id: str = ""
-    tokens: int = 0
-    whole: bool = False
-    received: bytearray = field(default_factory=bytearray)
+    rig: BookedRig
+    chance: random.Random
+    kills: int = 0
+    deaths: int = 0
+    killed: set[int] = field(default_factory=set)
+    dead: dict[str, FakeEngine] = field(default_factory=dict)  # by their lives
 
-    async def run(self, port: int) -> None:
-        """Ask and read; a connection that breaks is an end like another."""
-        with contextlib.suppress(OSError):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                writer.write(self._request())
-                await self._read(reader)
-            finally:
-                writer.transport.abort()
-        head, _, body = bytes(self.received).partition(b"\r\n\r\n")
-        for line in head.split(b"\r\n"):
-            if line.lower().startswith(b"x-request-id: "):
-                self.request_id = line.split(b": ")[1].decode()
-        self.tokens = body.count(b'"delta":{"content":" ')
-        self.whole = body.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") if self.stream else b'"usage"' in body
+    async def before(self, number: int, count: int) -> None:
+        """What is due once so many of all requests have begun."""
+        if number * (self.kills + 1) // count > (number - 1) * (self.kills + 1) // count and number < count:
+            await self._kill_worker()
+        if number * (self.deaths + 1) // count > (number - 1) * (self.deaths + 1) // count and number < count:
+            self._kill_engine()
 
-    def _request(self) -> bytes:
-        body = json.dumps(
-            {
-                "model": MODEL,
-                "messages": [{"role": "user", "content": self.orders}],
-                "stream": self.stream,
-                "max_tokens": 400,
-            }
-        ).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\nconnection: close\r\n"
-        return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+    async def _kill_worker(self) -> None:
+        """SIGKILL one that lives; while none does, the next is waited for."""
+        assert self.rig.process is not None
+        while True:
+            workers = {worker.pid for worker in psutil.Process(self.rig.process.pid).children()} - self.killed
+            if workers:
+                break
+            await asyncio.sleep(0.01)
+        pid = self.chance.choice(sorted(workers))
+        self.killed.add(pid)
+        os.kill(pid, signal.SIGKILL)
 
-    async def _read(self, reader: asyncio.StreamReader) -> None:
-        while data := await reader.read(65536):
-            self.received += data
-            if self.leaves_after is not None and self.received.count(b"data: ") > self.leaves_after:
-                return
+    def _kill_engine(self) -> None:
+        """One engine dies, another comes in its place."""
+        name = f"mortal{len(self.dead)}"
+        if name in self.rig.engines:
+            self.dead[self.rig.lives[name]] = self.rig.remove_engine(name)
+        self.rig.start_engine(f"mortal{len(self.dead)}", MODEL)
 
 
-def clients(count: int, chance: random.Random) -> Iterator[Client]:
-    for _ in range(count):
-        tokens = chance.randint(1, 60)
-        orders = f"tokens={tokens} delay={chance.choice((0, 0.002, 0.01))}"
-        if chance.random() < DIES:
-            orders += f" die={chance.randint(0, tokens)}"
-        stream = chance.random() < 0.9
-        leaves = chance.randint(0, tokens) if stream and chance.random() < LEAVES else None
-        yield Client(orders, stream, leaves)
-
-
-async def put_on(rig: BookedRig, asked: list[Client], kills: int, chance: random.Random) -> list[FakeEngine]:
-    """All requests, `CONCURRENCY` at a time, while workers are killed evenly over them, and an engine half-way."""
-    waiting = iter(asked)
-    every = len(asked) // (kills + 1)
-    started = 0
-    dead: list[FakeEngine] = []
+async def put_on(rig: BookedRig, asked: list[Client], faults: Faults) -> None:
+    """All requests, `CONCURRENCY` at a time."""
+    waiting = iter(enumerate(asked, 1))
 
     async def one_after_another() -> None:
-        nonlocal started
-        for client in waiting:
-            started += 1
-            if started % every == 0 and started // every <= kills:
-                kill_one(rig, chance)
-            if started == len(asked) // 2 and "mortal" in rig.engines:
-                dead.append(rig.remove_engine("mortal"))
+        for number, client in waiting:
+            await faults.before(number, len(asked))
             await client.run(rig.port)
-            if not client.received:  # no worker listens yet
+            if not client.received and client.leaves_after is None:  # no worker listens yet
                 await asyncio.sleep(0.1)
 
     sweeping = asyncio.create_task(sweep_all_the_time(rig))
     await asyncio.gather(*[one_after_another() for _ in range(CONCURRENCY)])
     sweeping.cancel()
     await asyncio.gather(sweeping, return_exceptions=True)
-    return dead
 
 
 async def sweep_all_the_time(rig: BookedRig) -> None:
@@ -120,22 +116,17 @@ async def sweep_all_the_time(rig: BookedRig) -> None:
         await asyncio.sleep(0.3)
 
 
-def kill_one(rig: BookedRig, chance: random.Random) -> None:
-    assert rig.process is not None
-    workers = [worker.pid for worker in psutil.Process(rig.process.pid).children()]
-    if workers:
-        os.kill(chance.choice(workers), signal.SIGKILL)
-
-
-def run(rig: BookedRig, count: int, kills: int, seed: int) -> list[Client]:
+def run(rig: BookedRig, count: int, kills: int, deaths: int, seed: int) -> list[Client]:
     chance = random.Random(seed)
     lines = metrics.LINES._value.get()
-    rig.start_engine("mortal", MODEL)
+    rig.start_engine("mortal0", MODEL)
     rig.start_gateway(workers=2)
-    asked = list(clients(count, chance))
-    [mortal] = asyncio.run(put_on(rig, asked, kills, chance))
+    asked = clients(count, chance, DIES)
+    faults = Faults(rig, chance, kills, deaths)
+    asyncio.run(put_on(rig, asked, faults))
     rig.settle()
-    check(rig, asked, {rig.lives[name]: engine for name, engine in [*rig.engines.items(), ("mortal", mortal)]})
+    assert (len(faults.killed), len(faults.dead)) == (kills, deaths)
+    check(rig, asked, {rig.lives[name]: engine for name, engine in rig.engines.items()} | faults.dead)
     assert metrics.LINES._value.get() - lines == LedgerEntry.objects.count(), "no request has two lines"
     return asked
 
@@ -201,28 +192,31 @@ def booked_on(life: str) -> tuple[int, int]:
     return sums["prompt"] or 0, sums["completion"] or 0
 
 
-def test_disconnects_alone_lose_nothing(booked: BookedRig) -> None:
+@pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=LONG)])
+def test_disconnects_alone_lose_nothing(booked: BookedRig, count: int) -> None:
     booked.start_gateway(workers=2)
     chance = random.Random(7)
-    asked = [
-        Client(f"tokens={chance.randint(1, 60)} delay=0.002", True, n % 20 if n % 10 == 0 else None) for n in range(200)
-    ]
-    asyncio.run(put_on(booked, asked, 0, chance))
+    asked = clients(count, chance, dies=0)
+    asyncio.run(put_on(booked, asked, Faults(booked, chance)))
     booked.settle()
-    assert LedgerEntry.objects.count() == 200
+    staying = [client for client in asked if client.leaves_after is None]
+    assert all(client.whole for client in staying)
+    assert len(staying) < LedgerEntry.objects.count() <= count, "one that left before it was admitted has no line"
     assert not LedgerEntry.objects.filter(exact=False).exists()
     for name, engine in booked.engines.items():
         assert booked_on(booked.lives[name]) == (engine.prompt_tokens, engine.generation_tokens)
+    assert booked.used_today() == sum(row.completion_tokens + row.prompt_tokens for row in LedgerEntry.objects.all())
 
 
 def test_nobody_is_billed_too_much_when_workers_and_engines_die(booked: BookedRig) -> None:
-    asked = run(booked, count=300, kills=6, seed=11)
+    asked = run(booked, count=300, kills=6, deaths=1, seed=11)
     assert sum(client.whole for client in asked) > 100
     assert LedgerEntry.objects.filter(outcome="lost").exists()
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_ten_thousand_requests_with_a_hundred_killed_workers(booked: BookedRig) -> None:
-    asked = run(booked, count=10_000, kills=100, seed=23)
+    asked = run(booked, count=10_000, kills=100, deaths=10, seed=23)
     assert sum(client.whole for client in asked) > 5_000
     assert LedgerEntry.objects.filter(outcome="lost").count() > 100

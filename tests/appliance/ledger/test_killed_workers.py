@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import threading
 from collections.abc import Callable
 
 import psutil  # type: ignore[import-untyped]
@@ -14,6 +13,7 @@ import pytest
 from appliance.ledger.models import LedgerEntry
 from inference.failpoints import VARIABLE
 from tests.appliance.ledger.conftest import MODEL, BookedRig
+from tests.fakes.replicas import ScriptedReplicas
 from tests.inference.gateway.parts import KEY
 from tests.waiting import wait_until
 
@@ -96,43 +96,11 @@ def test_killed_in_the_middle_of_a_stream(booked: BookedRig) -> None:
     assert booked.used_today() == row.completion_tokens
 
 
-class Refusing:
-    """Two replicas' sockets: the first request that comes to either is cut off, the next one is kept waiting."""
-
-    def __init__(self, rig: BookedRig) -> None:
-        self.asked: list[str] = []
-        self._kept: list[socket.socket] = []
-        for name in ("first", "second"):
-            listener = socket.socket(socket.AF_UNIX)
-            path = rig.root / f"{name}.sock"
-            listener.bind(str(path))
-            listener.listen()
-            self._kept.append(listener)
-            life = rig.add_socket(name, MODEL, path)
-            threading.Thread(target=self._answer, args=(listener, life), daemon=True).start()
-
-    def _answer(self, listener: socket.socket, life: str) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                connection.recv(65536)
-                self.asked.append(life)
-                if len(self.asked) == 1:
-                    connection.close()
-                else:
-                    self._kept.append(connection)
-
-    def close(self) -> None:
-        for one in self._kept:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-
-
 def test_killed_while_a_second_replica_has_the_request(booked: BookedRig) -> None:
     for name in ("one", "two"):
         booked.remove_engine(name)
-    with contextlib.closing(Refusing(booked)) as replicas:
+    with contextlib.closing(ScriptedReplicas(booked.root, [b""])) as replicas:
+        lives = {path: booked.add_socket(path.stem, MODEL, path) for path in replicas.sockets}
         booked.start_gateway(workers=1)
         with ask(booked, "tokens=5", stream=False) as client:
             wait_until(lambda: len(replicas.asked) == 2)
@@ -140,5 +108,6 @@ def test_killed_while_a_second_replica_has_the_request(booked: BookedRig) -> Non
             read_until(client)
         booked.settle()
     [row] = LedgerEntry.objects.all()
-    assert str(row.life_id) == replicas.asked[1] != replicas.asked[0]
+    assert replicas.asked[0] != replicas.asked[1]
+    assert str(row.life_id) == lives[replicas.asked[1]]
     assert (row.completion_tokens, row.prompt_tokens, row.outcome) == (0, 0, "lost")

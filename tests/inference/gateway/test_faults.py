@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from tests.fakes.replicas import ScriptedReplicas
 from tests.inference.gateway.database import add_model
 from tests.inference.gateway.parts import KEY, Rig, healthy, start_gunicorn
 from tests.inference.gateway.test_answers import events
@@ -131,6 +133,20 @@ def test_it_tries_a_second_replica_before_the_first_byte(rig: Rig) -> None:
     assert (status, json.loads(body)["error"]["code"]) == (503, "overloaded")
     assert "retry-after" in headers
     rig.postgres.execute("DELETE FROM gateway_replicas WHERE model = 'fragile'")
+
+
+def test_a_refusal_that_broke_off_leaves_nothing_in_the_second_replicas_answer(rig: Rig) -> None:
+    cut, whole = b'{"error": {"message": "cut', b'{"error": {"message": "the prompt is too long", "code": 400}}'
+    head = b"HTTP/1.1 400 X\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(whole)
+    with contextlib.closing(ScriptedReplicas(rig.root, [head + cut, head + whole])) as replicas:
+        for path in replicas.sockets:
+            values = (path.stem, f"life-{path.stem}", "fragile", str(path))
+            rig.postgres.execute("INSERT INTO gateway_replicas VALUES (%s, %s, %s, %s)", *values)
+        rig.wait_for_directory()
+        status, _, body = rig.call("POST", CHAT, rig.chat(model="fragile", stream=True))
+        rig.postgres.execute("DELETE FROM gateway_replicas WHERE model = 'fragile'")
+    assert len(replicas.asked) == 2
+    assert (status, json.loads(body)["error"]["message"]) == (400, "the prompt is too long")
 
 
 def test_it_holds_bounded_memory_for_a_client_that_never_reads(rig: Rig) -> None:
