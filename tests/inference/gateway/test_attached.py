@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from psycopg.types.json import Jsonb
 
-from inference.attached.secrets import DIRECTORY, Secrets
+from inference.attached.secrets import ATTACHED, Secrets
 from tests.fakes.outside import OutsideServer, make_ca
 from tests.inference.gateway.database import add_model
 from tests.inference.gateway.parts import Rig
@@ -30,7 +30,7 @@ class Attached:
         server.start()
         self.servers.append(server)
         server_id = str(uuid.uuid4())
-        Secrets(self.rig.journal_dir.with_name(DIRECTORY), server_id).write(server.key or None, ca)
+        Secrets(self.rig.journal_dir.with_name(ATTACHED), server_id).write(server.key or None, ca)
         takes = {name: name not in server.lacks for name in ("priority", "cache_salt", "usage", "aborts")}
         self.rig.postgres.execute(
             "INSERT INTO gateway_replicas VALUES (%s, %s, %s, '', NULL, %s)",

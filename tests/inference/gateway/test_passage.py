@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.gateway.attached import Outside
 from inference.gateway.engine import EngineConnection, EnginePool
 from inference.gateway.passage import Passage
 from inference.gateway.sse import EventStream
@@ -128,7 +130,7 @@ def test_however_reads_fall_the_client_gets_every_byte_once_and_in_order(
         cuts.add(at)
     edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(stream)), len(stream)]
     collected = Collected()
-    connection = EngineConnection(EnginePool(), "none")
+    connection = EngineConnection(EnginePool(Outside(Path("/nowhere"))), "none")
     connection.connection_made(Wire())  # type: ignore[arg-type]
     connection.send(b"", collected)
     short, *_ = passage()
