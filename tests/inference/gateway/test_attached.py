@@ -232,7 +232,7 @@ def test_a_stream_whose_usage_makes_no_sense_ends_and_is_billed_once(
     record = rig.record(headers["x-request-id"])
     assert 0 <= record.completion_tokens <= 16
     assert record.prompt_tokens >= 0
-    wait_until(lambda: not rig.figure('coderack_gateway_in_flight{model="%s"}' % MODEL))
+    wait_until(lambda: not rig.figure(f'coderack_gateway_in_flight{{model="{MODEL}"}}'))
 
 
 @pytest.mark.parametrize("stream", [True, False])
