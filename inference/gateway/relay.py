@@ -217,8 +217,11 @@ class Relay:
             self._fail(errors.engine_lost())
 
     def _on_refusal(self) -> None:
-        error = reshape(self._status, b"".join(self._answer))
-        ending = self._ending
+        ending, answer = self._ending, b"".join(self._answer)
+        server = ending.attempt.replica.attached if ending.attempt is not None else None
+        if server is not None:
+            answer = self._gateway.pool.outside.without_key(server, answer)
+        error = reshape(self._status, answer)
         ending.outcome = "failed" if ending.outcome == "completed" else ending.outcome
         ending.http_status = error.status if not self._head_sent else 200
         ending.settle(Usage(exact=error.status < 500))

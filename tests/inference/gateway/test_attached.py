@@ -270,3 +270,13 @@ def test_a_connection_that_is_kept_open_behind_the_answers_end_is_closed(attache
     status, _, body = rig.call("POST", "/v1/chat/completions", rig.chat(model=MODEL, stream=True))
     assert (status, body.endswith(b"[DONE]\n\n")) == (200, True)
     wait_until(lambda: not server._connections)
+
+
+def test_a_refusal_that_repeats_the_servers_key_tells_it_to_nobody(attached: Attached) -> None:
+    rig = attached.rig
+    server = OutsideServer(MODEL, key="sk-inner-secret")
+    attached.add(server)
+    body = b'{"error":{"message":"Bad key provided: sk-inner-secret.","code":400}}'
+    server.garbage = b"HTTP/1.1 400 Bad\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    status, _, answer = rig.call("POST", "/v1/chat/completions", rig.chat(model=MODEL))
+    assert (status, json.loads(answer)["error"]["message"]) == (400, "Bad key provided: ***.")
