@@ -262,11 +262,13 @@ def test_an_answer_is_whole_when_its_connection_breaks_behind_its_end(attached: 
     assert (record.completion_tokens, record.outcome) == (1, "completed")  # the first event may only tell the role
 
 
-def test_a_connection_that_is_kept_open_behind_the_answers_end_is_closed(attached: Attached) -> None:
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_connection_that_is_kept_open_behind_the_answers_end_is_closed(attached: Attached, chunked: bool) -> None:
     rig = attached.rig
     server = OutsideServer(MODEL)
     attached.add(server)
-    server.garbage = STREAM_HEAD + events(TOKEN, TOKEN, b"[DONE]")
+    old = b"HTTP/1.0 200 OK\r\n\r\ndata: %b\n\ndata: [DONE]\n\n" % TOKEN
+    server.garbage = STREAM_HEAD + events(TOKEN, TOKEN, b"[DONE]") if chunked else old
     status, _, body = rig.call("POST", "/v1/chat/completions", rig.chat(model=MODEL, stream=True))
     assert (status, body.endswith(b"[DONE]\n\n")) == (200, True)
     wait_until(lambda: not server._connections)
