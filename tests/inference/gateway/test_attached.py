@@ -224,8 +224,8 @@ def test_a_stream_whose_usage_makes_no_sense_ends_and_is_billed_once(
     attached.add(server)
     server.garbage = STREAM_HEAD + events(TOKEN, TOKEN, b'{"choices":[],"usage":' + usage + b"}", b"[DONE]")
     server.garbage += b"0\r\n\r\n"
-    options = {"stream_options": {"include_usage": True}} if wants_usage else {}
-    fields = rig.chat(model=MODEL, stream=True, max_tokens=16, **options)
+    options = {"include_usage": wants_usage}
+    fields = rig.chat(model=MODEL, stream=True, max_tokens=16, stream_options=options)
     _, headers, body = rig.call("POST", "/v1/chat/completions", fields)
     assert b"inner" not in body
     assert b"[DONE]" in body or b'"error"' in body
