@@ -76,8 +76,15 @@ class Ending:
             self.connection.close()
             self.connection = None
 
+    def expect_end(self) -> None:
+        """The answer's last event came. A server that is not the pool's may keep its connection open all the same."""
+        if self.connection is not None and self.attempt is not None and self.attempt.replica.attached is not None:
+            self._gateway.loop.call_later(self._gateway.settings.abort_wait_s, self.hang_up)
+
     def fail(self, http_status: int) -> None:
-        """Settle what came until a failure."""
+        """Settle what came until a failure; what fails behind the answer's end changes nothing."""
+        if self.over:
+            return
         if self.outcome == "completed":
             self.outcome, self.http_status = "failed", http_status
         self.settle(self.counted())

@@ -170,7 +170,11 @@ class EngineConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """httptools: the head is whole."""
         assert self._parser is not None  # noqa: S101 - the parser is calling
-        self._status = self._parser.get_status_code()
+        status = self._parser.get_status_code()
+        if status < 200:  # told ahead of the answer, by a proxy for one
+            self._headers = []
+        else:
+            self._status = status
 
     def on_body(self, body: bytes) -> None:
         """httptools: a piece of the body."""
@@ -187,6 +191,8 @@ class EngineConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """httptools: the answer is whole. Only here does the parser know whether the connection may be used again."""
         assert self._parser is not None  # noqa: S101 - the parser is calling
+        if self._parser.get_status_code() < 200:
+            return
         self._complete = True
         self._keep_alive = self._parser.should_keep_alive()
 

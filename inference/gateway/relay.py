@@ -174,6 +174,8 @@ class Relay:
         except EventTooLong:
             self._break_off(errors.engine_failed())
             return
+        if self._names is not None:
+            out = self._names(out)
         if ending.tap is not None and self._front is not None:
             ending.tap.add(out)
         attempt = ending.attempt
@@ -191,7 +193,7 @@ class Relay:
             return
         if out:
             self._send_head(front)
-            front.write(out if self._names is None else self._names(out))
+            front.write(out)
         if events.done or events.failed:
             self._finish()
         elif ending.connection is not None:
@@ -215,8 +217,11 @@ class Relay:
             self._fail(errors.engine_lost())
 
     def _on_refusal(self) -> None:
-        error = reshape(self._status, b"".join(self._answer))
-        ending = self._ending
+        ending, answer = self._ending, b"".join(self._answer)
+        server = ending.attempt.replica.attached if ending.attempt is not None else None
+        if server is not None:
+            answer = self._gateway.pool.outside.without_key(server, answer)
+        error = reshape(self._status, answer)
         ending.outcome = "failed" if ending.outcome == "completed" else ending.outcome
         ending.http_status = error.status if not self._head_sent else 200
         ending.settle(Usage(exact=error.status < 500))
@@ -227,6 +232,7 @@ class Relay:
         if reported is None:
             self._fail(errors.engine_failed())
             return
+        body = body if self._names is None else self._names(body)
         if self._ending.tap is not None and self._front is not None:
             self._ending.tap.add(body)
         admitted = self._admitted
@@ -234,7 +240,6 @@ class Relay:
         self._ending.settle(usage.read(reported, admitted.num_prompts, admitted.num_sequences, started))
         front = self._let_go()
         if front is not None:
-            body = body if self._names is None else self._names(body)
             front.respond(200, (*JSON_HEADERS, *self._held.headers), body)
 
     def on_lost(self) -> None:
@@ -303,10 +308,12 @@ class Relay:
         front, self._front = self._front, None
         if self._ending.connection is not None:
             self._ending.connection.shortcut = None
+            self._ending.connection.resume()  # a slow client's end is no reason not to read the engine's
         return front
 
     def _finish(self) -> None:
         self._stop_comments()
+        self._ending.expect_end()
         front = self._let_go()
         if front is not None:
             front.finish()
@@ -322,7 +329,7 @@ class Relay:
 
     def pause_output(self) -> None:
         """The client reads slower than the engine writes."""
-        if self._ending.connection is not None:
+        if self._front is not None and self._ending.connection is not None:
             self._ending.connection.pause()
 
     def resume_output(self) -> None:
