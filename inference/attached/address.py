@@ -13,7 +13,7 @@ from inference.attached.errors import BadAddress
 
 SOCKET_PATH_MAX_BYTES = 107  # sockaddr_un.sun_path less its NUL, Linux
 _PORTS = {"http": 80, "https": 443}
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+_HOST = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?|[0-9A-Fa-f:.]{2,45}")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]{1,100}){0,8}")
 
 
