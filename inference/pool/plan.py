@@ -62,6 +62,7 @@ class Delete:
 Action = Create | Start | Drain | Stop | MarkFailed | Delete
 
 _S = ReplicaState
+NOT_WANTED = "not wanted any more"
 
 
 def plan(
@@ -87,8 +88,10 @@ def plan(
     placed, surplus = _sort_out(rows, wanted, inventory, set(lent), need)
     shares = share_out(wanted, inventory, placed, [row for row, _ in surplus], set(lent), need)
     actions: list[Action] = []
+    stays = _last_ones(surplus, placed.values())
     for row, reason in surplus:
-        actions += _retire(row, reason)
+        if row.id not in stays:
+            actions += _retire(row, reason)
     makes_way = _outdated(desired, placed)
     for slot, row in placed.items():
         if row.id in makes_way:
@@ -140,7 +143,7 @@ def _misfits(
 ) -> Iterator[str]:
     """The reasons why a row can't stay as it is. `owned`: the devices of rows that come before it."""
     if deployment is None:
-        yield "not wanted any more"
+        yield NOT_WANTED
         return
     if row.devices and len(row.devices) != deployment.devices_each:
         yield f"has {len(row.devices)} devices, {deployment.devices_each} are wanted"
@@ -156,6 +159,19 @@ def _misfits(
             yield f"device {device_id} belongs to a fine-tune"
         elif row.life is None and not has_room(device, memory_share):
             yield crowded_reason(device, memory_share)
+
+
+def _last_ones(surplus: Iterable[tuple[ReplicaRow, str]], placed: Collection[ReplicaRow]) -> set[str]:
+    """The ids of the rows that only a smaller number made surplus, and that serve alone: they stay until one that is wanted
+    serves. Where none has devices, theirs may be what it waits for.
+    """
+    coming = {row.deployment_id for row in placed if row.devices}
+    serving = {row.deployment_id for row in placed if row.state is _S.READY}
+    alone: dict[str, str] = {}
+    for row, reason in surplus:
+        if reason == NOT_WANTED and row.state is _S.READY and row.deployment_id in coming - serving:
+            alone.setdefault(row.deployment_id, row.id)
+    return set(alone.values())
 
 
 def _outdated(desired: Iterable[DesiredDeployment], placed: dict[Slot, ReplicaRow]) -> set[str]:
