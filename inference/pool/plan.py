@@ -109,6 +109,18 @@ def plan(
     return actions
 
 
+def others_serve(deployment: DesiredDeployment, reason: str) -> bool:
+    """Whether an engine that is drained for this reason leaves others that serve, so that its requests may take their time."""
+    if reason == rolling.REASON:
+        return deployment.replicas > 1 or not deployment.may_pause
+    return reason == NOT_WANTED and wants_engines(deployment)
+
+
+def wants_engines(deployment: DesiredDeployment | None) -> bool:
+    """Whether any engine of it is to run."""
+    return deployment is not None and deployment.running and deployment.replicas > 0
+
+
 def _sort_out(
     rows: list[ReplicaRow],
     wanted: dict[Slot, DesiredDeployment],

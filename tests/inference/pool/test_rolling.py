@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.pool import rolling
-from inference.pool.plan import NOT_WANTED, Create, Drain, Stop, plan
+from inference.pool.plan import NOT_WANTED, Create, Drain, Stop, others_serve, plan
 from tests.inference.pool.fleets import NOW, S, World, deployment, device, row
 
 OLD = "an older way"
@@ -140,3 +140,13 @@ def test_the_last_one_gives_its_devices_to_one_that_waits_for_them():
     waiting = row(S.FAILED, (), 0, reason="not enough devices")
     last = ready(1, number=0)
     assert Drain(last.id, NOT_WANTED) in plan([deployment(replicas=1)], [device(0)], [waiting, last], NOW)
+
+
+def test_requests_may_take_their_time_where_others_serve():
+    assert others_serve(deployment(), rolling.REASON)
+    assert others_serve(deployment(replicas=2, may_pause=True), rolling.REASON)
+    assert others_serve(deployment(replicas=2), NOT_WANTED)
+    assert not others_serve(deployment(may_pause=True), rolling.REASON)
+    assert not others_serve(deployment(replicas=0), NOT_WANTED)
+    assert not others_serve(deployment(running=False), NOT_WANTED)
+    assert not others_serve(deployment(replicas=2), "device cpu:0 is not healthy: ECC")

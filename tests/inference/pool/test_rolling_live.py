@@ -11,7 +11,7 @@ S = ReplicaState
 
 
 def test_engines_are_replaced_one_by_one_and_none_is_cut(make_pool):
-    pool = make_pool(canary_period_s=60)
+    pool = make_pool(canary_period_s=60, drain_s=0.1, grace_s=0.1)
     pool.deploy(replicas=2)
     pool.start()
     before = {wait_ready(pool, index).life for index in (0, 1)}
