@@ -105,6 +105,11 @@ class Keeper:
         """Whether its engine is being drained or ended."""
         return self._ending is not None
 
+    @property
+    def has_its_adapters(self) -> bool:
+        """Whether its engine has the adapters that it is to have, but for those that can't be loaded."""
+        return self._adapters.is_settled
+
     def want_adapters(self, wish: Wish) -> None:
         """The adapters that the engine is to have, from warming on; asked for the same again, nothing happens."""
         self._adapters.want(wish)

@@ -72,18 +72,19 @@ def plan(
     now: float,
     lent: Collection[str] = (),
     memory_shares: Mapping[str, float] | None = None,
+    loading: Collection[str] = (),
 ) -> list[Action]:
     """The next actions, for each replica at most one. `now` is in unix seconds, as is `next_start_at`.
 
     `lent`: the devices that fine-tunes hold at the moment. `memory_shares`: by deployment, the share of a device's memory
-    that an engine takes at its start.
+    that an engine takes at its start. `loading`: the replicas whose engines lack adapters that they are to have.
     """
     need = memory_shares or {}
     desired = list(desired)
     inventory = {device.id: device for device in sorted(devices, key=lambda device: device_order(device.id))}
     rows = sorted(replicas, key=lambda row: (row.life is None, row.deployment_id, row.index, row.id))
     wanted = {(d.id, index): d for d in desired if d.running for index in range(d.replicas)}
-    beside = rolling.stand_ins(desired, rows, len(free_devices(inventory, rows, set(lent))))
+    beside = rolling.stand_ins(desired, rows, len(free_devices(inventory, rows, set(lent))), loading)
     wanted |= {(d.id, rolling.BESIDE): d for d in desired if d.id in beside}
     placed, surplus = _sort_out(rows, wanted, inventory, set(lent), need)
     shares = share_out(wanted, inventory, placed, [row for row, _ in surplus], set(lent), need)
@@ -92,7 +93,7 @@ def plan(
     for row, reason in surplus:
         if row.id not in stays:
             actions += _retire(row, reason)
-    makes_way = _outdated(desired, placed)
+    makes_way = _outdated(desired, placed, loading)
     for slot, row in placed.items():
         if row.id in makes_way:
             actions += _retire(row, rolling.REASON)
@@ -186,12 +187,14 @@ def _last_ones(surplus: Iterable[tuple[ReplicaRow, str]], placed: Collection[Rep
     return set(alone.values())
 
 
-def _outdated(desired: Iterable[DesiredDeployment], placed: dict[Slot, ReplicaRow]) -> set[str]:
+def _outdated(
+    desired: Iterable[DesiredDeployment], placed: dict[Slot, ReplicaRow], loading: Collection[str]
+) -> set[str]:
     """The ids of the rows whose engines end now because they run in an older way."""
     of_deployment: dict[str, list[ReplicaRow]] = {}
     for row in placed.values():
         of_deployment.setdefault(row.deployment_id, []).append(row)
-    return {row.id for d in desired for row in rolling.outdated(d, of_deployment.get(d.id, []))}
+    return {row.id for d in desired for row in rolling.outdated(d, of_deployment.get(d.id, []), loading)}
 
 
 def _retire(row: ReplicaRow, reason: str) -> Iterator[Action]:

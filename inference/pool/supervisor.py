@@ -113,7 +113,8 @@ class Supervisor:
         if self._read_at is None and not self._is_stopping:
             return []
         shares = {deployment.id: self._around.kind.memory_share(deployment.flags) for deployment in desired}
-        return plan(desired, self._devices, rows, time.time(), leased, shares)
+        loading = {keeper.replica_id for keeper in self._keepers.values() if not keeper.has_its_adapters}
+        return plan(desired, self._devices, rows, time.time(), leased, shares, loading)
 
     def _match_keepers(self, rows: list[ReplicaRow], deployments: dict[str, DesiredDeployment]) -> None:
         """Adopt the engines that nobody watches; end those whose row is gone."""

@@ -150,3 +150,14 @@ def test_requests_may_take_their_time_where_others_serve():
     assert not others_serve(deployment(replicas=0), NOT_WANTED)
     assert not others_serve(deployment(running=False), NOT_WANTED)
     assert not others_serve(deployment(replicas=2), "device cpu:0 is not healthy: ECC")
+
+
+def test_nobody_makes_way_for_one_that_lacks_adapters():
+    wanted, old = deployment(), ready(0)
+    beside = ready(rolling.BESIDE, wanted.way, 1)
+    devices = [device(0), device(1)]
+    assert plan([wanted], devices, [old, beside], NOW, loading={beside.id}) == []
+    assert plan([wanted], devices, [old, beside], NOW, loading={old.id}) == [Drain(old.id, rolling.REASON)]
+    again = ready(0, wanted.way)
+    assert plan([wanted], devices, [again, beside], NOW, loading={again.id}) == []
+    assert plan([wanted], devices, [again, beside], NOW) == [Drain(beside.id, NOT_WANTED)]
