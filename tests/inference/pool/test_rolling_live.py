@@ -31,6 +31,29 @@ def test_engines_are_replaced_one_by_one_and_none_is_cut(make_pool):
     assert not {life.id for life in before} & {wait_ready(pool, index).life.id for index in (0, 1)}
 
 
+def test_somebody_has_the_adapters_all_the_while(make_pool):
+    pool = make_pool(canary_period_s=60)
+    model = pool.deploy(replicas=2, flags=("--enable-lora", "--max-lora-rank", "8"))
+    pool.adapt(1)
+    pool.start()
+    wait_until(lambda: all(has_adapter(pool, index) for index in (0, 1)), timeout_s=60)
+    (model / "patient").write_text("1")
+    with pool.store.open() as tables:
+        tables.desired = [replace(wanted, restart=1) for wanted in tables.desired]
+        new = tables.desired[0].way
+
+    def is_over():
+        assert any([has_adapter(pool, index) for index in (0, 1)])
+        return {way(pool, 0), way(pool, 1)} == {new}
+
+    wait_until(is_over, timeout_s=60)
+
+
+def has_adapter(pool, index):
+    row = pool.row(index=index)
+    return row is not None and row.state is S.READY and pool.loads(row.life).get("1") == (True, "")
+
+
 def test_an_engine_that_does_not_come_up_leaves_the_other_serving(make_pool):
     pool = make_pool(canary_period_s=60)
     model = pool.deploy(replicas=2)
