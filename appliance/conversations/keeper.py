@@ -7,7 +7,8 @@ done again: a record is listed once by its request's id, and a row whose file is
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -47,25 +48,24 @@ class Keeper:
 
     def work(self, now: float) -> None:
         """What is due; `now` is the monotonic clock's. A fault is told and met again at the next pass."""
-        try:
-            if now >= self._due.list_at:
-                self._due = Clock(now + self.LIST_EVERY_S, self._due.tidy_at)
+        if now >= self._due.list_at:
+            self._due = Clock(now + self.LIST_EVERY_S, self._due.tidy_at)
+            with _told():
                 self.list_new()
-            if now >= self._due.tidy_at:
-                self._due = Clock(self._due.list_at, now + self.TIDY_EVERY_S)
+        if now >= self._due.tidy_at:
+            self._due = Clock(self._due.list_at, now + self.TIDY_EVERY_S)
+            with _told():
                 self.tidy(timezone.now())
-        except (Error, OSError, ValueError) as error:
-            log.warning("kept conversations can't be looked after, trying again: %s", error)
-            metrics.FAILED.inc()
 
     def list_new(self) -> int:
         """Make rows of the records that were written since; how many."""
         count = 0
         tenants = self._vault.tenants()
         for row in ConversationLog.objects.filter(tenant__in=tenants) if tenants else ():
-            for day in self._vault.days(row.tenant_id)[-NEW_DAYS:]:
-                if not self._is_over(row, day, timezone.now()):
-                    count += self._list_day(row.tenant_id, day)
+            with _told(row.tenant_id):
+                for day in self._vault.days(row.tenant_id)[-NEW_DAYS:]:
+                    if not self._is_over(row, day, timezone.now()):
+                        count += self._list_day(row.tenant_id, day)
         return count
 
     def _list_day(self, tenant: str, day: date) -> int:
@@ -96,18 +96,22 @@ class Keeper:
         logs = {row.tenant_id: row for row in ConversationLog.objects.all()}
         total = 0
         for tenant in self._vault.tenants():
-            row = logs.get(tenant)
-            if row is None:
-                self._vault.erase_tenant(tenant)
-                continue
-            for day in self._vault.days(tenant):
-                if self._is_over(row, day, now):
-                    self._vault.erase_day(tenant, day)
-                    metrics.ERASED_DAYS.inc()
-            total += self._keep_size(row)
+            with _told(tenant):
+                total += self._tidy_tenant(tenant, logs.get(tenant), now)
         self._forget(logs)
         metrics.BYTES.set(total)
         metrics.TENANTS.set(sum(row.is_on for row in logs.values()))
+
+    def _tidy_tenant(self, tenant: str, row: ConversationLog | None, now: datetime) -> int:
+        """What is left of its files, in bytes."""
+        if row is None:
+            self._vault.erase_tenant(tenant)
+            return 0
+        for day in self._vault.days(tenant):
+            if self._is_over(row, day, now):
+                self._vault.erase_day(tenant, day)
+                metrics.ERASED_DAYS.inc()
+        return self._keep_size(row)
 
     def _is_over(self, row: ConversationLog, day: date, now: datetime) -> bool:
         if day + timedelta(days=row.days) < now.astimezone(UTC).date():
@@ -119,14 +123,18 @@ class Keeper:
         return erased_since_off or (made_at is not None and made_at < row.erased_at.timestamp())
 
     def _keep_size(self, row: ConversationLog) -> int:
-        """Remove the oldest files nobody writes to while a tenant has too much; what is left, in bytes."""
+        """Remove the oldest files nobody writes to while a tenant has too much; what is left, in bytes.
+
+        A worker writes to the newest of its files only, for as long as it lives.
+        """
         found = [path for day in self._vault.days(row.tenant_id) for path in self._files(row.tenant_id, day)]
         sizes = {path: path.stat().st_size for path in found}
         total = sum(sizes.values())
+        newest = segments.newest(found)
         for path in found:
             if total <= row.max_mib * MIB:
                 break
-            if not segments.writer_lives(path.name):
+            if path not in newest or not segments.writer_lives(path.name):
                 path.unlink()
                 total -= sizes[path]
                 metrics.OVER_SIZE.inc()
@@ -144,6 +152,18 @@ class Keeper:
                 if not (self._vault.day_dir(tenant, row.day) / row.name).exists()
             ]
             Segment.objects.filter(pk__in=gone).delete()
+
+
+@contextmanager
+def _told(tenant: str = "") -> Iterator[None]:
+    """A fault with one tenant's files or rows is told, and keeps no other's waiting for their end."""
+    try:
+        yield
+    except (Error, OSError, ValueError) as error:
+        log.warning(
+            "kept conversations%s can't be looked after, trying again: %s", f" of {tenant}" if tenant else "", error
+        )
+        metrics.FAILED.inc()
 
 
 @transaction.atomic

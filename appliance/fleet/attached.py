@@ -13,6 +13,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from appliance.audit.record import record
 from appliance.fleet.deployments import version_to_serve
@@ -105,8 +106,8 @@ def attach(wanted: Wanted, manner: Manner, abilities: Abilities, key: str | None
         cache_salt=abilities.cache_salt, usage=abilities.usage, aborts=abilities.aborts,
     )  # fmt: skip
     secrets = Secrets(secrets_dir(), str(row.pk))
-    secrets.write(key, ca)
     try:
+        secrets.write(key, ca)
         row.save(force_insert=True)
         record("engine.attach", row.name, details={"id": str(row.pk), "url": row.url, "served_model": row.served_model})
     except BaseException:
@@ -128,8 +129,8 @@ def detach(rows: QuerySet[AttachedServer]) -> list[AttachedServer]:
     """No new requests from now on; the pool forgets them when those that run have ended."""
     changed = []
     for row in rows.select_for_update(of=("self",)).exclude(state=AttachedState.DRAINING):
-        row.state, row.reason = AttachedState.DRAINING.value, ""
-        row.save(update_fields=("state", "reason"))
+        row.state, row.reason, row.state_since = AttachedState.DRAINING.value, "", timezone.now()
+        row.save(update_fields=("state", "reason", "state_since"))
         changed.append(row)
     for row in changed:
         record("engine.detach", row.name, details={"id": str(row.pk), "url": row.url})

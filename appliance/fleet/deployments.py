@@ -9,11 +9,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from appliance.audit.record import Detail, record
-from appliance.fleet.errors import DeploymentBusy
-from appliance.fleet.models import Deployment, Replica
+from appliance.fleet.errors import DeploymentBusy, SlotRefused
+from appliance.fleet.models import Deployment, Device, EngineLife, Replica
 from appliance.fleet.store import desired_of
 from appliance.operations.models import Upgrade, UpgradeState
 from appliance.registry.models import EngineSlot, ModelVersion
+
+FLAVOURS = {"cpu": "cpu", "nvidia": "cuda", "ascend": "ascend"}  # of engines, by the kind of device that they run on
 
 
 def deployment_of(
@@ -25,6 +27,7 @@ def deployment_of(
     )
     moved = not created and row.slot_id != slot.pk
     if moved:
+        _remember_ways(row)
         row.slot = slot
         row.save(update_fields=("slot",))
     return row, created or moved
@@ -40,6 +43,7 @@ def serve(model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], replica
     _settle(model.name)
     Deployment.objects.filter(name=model.name).exclude(model=model).update(running=False, serves=False, canary_share=0)
     row, _ = deployment_of(model, slot, flags, model.max_model_len)
+    _remember_ways(row)
     row.replicas, row.devices_each, row.flags = replicas, devices_each, list(flags)
     row.max_model_len = model.max_model_len
     row.running, row.serves, row.may_pause, row.canary_share = True, True, False, 0
@@ -88,6 +92,7 @@ def restart(name: str, *, may_pause: bool) -> Deployment | None:
     refuse_during_upgrade(name)
     row = _serving(name)
     if row is not None:
+        _remember_ways(row)
         row.restart += 1
         row.may_pause = may_pause
         row.save(update_fields=("restart", "may_pause"))
@@ -100,16 +105,43 @@ def restart(name: str, *, may_pause: bool) -> Deployment | None:
 def use_slot(name: str, slot: EngineSlot) -> Deployment | None:
     """Have a name's engines run in another slot, one after the other; None when it is not served.
 
-    Raises: DeploymentBusy.
+    Raises: DeploymentBusy; SlotRefused when its engines don't run on what this machine has.
     """
     refuse_during_upgrade(name)
     row = _serving(name)
     if row is not None:
+        _refuse_flavour(slot, flavours_here() or {row.slot.flavour})
+        _remember_ways(row)
         before, row.slot = row.slot.name, slot
         row.may_pause = False
         row.save(update_fields=("slot", "may_pause"))
         record("engine.use", name, details={"slot": slot.name, "before": before})
     return row
+
+
+def newest_slot() -> EngineSlot | None:
+    """The slot that engines get where nobody says which: the newest one for this machine's devices."""
+    slots = EngineSlot.objects.order_by("-created_at")
+    return slots.filter(flavour__in=flavours_here()).first() or slots.first()
+
+
+def flavours_here() -> set[str]:
+    """The flavours of engines for the devices that the pool saw; empty where it saw none."""
+    kinds = Device.objects.order_by().values_list("kind", flat=True).distinct()
+    return {FLAVOURS[kind] for kind in kinds if kind in FLAVOURS}
+
+
+def _refuse_flavour(slot: EngineSlot, wanted: set[str]) -> None:
+    if slot.flavour not in wanted:
+        raise SlotRefused(
+            f"slot {slot.name} is of flavour {slot.flavour}: engines here need {' or '.join(sorted(wanted))}"
+        )
+
+
+def _remember_ways(row: Deployment) -> None:
+    """Before a change: engines from before ways were recorded run in the one wanted until now, so that it reaches them."""
+    unknown = EngineLife.objects.filter(replica__deployment=row, ended_at=None, way="")
+    unknown.update(way=desired_of(row).way)
 
 
 def runs_outdated(row: Deployment) -> bool:

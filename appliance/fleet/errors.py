@@ -10,6 +10,13 @@ class DeploymentBusy(Exception):
     permanent = False
 
 
+class SlotRefused(Exception):
+    """An engine slot whose engines don't run on this machine's devices."""
+
+    code = "slot_refused"
+    permanent = True
+
+
 class AttachmentRefused(Exception):
     """A server can't become a replica as it is wanted."""
 

@@ -12,7 +12,7 @@ import re
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,11 +83,12 @@ class Segment:
             directory / self.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
         )
         self._size = 0
+        self._is_torn = False
 
     @property
     def usable(self) -> bool:
-        """Whether it is there still, and has room."""
-        return self._size < ROTATE_BYTES and os.fstat(self._fd).st_nlink > 0
+        """Whether it is there still, is whole, and has room."""
+        return not self._is_torn and self._size < ROTATE_BYTES and os.fstat(self._fd).st_nlink > 0
 
     def append(self, about: About, texts: Texts) -> None:
         """Write one record, or nothing of it.
@@ -102,7 +103,9 @@ class Segment:
             failpoints.reach("conversation.half_written")
             self._write(second)
         except OSError:
+            self._is_torn = True
             os.ftruncate(self._fd, self._size)  # a torn record in the middle would hide all behind it
+            self._is_torn = False
             raise
         self._size += _HEAD.size + len(first) + len(second)
 
@@ -132,13 +135,27 @@ def _open(part: bytes, key: DayKey, name: str, offset: int, sealed: bytes) -> by
 def files(directory: Path) -> list[Path]:
     """A day's files of records, the oldest first."""
     found = (path for path in directory.glob(f"*{SUFFIX}") if _NAME.fullmatch(path.name))
-    return sorted(found, key=lambda path: int(path.stem.rpartition("-")[2]))
+    return sorted(found, key=_began)
 
 
 def writer_lives(name: str) -> bool:
     """Whether somebody may append to a file of this name."""
     match = _NAME.fullmatch(name)
     return match is not None and is_alive(int(match["pid"]), int(match["started"]))
+
+
+def newest(paths: Iterable[Path]) -> set[Path]:
+    """Of each writer the file that it began last: it appends to no other one."""
+    found: dict[tuple[str, str], Path] = {}
+    for path in sorted(paths, key=_began):
+        match = _NAME.fullmatch(path.name)
+        if match is not None:
+            found[match["pid"], match["started"]] = path
+    return set(found.values())
+
+
+def _began(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])
 
 
 def read(path: Path, key: DayKey, offset: int = 0, most: int = 500) -> Iterator[Found]:

@@ -63,6 +63,7 @@ class AdapterLoader:
         self._failures: dict[DesiredAdapter, Failure] = {}
         self._thread: threading.Thread | None = None
         self._results: list[Result] = []
+        self.is_settled = False  # what is wanted is there, or could not be loaded
 
     def want(self, wish: Wish) -> None:
         """What the engine is to have from now on; before the first wish nothing is touched."""
@@ -86,6 +87,7 @@ class AdapterLoader:
             return _RETRY_S
         now = time.monotonic()
         actions = decide(wish.adapters, *known, self._failures, now)
+        self.is_settled = not actions
         if actions:
             self._act(actions[0], wish)
             return 0.0 if self._thread is None else _LOOK_S

@@ -100,6 +100,16 @@ class Keeper:
             self._ending = Ending(reason, drained_by, grace_s, failed=now is not None and now.failed)
             self._watch.wake()
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether its engine is being drained or ended."""
+        return self._ending is not None
+
+    @property
+    def has_its_adapters(self) -> bool:
+        """Whether its engine has the adapters that it is to have, but for those that can't be loaded."""
+        return self._adapters.is_settled
+
     def want_adapters(self, wish: Wish) -> None:
         """The adapters that the engine is to have, from warming on; asked for the same again, nothing happens."""
         self._adapters.want(wish)

@@ -62,6 +62,7 @@ class Delete:
 Action = Create | Start | Drain | Stop | MarkFailed | Delete
 
 _S = ReplicaState
+NOT_WANTED = "not wanted any more"
 
 
 def plan(
@@ -71,25 +72,28 @@ def plan(
     now: float,
     lent: Collection[str] = (),
     memory_shares: Mapping[str, float] | None = None,
+    loading: Collection[str] = (),
 ) -> list[Action]:
     """The next actions, for each replica at most one. `now` is in unix seconds, as is `next_start_at`.
 
     `lent`: the devices that fine-tunes hold at the moment. `memory_shares`: by deployment, the share of a device's memory
-    that an engine takes at its start.
+    that an engine takes at its start. `loading`: the replicas whose engines lack adapters that they are to have.
     """
     need = memory_shares or {}
     desired = list(desired)
     inventory = {device.id: device for device in sorted(devices, key=lambda device: device_order(device.id))}
     rows = sorted(replicas, key=lambda row: (row.life is None, row.deployment_id, row.index, row.id))
     wanted = {(d.id, index): d for d in desired if d.running for index in range(d.replicas)}
-    beside = rolling.stand_ins(desired, rows, len(free_devices(inventory, rows, set(lent))))
+    beside = rolling.stand_ins(desired, rows, len(free_devices(inventory, rows, set(lent))), loading)
     wanted |= {(d.id, rolling.BESIDE): d for d in desired if d.id in beside}
     placed, surplus = _sort_out(rows, wanted, inventory, set(lent), need)
     shares = share_out(wanted, inventory, placed, [row for row, _ in surplus], set(lent), need)
     actions: list[Action] = []
+    stays = _last_ones(surplus, placed.values())
     for row, reason in surplus:
-        actions += _retire(row, reason)
-    makes_way = _outdated(desired, placed)
+        if row.id not in stays:
+            actions += _retire(row, reason)
+    makes_way = _outdated(desired, placed, loading)
     for slot, row in placed.items():
         if row.id in makes_way:
             actions += _retire(row, rolling.REASON)
@@ -104,6 +108,18 @@ def plan(
             elif slot[1] != rolling.BESIDE:  # a stand-in is nothing to wait for
                 actions.append(Create(*slot, ()))
     return actions
+
+
+def others_serve(deployment: DesiredDeployment, reason: str) -> bool:
+    """Whether an engine that is drained for this reason leaves others that serve, so that its requests may take their time."""
+    if reason == rolling.REASON:
+        return deployment.replicas > 1 or not deployment.may_pause
+    return reason == NOT_WANTED and wants_engines(deployment)
+
+
+def wants_engines(deployment: DesiredDeployment | None) -> bool:
+    """Whether any engine of it is to run."""
+    return deployment is not None and deployment.running and deployment.replicas > 0
 
 
 def _sort_out(
@@ -140,7 +156,7 @@ def _misfits(
 ) -> Iterator[str]:
     """The reasons why a row can't stay as it is. `owned`: the devices of rows that come before it."""
     if deployment is None:
-        yield "not wanted any more"
+        yield NOT_WANTED
         return
     if row.devices and len(row.devices) != deployment.devices_each:
         yield f"has {len(row.devices)} devices, {deployment.devices_each} are wanted"
@@ -158,12 +174,27 @@ def _misfits(
             yield crowded_reason(device, memory_share)
 
 
-def _outdated(desired: Iterable[DesiredDeployment], placed: dict[Slot, ReplicaRow]) -> set[str]:
+def _last_ones(surplus: Iterable[tuple[ReplicaRow, str]], placed: Collection[ReplicaRow]) -> set[str]:
+    """The ids of the rows that only a smaller number made surplus, and that serve alone: they stay until one that is wanted
+    serves. Where none has devices, theirs may be what it waits for.
+    """
+    coming = {row.deployment_id for row in placed if row.devices}
+    serving = {row.deployment_id for row in placed if row.state is _S.READY}
+    alone: dict[str, str] = {}
+    for row, reason in surplus:
+        if reason == NOT_WANTED and row.state is _S.READY and row.deployment_id in coming - serving:
+            alone.setdefault(row.deployment_id, row.id)
+    return set(alone.values())
+
+
+def _outdated(
+    desired: Iterable[DesiredDeployment], placed: dict[Slot, ReplicaRow], loading: Collection[str]
+) -> set[str]:
     """The ids of the rows whose engines end now because they run in an older way."""
     of_deployment: dict[str, list[ReplicaRow]] = {}
     for row in placed.values():
         of_deployment.setdefault(row.deployment_id, []).append(row)
-    return {row.id for d in desired for row in rolling.outdated(d, of_deployment.get(d.id, []))}
+    return {row.id for d in desired for row in rolling.outdated(d, of_deployment.get(d.id, []), loading)}
 
 
 def _retire(row: ReplicaRow, reason: str) -> Iterator[Action]:

@@ -7,7 +7,7 @@ the others go on in the old way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from inference.pool.states import ReplicaState
 from inference.pool.store import DesiredDeployment, ReplicaRow
@@ -18,7 +18,9 @@ REASON = "it runs in an older way: engines are started anew one after the other"
 _S = ReplicaState
 
 
-def stand_ins(desired: Iterable[DesiredDeployment], rows: Iterable[ReplicaRow], num_free: int) -> set[str]:
+def stand_ins(
+    desired: Iterable[DesiredDeployment], rows: Iterable[ReplicaRow], num_free: int, loading: Collection[str] = ()
+) -> set[str]:
     """The deployments that want one engine more for a while. `num_free`: devices that nobody owns."""
     found = set()
     by_slot = {(row.deployment_id, row.index): row for row in rows}
@@ -26,7 +28,7 @@ def stand_ins(desired: Iterable[DesiredDeployment], rows: Iterable[ReplicaRow], 
         if not deployment.running or deployment.replicas != 1:
             continue
         single, beside = by_slot.get((deployment.id, 0)), by_slot.get((deployment.id, BESIDE))
-        if beside is not None and not _is_done(single, deployment):
+        if beside is not None and not _is_done(single, deployment, loading):
             found.add(deployment.id)
         elif beside is None and _serves_outdated(single, deployment) and deployment.devices_each <= num_free:
             num_free -= deployment.devices_each
@@ -34,8 +36,13 @@ def stand_ins(desired: Iterable[DesiredDeployment], rows: Iterable[ReplicaRow], 
     return found
 
 
-def outdated(deployment: DesiredDeployment, rows: Iterable[ReplicaRow]) -> Iterator[ReplicaRow]:
-    """Of one deployment's rows those whose engines end now. Those that serve nobody yet need not wait."""
+def outdated(
+    deployment: DesiredDeployment, rows: Iterable[ReplicaRow], loading: Collection[str] = ()
+) -> Iterator[ReplicaRow]:
+    """Of one deployment's rows those whose engines end now. Those that serve nobody yet need not wait.
+
+    `loading`: the replicas that lack adapters they are to have: somebody asks for those, too.
+    """
     of_it = sorted(rows, key=lambda row: row.index)
     old = [row for row in of_it if is_outdated(row, deployment)]
     yield from (row for row in old if row.state in {_S.STARTING, _S.LOADING, _S.WARMING})
@@ -43,7 +50,9 @@ def outdated(deployment: DesiredDeployment, rows: Iterable[ReplicaRow]) -> Itera
     if first is None:
         return
     others = [row for row in of_it if row is not first]
-    if (others and all(row.state is _S.READY for row in others)) or (not others and deployment.may_pause):
+    if (others and all(row.state is _S.READY and row.id not in loading for row in others)) or (
+        not others and deployment.may_pause
+    ):
         yield first
 
 
@@ -56,5 +65,6 @@ def _serves_outdated(row: ReplicaRow | None, deployment: DesiredDeployment) -> b
     return row is not None and row.state is _S.READY and is_outdated(row, deployment) and not deployment.may_pause
 
 
-def _is_done(row: ReplicaRow | None, deployment: DesiredDeployment) -> bool:
-    return row is not None and row.state is _S.READY and not is_outdated(row, deployment)
+def _is_done(row: ReplicaRow | None, deployment: DesiredDeployment, loading: Collection[str]) -> bool:
+    serves = row is not None and row.state is _S.READY and row.id not in loading
+    return row is not None and serves and not is_outdated(row, deployment)

@@ -10,7 +10,8 @@ from inference.attached.secrets import ATTACHED
 class PoolSettings:
     """Where things are, and how long things may take.
 
-    `drain_s` and `grace_s` bound one replica's end in normal work; `stop_drain_s` and `stop_grace_s` the end of the
+    `drain_s` and `grace_s` bound one replica's end in normal work, `patient_drain_s` the end of one that only makes way
+    for others that serve meanwhile; `stop_drain_s` and `stop_grace_s` the end of the
     whole appliance, with hung engines too. A hung engine is found within `canary_period_s` + `canary_timeout_s` + one
     scrape.
     """
@@ -30,6 +31,7 @@ class PoolSettings:
     load_timeout_s: float = 1800.0
     warm_timeout_s: float = 180.0
     drain_s: float = 30.0
+    patient_drain_s: float = 600.0
     grace_s: float = 10.0
     stop_drain_s: float = 5.0
     stop_grace_s: float = 5.0

@@ -21,7 +21,19 @@ from inference.pool.errors import LaunchFailed
 from inference.pool.keeper import Keeper, Surroundings
 from inference.pool.launcher import LocalLauncher
 from inference.pool.load import Load
-from inference.pool.plan import Action, Create, Delete, Drain, MarkFailed, Start, Stop, plan
+from inference.pool.plan import (
+    NOT_WANTED,
+    Action,
+    Create,
+    Delete,
+    Drain,
+    MarkFailed,
+    Start,
+    Stop,
+    others_serve,
+    plan,
+    wants_engines,
+)
 from inference.pool.states import ReplicaState
 from inference.pool.store import DesiredDeployment, Life, ReplicaRow
 
@@ -101,7 +113,8 @@ class Supervisor:
         if self._read_at is None and not self._is_stopping:
             return []
         shares = {deployment.id: self._around.kind.memory_share(deployment.flags) for deployment in desired}
-        return plan(desired, self._devices, rows, time.time(), leased, shares)
+        loading = {keeper.replica_id for keeper in self._keepers.values() if not keeper.has_its_adapters}
+        return plan(desired, self._devices, rows, time.time(), leased, shares, loading)
 
     def _match_keepers(self, rows: list[ReplicaRow], deployments: dict[str, DesiredDeployment]) -> None:
         """Adopt the engines that nobody watches; end those whose row is gone."""
@@ -111,6 +124,8 @@ class Supervisor:
                 keeper.end("its row is gone", 0, self._settings.grace_s)
             elif self._is_stopping:
                 keeper.end("the appliance stops", self._settings.stop_drain_s, self._settings.stop_grace_s)
+            elif keeper.is_ending and not wants_engines(deployments.get(keeper.deployment_id)):
+                keeper.end(NOT_WANTED, self._settings.drain_s, self._settings.grace_s)  # a patient drain is cut short
         for row in rows:
             if row.life is not None and row.id not in self._keepers:
                 log.info("replica %s: adopting engine %d (%s)", row.id, row.life.pid, row.state)
@@ -155,18 +170,22 @@ class Supervisor:
                     log.info("%s got another owner meanwhile, planning again", ", ".join(devices))
             case Start(replica_id, deployment_id):
                 self._start(rows[replica_id], deployments[deployment_id])
-            case Drain(replica_id, reason) | Stop(replica_id, reason):
-                self._end(replica_id, reason)
+            case Drain(replica_id, reason):
+                deployment = deployments.get(rows[replica_id].deployment_id)
+                patient = deployment is not None and others_serve(deployment, reason)
+                self._end(replica_id, reason, self._settings.patient_drain_s if patient else self._settings.drain_s)
+            case Stop(replica_id, reason):
+                self._end(replica_id, reason, self._settings.drain_s)
             case MarkFailed(replica_id, from_state, reason):
                 log.error("replica %s: %s", replica_id, reason)
                 self._store.move(replica_id, from_state, _S.FAILED, reason)
             case Delete(replica_id):
                 self._store.delete_replica(replica_id)
 
-    def _end(self, replica_id: str, reason: str) -> None:
+    def _end(self, replica_id: str, reason: str, drain_s: float) -> None:
         settings = self._settings
         stopping = (settings.stop_drain_s, settings.stop_grace_s)
-        limits = stopping if self._is_stopping else (settings.drain_s, settings.grace_s)
+        limits = stopping if self._is_stopping else (drain_s, settings.grace_s)
         self._keepers[replica_id].end(reason, *limits)
 
     def _start(self, row: ReplicaRow, deployment: DesiredDeployment) -> None:

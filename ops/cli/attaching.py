@@ -64,6 +64,8 @@ def attach(
             row = attached.attach(wanted, manner, _tried(place, key, ca, wanted.served_model), key, ca)
         except AttachmentRefused as error:
             raise fail(str(error)) from None
+        except OSError as error:
+            raise fail(f"its key or CA file can't be kept: {error.strerror}") from None
     facts = facts_of(row)
     show_done(facts, as_json, _line(facts))
 

@@ -83,7 +83,7 @@ def use(
     """Let a served model's engines run in another slot: they are replaced one by one. The way back is the same."""
     with rows():
         from appliance.fleet import deployments  # noqa: PLC0415
-        from appliance.fleet.errors import DeploymentBusy  # noqa: PLC0415
+        from appliance.fleet.errors import DeploymentBusy, SlotRefused  # noqa: PLC0415
         from appliance.registry.models import EngineSlot  # noqa: PLC0415
 
         slot = EngineSlot.objects.filter(name=name).first()
@@ -97,6 +97,8 @@ def use(
             row = deployments.use_slot(model, slot)
         except DeploymentBusy as error:
             raise fail(str(error)) from None
+        except SlotRefused as error:
+            raise fail(str(error), Exit.USAGE) from None
         if row is None:
             raise fail(f"{model!r} is not served", Exit.NOT_FOUND)
         stale = deployments.runs_outdated(row)

@@ -113,10 +113,9 @@ def serve(
         from appliance.fleet import deployments  # noqa: PLC0415
         from appliance.fleet.fit import refuse_misfit  # noqa: PLC0415
         from appliance.fleet.models import Deployment  # noqa: PLC0415
-        from appliance.registry.models import EngineSlot  # noqa: PLC0415
 
         model = _version(name, digest)
-        slot = EngineSlot.objects.order_by("-created_at").first()
+        slot = deployments.newest_slot()
         if model is None or slot is None:
             raise fail(
                 f"there is no model {name!r} or no engine slot; `coderack model list` shows the models", Exit.NOT_FOUND

@@ -114,17 +114,36 @@ def test_a_shorter_time_holds_for_reading_at_once(acme: Tenant) -> None:
     assert reading.readable(acme).count() == 0
 
 
-def test_over_its_size_the_oldest_files_nobody_writes_go_first(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_over_its_size_the_oldest_files_go_though_their_writer_lives(acme: Tenant) -> None:
     noise = [Texts(os.urandom(24 * 2**20), b"") for _ in range(3)]
     first, second, third = (write(acme, texts=texts) for texts in noise)
     keeper().list_new()
     acts.turn_on(acme, 30, 64)
     keeper().tidy(timezone.now())
-    assert Conversation.objects.count() == 3, "this process lives, and may go on writing"
-    monkeypatch.setattr(segments, "writer_lives", lambda name: False)
-    keeper().tidy(timezone.now())
     assert set(Conversation.objects.values_list("pk", flat=True)) == {second, third}
     assert first not in {second, third}
+
+
+def test_the_file_that_a_living_worker_writes_to_stays(acme: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = kept(acme, texts=Texts(os.urandom(65 * 2**20), b""))
+    acts.turn_on(acme, 30, 64)
+    keeper().tidy(timezone.now())
+    assert segment_path(row).exists()
+    monkeypatch.setattr(segments, "writer_lives", lambda name: False)
+    keeper().tidy(timezone.now())
+    assert not segment_path(row).exists()
+    assert not Conversation.objects.exists()
+
+
+def test_what_can_not_be_listed_keeps_nothing_from_its_end(acme: Tenant, rivals: Tenant) -> None:
+    acts.turn_on(rivals, 30, 1024)
+    row = kept(acme)
+    old = timezone.now() - timedelta(days=40)
+    write(rivals, day=old.astimezone(UTC).date(), at=old)
+    (vault().tenant_dir("acme") / "2026-13-45").mkdir()
+    keeper().work(0.0)
+    assert vault().days("rivals") == []
+    reading.read(row)
 
 
 def test_an_erased_key_makes_what_it_opened_unreadable(acme: Tenant) -> None:

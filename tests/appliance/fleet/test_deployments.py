@@ -9,8 +9,9 @@ import pytest
 
 from appliance.audit.models import AuditEntry
 from appliance.fleet import deployments
+from appliance.fleet.errors import SlotRefused
 from appliance.fleet.fit import refuse_misfit
-from appliance.fleet.models import Deployment, Device, Replica
+from appliance.fleet.models import Deployment, Device, EngineLife, Replica
 from appliance.fleet.store import DatabaseStore
 from appliance.registry.models import EngineSlot, ModelVersion
 from inference.catalog.errors import BadFlags, CannotRun
@@ -96,6 +97,44 @@ def test_another_slot_replaces_them_and_the_old_one_takes_that_back(running: tup
     assert deployments.use_slot("m", row.slot) is not None
     assert not outdated(running)
     assert AuditEntry.objects.filter(action="engine.use").count() == 2
+
+
+@pytest.mark.parametrize("change", ["restart", "slot", "flags"])
+def test_engines_from_before_their_way_was_recorded_are_replaced_too(
+    running: tuple[Deployment, DatabaseStore], change: str
+) -> None:
+    row = running[0]
+    EngineLife.objects.update(way="")
+    assert not deployments.serve(row.model, row.slot, ("--x",), 2, 1)
+    EngineLife.objects.update(way="")
+    newer = EngineSlot.objects.create(name="cpu-2", flavour="cpu", engine_version="2", path="/slots/cpu-2", digest="e")
+    {
+        "restart": lambda: deployments.restart("m", may_pause=False),
+        "slot": lambda: deployments.use_slot("m", newer),
+        "flags": lambda: deployments.serve(row.model, newer, ("--y",), 1, 1),
+    }[change]()
+    assert outdated(running)
+
+
+def test_a_slot_of_another_flavour_is_refused(running: tuple[Deployment, DatabaseStore]) -> None:
+    row = running[0]
+    other = EngineSlot.objects.create(name="cuda-2", flavour="cuda", engine_version="2", path="/slots/c", digest="e")
+    with pytest.raises(SlotRefused, match="engines here need cpu"):
+        deployments.use_slot("m", other)
+    assert Deployment.objects.get().slot == row.slot
+    assert not AuditEntry.objects.filter(action="engine.use").exists()
+
+
+def test_the_devices_say_which_slot_it_is(running: tuple[Deployment, DatabaseStore]) -> None:
+    row = running[0]
+    cuda = EngineSlot.objects.create(name="cuda-1", flavour="cuda", engine_version="2", path="/slots/c", digest="e")
+    assert deployments.newest_slot() == cuda
+    Device.objects.create(id="cpu:0", kind="cpu", name="CPU", memory_bytes=1, seen_at="2026-01-01T00:00Z")
+    assert deployments.newest_slot() == row.slot
+    Device.objects.update(kind="nvidia")
+    assert deployments.newest_slot() == cuda
+    with pytest.raises(SlotRefused, match="engines here need cuda"):
+        deployments.use_slot("m", row.slot)
 
 
 def test_scaling_replaces_nothing(running: tuple[Deployment, DatabaseStore]) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.pool import rolling
-from inference.pool.plan import Create, Drain, Stop, plan
+from inference.pool.plan import NOT_WANTED, Create, Drain, Stop, others_serve, plan
 from tests.inference.pool.fleets import NOW, S, World, deployment, device, row
 
 OLD = "an older way"
@@ -116,3 +116,48 @@ def test_an_engine_that_does_not_come_up_ends_it_there(replicas):
             if entry.life and entry.life.way == wanted.way:
                 world.rows[entry.id] = replace(entry, state=S.FAILED, life=None, next_start_at=NOW + 60)
     assert sum(entry.state is S.READY for entry in world.rows.values()) == replicas - 1
+
+
+def test_a_number_changed_meanwhile_does_not_end_the_only_one_that_serves():
+    wanted = deployment(replicas=2)
+    restarting = row(S.LOADING, ("cpu:0",), 0, way=wanted.way)
+    beside = ready(rolling.BESIDE, wanted.way, 1)
+    actions = plan([wanted], map(device, range(3)), [restarting, beside], NOW)
+    assert actions == [Create("lite", 1, ("cpu:2",))]
+    there = ready(0, wanted.way)
+    assert Drain(beside.id, NOT_WANTED) in plan([wanted], map(device, range(3)), [there, beside], NOW)
+
+
+def test_fewer_are_wanted_while_one_is_being_replaced():
+    wanted = deployment(replicas=1)
+    rows = [row(S.LOADING, ("cpu:0",), 0, way=wanted.way), ready(1), ready(2)]
+    assert plan([wanted], map(device, range(3)), rows, NOW) == [Drain(rows[2].id, NOT_WANTED)]
+    rows[0] = ready(0, wanted.way)
+    assert set(plan([wanted], map(device, range(3)), rows[:2], NOW)) == {Drain(rows[1].id, NOT_WANTED)}
+
+
+def test_the_last_one_gives_its_devices_to_one_that_waits_for_them():
+    waiting = row(S.FAILED, (), 0, reason="not enough devices")
+    last = ready(1, number=0)
+    assert Drain(last.id, NOT_WANTED) in plan([deployment(replicas=1)], [device(0)], [waiting, last], NOW)
+
+
+def test_requests_may_take_their_time_where_others_serve():
+    assert others_serve(deployment(), rolling.REASON)
+    assert others_serve(deployment(replicas=2, may_pause=True), rolling.REASON)
+    assert others_serve(deployment(replicas=2), NOT_WANTED)
+    assert not others_serve(deployment(may_pause=True), rolling.REASON)
+    assert not others_serve(deployment(replicas=0), NOT_WANTED)
+    assert not others_serve(deployment(running=False), NOT_WANTED)
+    assert not others_serve(deployment(replicas=2), "device cpu:0 is not healthy: ECC")
+
+
+def test_nobody_makes_way_for_one_that_lacks_adapters():
+    wanted, old = deployment(), ready(0)
+    beside = ready(rolling.BESIDE, wanted.way, 1)
+    devices = [device(0), device(1)]
+    assert plan([wanted], devices, [old, beside], NOW, loading={beside.id}) == []
+    assert plan([wanted], devices, [old, beside], NOW, loading={old.id}) == [Drain(old.id, rolling.REASON)]
+    again = ready(0, wanted.way)
+    assert plan([wanted], devices, [again, beside], NOW, loading={again.id}) == []
+    assert plan([wanted], devices, [again, beside], NOW) == [Drain(beside.id, NOT_WANTED)]

@@ -11,7 +11,7 @@ S = ReplicaState
 
 
 def test_engines_are_replaced_one_by_one_and_none_is_cut(make_pool):
-    pool = make_pool(canary_period_s=60)
+    pool = make_pool(canary_period_s=60, drain_s=0.1, grace_s=0.1)
     pool.deploy(replicas=2)
     pool.start()
     before = {wait_ready(pool, index).life for index in (0, 1)}
@@ -29,6 +29,29 @@ def test_engines_are_replaced_one_by_one_and_none_is_cut(make_pool):
     assert answers == [200, 200]
     assert one_at_a_time(pool)
     assert not {life.id for life in before} & {wait_ready(pool, index).life.id for index in (0, 1)}
+
+
+def test_somebody_has_the_adapters_all_the_while(make_pool):
+    pool = make_pool(canary_period_s=60)
+    model = pool.deploy(replicas=2, flags=("--enable-lora", "--max-lora-rank", "8"))
+    pool.adapt(1)
+    pool.start()
+    wait_until(lambda: all(has_adapter(pool, index) for index in (0, 1)), timeout_s=60)
+    (model / "patient").write_text("1")
+    with pool.store.open() as tables:
+        tables.desired = [replace(wanted, restart=1) for wanted in tables.desired]
+        new = tables.desired[0].way
+
+    def is_over():
+        assert has_adapter(pool, 0) or has_adapter(pool, 1)
+        return {way(pool, 0), way(pool, 1)} == {new}
+
+    wait_until(is_over, timeout_s=60)
+
+
+def has_adapter(pool, index):
+    row = pool.row(index=index)
+    return row is not None and row.state is S.READY and pool.loads(row.life).get("1") == (True, "")
 
 
 def test_an_engine_that_does_not_come_up_leaves_the_other_serving(make_pool):
