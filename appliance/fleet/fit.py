@@ -11,9 +11,7 @@ from inference.catalog.checkpoint import stored_precision
 from inference.catalog.errors import BadFlags
 from inference.catalog.load import preset
 from inference.catalog.run import of_flags
-from inference.engines.vllm import OWN_FLAGS
-
-NEVER = frozenset({"--trust-remote-code"})  # a checkpoint's own code is never run
+from inference.engines.vllm import taken_over
 
 
 def refuse_misfit(
@@ -24,7 +22,7 @@ def refuse_misfit(
     `sequences`: how many of full length must fit an engine at once.
     Raises: CatalogError with the reason and, where there is one, the nearest way that works.
     """
-    taken = sorted((OWN_FLAGS | NEVER) & {flag.partition("=")[0].replace("_", "-") for flag in flags})
+    taken = taken_over(flags)
     if taken:
         raise BadFlags(f"a deployment can't set {', '.join(taken)}: the pool decides that")
     if not (model.preset and card):
@@ -35,8 +33,10 @@ def refuse_misfit(
 
 
 def _smallest_memory(card: str) -> int:
-    """What the smallest card here has; 0 where the shares of a CPU box say nothing, or none was seen yet."""
+    """What the smallest card of that make here has; 0 where the shares of a CPU box say nothing, or none was seen yet."""
     if card == "cpu":
         return 0
-    sizes = Device.objects.exclude(kind="cpu").values_list("memory_bytes", flat=True)
+    sizes = Device.objects.filter(kind="ascend" if card.startswith("910") else "nvidia").values_list(
+        "memory_bytes", flat=True
+    )
     return min(sizes, default=0)

@@ -69,6 +69,8 @@ def _profile_faults(preset: Preset, profile: Profile) -> Iterator[str]:
     for flag in profile.flags:
         if flag.partition("=")[0] in NOT_IN_FLAGS:
             yield f"{flag} is not a preset's to set in flags"
+    if profile.precision not in preset.weight_gb:
+        yield f"precision {profile.precision} has no weight size"
     run = of_profile(profile)
     told = {fault for card in profile.hardware if card in HARDWARE for fault in faults_of_run(preset, card, run)}
     yield from sorted(told)

@@ -34,10 +34,12 @@ PLUGINS = Path(__file__).with_name("vllm_plugins")
 OWN_FLAGS = frozenset(
     {
         *("--uds", "--host", "--port", "--model", "--served-model-name", "--api-key", "--root-path", "--lora-modules"),
+        "--trust-remote-code",  # a checkpoint's own code is never run
         "--scheduling-policy",  # any other answers the gateway's requests, which have a priority, with 400
     }
 )
 _DEFAULT_MEMORY_SHARE = 0.9  # the smaller of its releases' defaults: a card is not refused that it would take
+_SHORTEST = 4  # characters of a flag's name that could mean anything
 _DEFAULT_RANK = 16  # what vLLM takes where --max-lora-rank is not given
 # vLLM's own bounds of version 0.32, and those that contracts are written in: they jump from 1 s to 2.5 s otherwise.
 _BUCKETS_S = {
@@ -231,8 +233,14 @@ def _kind(spec: EngineSpec) -> str:
     return kinds.pop()
 
 
+def taken_over(flags: tuple[str, ...]) -> list[str]:
+    """The flags that a deployment can't set, also where they are cut short: the engine takes what is unmistakable."""
+    names = {flag.partition("=")[0].replace("_", "-") for flag in flags if flag.startswith("--")}
+    return sorted(own for own in OWN_FLAGS if any(len(name) > _SHORTEST and own.startswith(name) for name in names))
+
+
 def _checked(flags: tuple[str, ...]) -> tuple[str, ...]:
-    taken = sorted(OWN_FLAGS & {flag.partition("=")[0].replace("_", "-") for flag in flags})
+    taken = taken_over(flags)
     if taken:
         raise SpecRefused(f"a deployment can't set {', '.join(taken)}: the pool decides that")
     return flags
