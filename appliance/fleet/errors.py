@@ -10,6 +10,13 @@ class DeploymentBusy(Exception):
     permanent = False
 
 
+class PinnedTooFew(Exception):
+    """A deployment is pinned to fewer devices than its engines need."""
+
+    code = "pinned_too_few"
+    permanent = True
+
+
 class AttachmentRefused(Exception):
     """A server can't become a replica as it is wanted."""
 

@@ -50,12 +50,12 @@ class DatabaseStore:
     @fresh_connection
     def desired(self) -> list[DesiredDeployment]:
         """Every deployment, the stopped ones too, so that their replicas are drained."""
-        return [desired_of(row) for row in Deployment.objects.select_related("model", "slot")]
+        return all_desired()
 
     @fresh_connection
     def replicas(self) -> list[ReplicaRow]:
         """Every replica with its present life."""
-        return [_row(r) for r in Replica.objects.select_related("life")]
+        return all_replicas()
 
     @fresh_connection
     def save_devices(self, devices: list[DeviceInfo]) -> None:
@@ -201,6 +201,16 @@ class DatabaseStore:
             Sample.objects.filter(at__lt=timezone.now() - SAMPLES_KEPT).delete()
 
 
+def all_desired() -> list[DesiredDeployment]:
+    """Every deployment as the pool sees it."""
+    return [desired_of(row) for row in Deployment.objects.select_related("model", "slot")]
+
+
+def all_replicas() -> list[ReplicaRow]:
+    """Every replica as the pool sees it."""
+    return [_row(row) for row in Replica.objects.select_related("life")]
+
+
 def desired_of(row: Deployment) -> DesiredDeployment:
     """A deployment as the pool sees it."""
     return DesiredDeployment(
@@ -218,6 +228,8 @@ def desired_of(row: Deployment) -> DesiredDeployment:
         running=row.running,
         restart=row.restart,
         may_pause=row.may_pause,
+        placement=row.placement,
+        pinned=tuple(row.pinned),
     )
 
 

@@ -114,7 +114,9 @@ class _Box:
         unhealthy = [device for device in self._inventory.values() if not device.healthy]
         taken = len(self._inventory) - len(unhealthy) - len(self._free)
         by_fine_tunes = f" ({len(self._lent)} by fine-tunes)" if self._lent else ""
-        have = f"{len(self._inventory)} here, {taken} taken{by_fine_tunes}, {len(unhealthy)} not healthy, {len(free)} free"
+        have = (
+            f"{len(self._inventory)} here, {taken} taken{by_fine_tunes}, {len(unhealthy)} not healthy, {len(free)} free"
+        )
         kept = len(self._free) - len(free)
         have += f", {kept} kept for pinned models" if kept else ""
         why = [f"{device.id} is not healthy: {device.reason}" for device in unhealthy]

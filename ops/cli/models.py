@@ -17,7 +17,9 @@ from inference.catalog.load import preset
 from inference.catalog.preset import Preset
 from inference.devices import DeviceInfo, detect
 from inference.devices.errors import DeviceError
+from inference.pool.strategies import DEFAULT
 from ops.cli.database import rows
+from ops.cli.placing import DeviceOption, PlacementOption, short_of, tell_short, where
 from ops.cli.printing import AsJson, Exit, fail, show_done, show_rows
 
 if TYPE_CHECKING:
@@ -110,6 +112,8 @@ def serve(
         int,
         typer.Option(help="Requests of full context that must fit an engine at once; fewer memory is refused.", min=1),
     ] = 1,
+    placement: PlacementOption = DEFAULT,
+    device: DeviceOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Serve a model: the pool starts its engines, and replaces one by one those that run in another way."""
@@ -130,11 +134,13 @@ def serve(
         each = devices_each or (profile_for(*chosen).devices if chosen else 1)
         with _told():
             refuse_misfit(model, flags, each, chosen[1].partition(":")[0] if chosen else "", sequences)
-            stale = deployments.serve(model, slot, flags, replicas, each)
-        facts = _deployed(Deployment.objects.select_related("model", "slot").get(model=model, running=True))
-    show_done(
-        facts | {"stale": stale}, as_json, f"{name}: {replicas} replicas wanted; `coderack status` shows them come up"
-    )
+            stale = deployments.serve(model, slot, flags, replicas, each, where(placement, device))
+        row = Deployment.objects.select_related("model", "slot").get(model=model, running=True)
+        facts, short = _deployed(row), short_of(row)
+    wanted = f"{name}: {replicas} replicas wanted; `coderack status` shows them come up"
+    show_done(facts | {"stale": stale, "short": short}, as_json, wanted)
+    if not as_json:
+        tell_short(short)
     if stale and not as_json:
         typer.echo(OUTDATED)
 
@@ -188,8 +194,11 @@ def scale(
         from appliance.fleet import deployments  # noqa: PLC0415
 
         with _told():
-            facts = _deployed(_known(name, deployments.scale(name, replicas)))
-    show_done(facts, as_json, f"{name}: {replicas} replicas wanted; `coderack status` shows them")
+            row = _known(name, deployments.scale(name, replicas))
+        facts, short = _deployed(row), short_of(row)
+    show_done(facts | {"short": short}, as_json, f"{name}: {replicas} replicas wanted; `coderack status` shows them")
+    if not as_json:
+        tell_short(short)
 
 
 @app.command()
@@ -257,14 +266,14 @@ def _version(name: str, digest: str) -> ModelVersion | None:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """An upgrade that is under way, or what the catalog knows against it, as a line and an exit code."""
-    from appliance.fleet.errors import DeploymentBusy  # noqa: PLC0415
+    """An upgrade that is under way, or what is known against the wish, as a line and an exit code."""
+    from appliance.fleet.errors import DeploymentBusy, PinnedTooFew  # noqa: PLC0415
 
     try:
         yield
     except DeploymentBusy as error:
         raise fail(str(error)) from None
-    except CatalogError as error:
+    except (CatalogError, PinnedTooFew) as error:
         raise fail(str(error), Exit.USAGE) from None
 
 
@@ -278,5 +287,6 @@ def _registered(row: ModelVersion) -> dict[str, object]:
 def _deployed(row: Deployment) -> dict[str, object]:
     return {
         "name": row.name, "digest": row.model.digest, "slot": row.slot.name, "replicas": row.replicas,
-        "devices_each": row.devices_each, "flags": row.flags, "running": row.running,
+        "devices_each": row.devices_each, "flags": row.flags, "placement": row.placement, "pinned": row.pinned,
+        "running": row.running,
     }  # fmt: skip

@@ -93,7 +93,10 @@ def test_a_pinned_one_that_is_short_takes_nothing_else_and_says_why():
     wanted = [deployment("chat"), pinned]
     assert created(plan(wanted, cards, rows, NOW, {"nvidia:1"}, {"lite": SHARE})) == {("lite", 0): ()}
     assert shortages(wanted, cards, rows, {"nvidia:1"}, {"lite": SHARE}) == {
-        ("lite", 0): "not enough devices: it needs 2 of nvidia:0, nvidia:1, nvidia:2, nvidia:3, nvidia:9, to which it is "
+        (
+            "lite",
+            0,
+        ): "not enough devices: it needs 2 of nvidia:0, nvidia:1, nvidia:2, nvidia:3, nvidia:9, to which it is "
         "pinned; nvidia:0 is taken by chat; nvidia:1 is taken by a fine-tune; nvidia:2 is not healthy: XID 79; nvidia:3 "
         "has 50 of its 96 GiB taken by others (python 4711), an engine takes 87; nvidia:9 is not here"
     }
