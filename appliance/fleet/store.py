@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
-from django.db import close_old_connections, transaction
+from django.db import close_old_connections, connection, transaction
 from django.utils import timezone
 
 from appliance.fleet import leases
@@ -23,18 +24,25 @@ from inference.pool.store import Counters, DesiredAdapter, DesiredDeployment, De
 
 SAMPLES_KEPT = timedelta(days=7)
 PRUNE_EVERY_S = 600.0
-
+LOOK_EVERY_S = 5.0
+_THREAD = threading.local()
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def fresh_connection(call: Callable[P, T]) -> Callable[P, T]:
-    """The pool's threads live for weeks: a connection that broke or grew old is dropped before it is used again."""
+    """The pool's threads live for weeks: a connection that broke or grew old is dropped before it is used again.
+
+    One that works is looked at every few seconds only, as each look is a question to the database.
+    """
 
     @wraps(call)
     def withfresh_connection(*args: P.args, **kwargs: P.kwargs) -> T:
-        close_old_connections()
+        now = time.monotonic()
+        if connection.errors_occurred or now - getattr(_THREAD, "looked_at", -LOOK_EVERY_S) >= LOOK_EVERY_S:
+            close_old_connections()
+            _THREAD.looked_at = now
         return call(*args, **kwargs)
 
     return withfresh_connection
