@@ -227,6 +227,7 @@ def _known(name: str, row: Deployment | None) -> Deployment:
     return row
 
 
+@app.command()
 def canary(
     name: Annotated[str, typer.Argument(help="A served model of which a second version runs.")],
     share: Annotated[int | None, typer.Option(help="Percent of the name's requests.", min=1, max=50)] = None,
