@@ -15,7 +15,7 @@ HEAVY := engine or appliance or browser or gpu
 PYTEST_LIGHT := $(BIN)/pytest --durations=25 -n 2 --dist loadfile -m "not ($(HEAVY))"
 PYTEST_HEAVY := $(BIN)/pytest --durations=25 -m "$(HEAVY)"
 
-.PHONY: help up start stop status demo quick test test-long faults bench bench-engine check format docs deps lock
+.PHONY: help up start stop status demo quick test test-long faults bench bench-engine bench-pool check format docs deps lock
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -83,6 +83,9 @@ bench: $(DEV) ## The gateway beside nginx and the Rust router, a core each (8 mi
 
 bench-engine: $(DEV) ## A real engine alone and through the gateway, and chat beside a batch (15 minutes); by hand, quiet machine.
 	@$(BIN)/python -m tests.bench.end_to_end
+
+bench-pool: $(DEV) ## What the pool costs at rest, how soon it sees a death, how long it plans (3 minutes); by hand, quiet machine.
+	@$(BIN)/python -m tests.bench.pool
 
 docs: $(DEV) ## Build the documentation into site/.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

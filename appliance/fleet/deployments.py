@@ -5,15 +5,19 @@ The pool makes it so; a name stands for one version, and deployments of the name
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from django.db import transaction
 from django.utils import timezone
 
 from appliance.audit.record import Detail, record
-from appliance.fleet.errors import DeploymentBusy, SlotRefused
+from appliance.fleet.errors import DeploymentBusy, PinnedTooFew, SlotRefused
 from appliance.fleet.models import Deployment, Device, EngineLife, Replica
 from appliance.fleet.store import desired_of
 from appliance.operations.models import Upgrade, UpgradeState
 from appliance.registry.models import EngineSlot, ModelVersion
+from inference.pool.strategies import DEFAULT
 
 FLAVOURS = {"cpu": "cpu", "nvidia": "cuda", "ascend": "ascend"}  # of engines, by the kind of device that they run on
 
@@ -33,12 +37,31 @@ def deployment_of(
     return row, created or moved
 
 
+@dataclass(frozen=True)
+class Where:
+    """Which devices engines may have: those that are named, none for any, and which of them that are free they take."""
+
+    placement: str = DEFAULT
+    pinned: tuple[str, ...] = ()
+
+
+ANYWHERE = Where()
+
+
 @transaction.atomic
-def serve(model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], replicas: int, devices_each: int) -> bool:
+def serve(
+    model: ModelVersion,
+    slot: EngineSlot,
+    flags: tuple[str, ...],
+    replicas: int,
+    devices_each: int,
+    where: Where = ANYWHERE,
+) -> bool:
     """Have a model served so; True when engines that run were started in another way, so that the pool replaces them.
 
-    Raises: DeploymentBusy; CatalogError when the model can't run so.
+    Raises: DeploymentBusy; PinnedTooFew.
     """
+    _refuse_too_few(where.pinned, replicas, devices_each)
     refuse_during_upgrade(model.name)
     _settle(model.name)
     Deployment.objects.filter(name=model.name).exclude(model=model).update(running=False, serves=False, canary_share=0)
@@ -47,9 +70,19 @@ def serve(model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], replica
     row.replicas, row.devices_each, row.flags = replicas, devices_each, list(flags)
     row.max_model_len = model.max_model_len
     row.running, row.serves, row.may_pause, row.canary_share = True, True, False, 0
+    row.placement, row.pinned = where.placement, list(where.pinned)
     row.save()
     record_serving(row)
     return runs_outdated(row)
+
+
+def _refuse_too_few(pinned: Sequence[str], replicas: int, devices_each: int) -> None:
+    needed = replicas * devices_each
+    if pinned and len(pinned) < needed:
+        raise PinnedTooFew(
+            f"{replicas} replicas of {devices_each} {'device' if devices_each == 1 else 'devices'} need {needed}, and it "
+            f"is pinned to {len(pinned)}: {', '.join(pinned)}"
+        )
 
 
 def _settle(name: str) -> None:
@@ -62,7 +95,7 @@ def record_serving(row: Deployment) -> None:
     """The act's entry: what is to run, of which digest."""
     details: dict[str, Detail] = {
         "digest": row.model.digest, "slot": row.slot.name, "replicas": row.replicas, "devices_each": row.devices_each,
-        "flags": row.flags,
+        "flags": row.flags, "placement": row.placement, "pinned": row.pinned,
     }  # fmt: skip
     record("model.serve", row.model.name, details=details)
 
@@ -71,11 +104,12 @@ def record_serving(row: Deployment) -> None:
 def scale(name: str, replicas: int) -> Deployment | None:
     """Have more or fewer engines serve a name; None when it is not served.
 
-    Raises: DeploymentBusy.
+    Raises: DeploymentBusy; PinnedTooFew.
     """
     refuse_during_upgrade(name)
     row = _serving(name)
     if row is not None:
+        _refuse_too_few(row.pinned, replicas, row.devices_each)
         row.replicas = replicas
         row.save(update_fields=("replicas",))
         record("model.scale", name, details={"replicas": replicas})
@@ -145,9 +179,12 @@ def _remember_ways(row: Deployment) -> None:
 
 
 def runs_outdated(row: Deployment) -> bool:
-    """Whether an engine of it was started in another way than is wanted now."""
+    """Whether an engine of it was started in another way than is wanted now, or on devices it is not pinned to."""
     way = desired_of(row).way
-    return Replica.objects.filter(deployment=row).exclude(life=None).exclude(life__way__in=("", way)).exists()
+    alive = Replica.objects.filter(deployment=row).exclude(life=None)
+    if row.pinned and alive.exclude(devices__contained_by=row.pinned).exists():
+        return True
+    return alive.exclude(life__way__in=("", way)).exists()
 
 
 def _serving(name: str) -> Deployment | None:

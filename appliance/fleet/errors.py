@@ -17,6 +17,13 @@ class SlotRefused(Exception):
     permanent = True
 
 
+class PinnedTooFew(Exception):
+    """A deployment is pinned to fewer devices than its engines need."""
+
+    code = "pinned_too_few"
+    permanent = True
+
+
 class AttachmentRefused(Exception):
     """A server can't become a replica as it is wanted."""
 

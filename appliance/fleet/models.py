@@ -10,6 +10,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from appliance.registry.models import Adapter, EngineSlot, ModelVersion
+from inference.pool.strategies import DEFAULT
 
 
 class Deployment(models.Model):
@@ -32,6 +33,12 @@ class Deployment(models.Model):
         default=0, editable=False, help_text=_("how often new engines were asked for")
     )
     may_pause = models.BooleanField(default=False, editable=False, help_text=_("nobody may serve while they start"))
+    placement = models.CharField(
+        max_length=8, default=DEFAULT, editable=False, help_text="which free devices they take"
+    )
+    pinned = ArrayField(
+        models.CharField(max_length=32), default=list, editable=False, help_text="the only devices they may have"
+    )
     canary_share = models.PositiveSmallIntegerField(
         _("canary share"),
         default=0,
@@ -56,6 +63,7 @@ class Deployment(models.Model):
                 name="one_canary_per_name",
             ),
             models.CheckConstraint(condition=models.Q(canary_share__lte=50), name="canary_share_at_most_half"),
+            models.CheckConstraint(condition=models.Q(placement__in=("pack", "spread")), name="known_placement"),
         ]
 
     def save(self, **options: Any) -> None:

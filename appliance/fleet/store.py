@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 
-from django.db import close_old_connections, transaction
+from django.db import close_old_connections, connection, transaction
 from django.utils import timezone
 
 from appliance.fleet import leases
@@ -23,18 +24,25 @@ from inference.pool.store import Counters, DesiredAdapter, DesiredDeployment, De
 
 SAMPLES_KEPT = timedelta(days=7)
 PRUNE_EVERY_S = 600.0
-
+LOOK_EVERY_S = 5.0
+_THREAD = threading.local()
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def fresh_connection(call: Callable[P, T]) -> Callable[P, T]:
-    """The pool's threads live for weeks: a connection that broke or grew old is dropped before it is used again."""
+    """The pool's threads live for weeks: a connection that broke or grew old is dropped before it is used again.
+
+    One that works is looked at every few seconds only, as each look is a question to the database.
+    """
 
     @wraps(call)
     def withfresh_connection(*args: P.args, **kwargs: P.kwargs) -> T:
-        close_old_connections()
+        now = time.monotonic()
+        if connection.errors_occurred or now - getattr(_THREAD, "looked_at", -LOOK_EVERY_S) >= LOOK_EVERY_S:
+            close_old_connections()
+            _THREAD.looked_at = now
         return call(*args, **kwargs)
 
     return withfresh_connection
@@ -50,12 +58,12 @@ class DatabaseStore:
     @fresh_connection
     def desired(self) -> list[DesiredDeployment]:
         """Every deployment, the stopped ones too, so that their replicas are drained."""
-        return [desired_of(row) for row in Deployment.objects.select_related("model", "slot")]
+        return all_desired()
 
     @fresh_connection
     def replicas(self) -> list[ReplicaRow]:
         """Every replica with its present life."""
-        return [_row(r) for r in Replica.objects.select_related("life")]
+        return all_replicas()
 
     @fresh_connection
     def save_devices(self, devices: list[DeviceInfo]) -> None:
@@ -201,6 +209,16 @@ class DatabaseStore:
             Sample.objects.filter(at__lt=timezone.now() - SAMPLES_KEPT).delete()
 
 
+def all_desired() -> list[DesiredDeployment]:
+    """Every deployment as the pool sees it."""
+    return [desired_of(row) for row in Deployment.objects.select_related("model", "slot")]
+
+
+def all_replicas() -> list[ReplicaRow]:
+    """Every replica as the pool sees it."""
+    return [_row(row) for row in Replica.objects.select_related("life")]
+
+
 def desired_of(row: Deployment) -> DesiredDeployment:
     """A deployment as the pool sees it."""
     return DesiredDeployment(
@@ -218,6 +236,8 @@ def desired_of(row: Deployment) -> DesiredDeployment:
         running=row.running,
         restart=row.restart,
         may_pause=row.may_pause,
+        placement=row.placement,
+        pinned=tuple(row.pinned),
     )
 
 

@@ -86,7 +86,7 @@ def machine(name: str = "", besides: Upgrade | None = None) -> Machine:
     plan = Plan.objects.filter(tenant=SYSTEM_TENANT).first()
     directory = models_dir()
     return Machine(
-        devices=len(devices), healthy=sum(devices), free=len(leases.free_devices()), leased=len(leases.leased()),
+        devices=len(devices), healthy=sum(devices), free=len(_free_for(row)), leased=len(leases.leased()),
         models_dir=str(directory), free_bytes=shutil.disk_usage(_existing(directory)).free, presets=frozenset(catalog()),
         running_upgrade=_running(besides),
         verifiable=plan is None or plan.allowed_models is None or not name or name in plan.allowed_models,
@@ -95,6 +95,11 @@ def machine(name: str = "", besides: Upgrade | None = None) -> Machine:
         jobs_on_base=0 if row is None else _unfinished_on(row.model),
         adapters=() if row is None else tuple(_adapters_on(row.model)),
     )  # fmt: skip
+
+
+def _free_for(row: Deployment | None) -> list[str]:
+    """The free devices that a second version may have: where the first is pinned, those of its own."""
+    return [id_ for id_ in leases.free_devices() if row is None or not row.pinned or id_ in row.pinned]
 
 
 def _unfinished_on(model: ModelVersion) -> int:

@@ -1,15 +1,22 @@
-"""Which devices a replica gets: free ones, linked ones for an engine over several, none that others have filled."""
+"""Which devices a replica gets: free ones that others have not filled; those it is pinned to and no other, where it is.
 
+Pinned deployments choose before the others, and what they are pinned to is kept for one that waits for more of it.
+"""
+
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from inference.devices.info import DeviceInfo
+from inference.pool.rolling import BESIDE
 from inference.pool.store import DesiredDeployment, ReplicaRow
+from inference.pool.strategies import DEFAULT, STRATEGIES
 
 Slot = tuple[str, int]  # deployment id, index
 Share = tuple[str, ...] | str  # the devices a slot gets, or the reason why it gets none
 
 _GIB = 1 << 30
 _NAMED = 3  # processes that a reason names
+_ENDING = "an engine that ends"
 
 
 def share_out(
@@ -20,45 +27,22 @@ def share_out(
     lent: set[str],
     need: Mapping[str, float],
 ) -> dict[Slot, Share]:
-    """Give free devices to the slots that have none, in the order of the deployments, lowest numbers first.
+    """Give free devices to the slots that have none: pinned deployments first, then the others in their order.
 
     `leaving`: rows that have to go and own their devices until they are gone. `need`: by deployment, the share of a
     device's memory that an engine takes at its start.
     """
-    free = free_devices(inventory, [*placed.values(), *leaving], lent)
-    shares: dict[Slot, Share] = {}
-    for slot, deployment in wanted.items():
-        if slot in placed and placed[slot].devices:
-            continue
-        share = need.get(deployment.id, 0.0)
-        fitting = [device for device in free if has_room(device, share)]
-        if deployment.devices_each <= len(fitting):
-            chosen = _linked(fitting, deployment.devices_each)
-            shares[slot] = tuple(device.id for device in chosen)
-            free = [device for device in free if device not in chosen]
-        else:
-            crowded = [device for device in free if device not in fitting]
-            shares[slot] = _shortage(
-                deployment.devices_each, inventory, len(free), len(lent & inventory.keys()), crowded, share
-            )
-    return shares
+    box = _Box(wanted, inventory, placed, leaving, lent)
+    # stand-ins come last: they are nothing to wait for
+    turns = sorted(wanted, key=lambda slot: (slot[1] == BESIDE, not wanted[slot].pinned))
+    waiting = [slot for slot in turns if slot not in placed or not placed[slot].devices]
+    return {slot: box.give(slot, wanted[slot], need.get(slot[0], 0.0)) for slot in waiting}
 
 
 def free_devices(inventory: Mapping[str, DeviceInfo], rows: Iterable[ReplicaRow], lent: set[str]) -> list[DeviceInfo]:
     """The healthy devices that no row and no fine-tune has."""
     taken = lent.union(*(row.devices for row in rows))
     return [device for device in inventory.values() if device.healthy and device.id not in taken]
-
-
-def _linked(free: list[DeviceInfo], count: int) -> list[DeviceInfo]:
-    """The first devices, out of the smallest group of linked ones that has enough; else just the first ones."""
-    groups: dict[str, list[DeviceInfo]] = {}
-    for device in free:
-        groups.setdefault(device.group, []).append(device)
-    enough = [group for name, group in groups.items() if name and len(group) >= count]
-    if count == 1 or not enough:
-        return free[:count]
-    return min(enough, key=len)[:count]
 
 
 def has_room(device: DeviceInfo, memory_share: float) -> bool:
@@ -74,18 +58,87 @@ def crowded_reason(device: DeviceInfo, memory_share: float) -> str:
     return f"{device.id} has {taken} of its {total} GiB taken by others ({names}), an engine takes {wanted}"
 
 
-def _shortage(
-    needed: int,
-    inventory: Mapping[str, DeviceInfo],
-    free: int,
-    lent: int,
-    crowded: list[DeviceInfo],
-    memory_share: float,
-) -> str:
-    unhealthy = [device for device in inventory.values() if not device.healthy]
-    taken = len(inventory) - len(unhealthy) - free
-    by_fine_tunes = f" ({lent} by fine-tunes)" if lent else ""
-    have = f"{len(inventory)} here, {taken} taken{by_fine_tunes}, {len(unhealthy)} not healthy, {free} free"
-    why = [f"{device.id} is not healthy: {device.reason}" for device in unhealthy]
-    why += [crowded_reason(device, memory_share) for device in crowded]
-    return "; ".join([f"not enough devices: it needs {needed}", have, *why])
+class _Box:
+    """Devices and who has them, while they are given away."""
+
+    def __init__(
+        self,
+        wanted: Mapping[Slot, DesiredDeployment],
+        inventory: Mapping[str, DeviceInfo],
+        placed: Mapping[Slot, ReplicaRow],
+        leaving: Iterable[ReplicaRow],
+        lent: set[str],
+    ) -> None:
+        leaving = list(leaving)
+        self._inventory = inventory
+        self._lent = lent & inventory.keys()
+        self._free = free_devices(inventory, [*placed.values(), *leaving], lent)
+        self._kept: set[str] = set()
+        self._owners = {device_id: _ENDING for row in leaving for device_id in row.devices}
+        self._siblings: dict[str, Counter[str]] = {}
+        for slot, row in placed.items():
+            self._own(wanted[slot], row.devices)
+
+    def give(self, slot: Slot, deployment: DesiredDeployment, memory_share: float) -> Share:
+        """Devices for one engine, which are its own from now on, or why there are none."""
+        fitting = [device for device in self._open_to(deployment) if has_room(device, memory_share)]
+        if len(fitting) < deployment.devices_each:
+            if slot[1] != BESIDE:
+                self._kept |= set(deployment.pinned)
+            return self._shortage(deployment, memory_share)
+        choose = STRATEGIES.get(deployment.placement, STRATEGIES[DEFAULT])
+        chosen = choose(fitting, deployment.devices_each, self._siblings.get(deployment.id, {}))
+        self._free = [device for device in self._free if device not in chosen]
+        share = tuple(device.id for device in chosen)
+        self._own(deployment, share)
+        return share
+
+    def _open_to(self, deployment: DesiredDeployment) -> list[DeviceInfo]:
+        if deployment.pinned:
+            return [device for device in self._free if device.id in deployment.pinned]
+        return [device for device in self._free if device.id not in self._kept]
+
+    def _own(self, deployment: DesiredDeployment, devices: Iterable[str]) -> None:
+        siblings = self._siblings.setdefault(deployment.id, Counter())
+        for device_id in devices:
+            self._owners[device_id] = deployment.name
+            if device_id in self._inventory:
+                siblings[self._inventory[device_id].group] += 1
+
+    def _shortage(self, deployment: DesiredDeployment, memory_share: float) -> str:
+        if deployment.pinned:
+            pinned = f"it needs {deployment.devices_each} of {', '.join(deployment.pinned)}, to which it is pinned"
+            why = [self._obstacle(device_id, memory_share) for device_id in deployment.pinned]
+            return "; ".join([f"not enough devices: {pinned}", *filter(None, why)])
+        free = self._open_to(deployment)
+        unhealthy = [device for device in self._inventory.values() if not device.healthy]
+        taken = len(self._inventory) - len(unhealthy) - len(self._free)
+        by_fine_tunes = f" ({len(self._lent)} by fine-tunes)" if self._lent else ""
+        have = (
+            f"{len(self._inventory)} here, {taken} taken{by_fine_tunes}, {len(unhealthy)} not healthy, {len(free)} free"
+        )
+        kept = len(self._free) - len(free)
+        have += f", {kept} kept for pinned models" if kept else ""
+        why = [f"{device.id} is not healthy: {device.reason}" for device in unhealthy]
+        why += [crowded_reason(device, memory_share) for device in free if not has_room(device, memory_share)]
+        return "; ".join([f"not enough devices: it needs {deployment.devices_each}", have, *self._told(), *why])
+
+    def _told(self) -> list[str]:
+        """Who has which devices, in the devices' order."""
+        theirs: dict[str, list[str]] = {}
+        for device_id in self._inventory:
+            if device_id in self._owners:
+                theirs.setdefault(self._owners[device_id], []).append(device_id)
+        return [f"{owner} has {', '.join(devices)}" for owner, devices in theirs.items()]
+
+    def _obstacle(self, device_id: str, memory_share: float) -> str:
+        device = self._inventory.get(device_id)
+        if device is None:
+            return f"{device_id} is not here"
+        if not device.healthy:
+            return f"{device_id} is not healthy: {device.reason}"
+        if device_id in self._owners:
+            return f"{device_id} is taken by {self._owners[device_id]}"
+        if device_id in self._lent:
+            return f"{device_id} is taken by a fine-tune"
+        return "" if has_room(device, memory_share) else crowded_reason(device, memory_share)

@@ -3,8 +3,8 @@
 A replica owns its devices from its creation until it is deleted, and no device gets a second owner; one that is lent to
 a fine-tune is left alone. A replica for which devices are missing is kept as a failed row without devices, whose reason
 shows the arithmetic. Processes that are not ours may leave a device too little memory for an engine: it gets none there.
-A replica of several devices gets linked ones where one group has enough of them. A replica that has to go makes way for
-its successor first: a place has one row. Applying the actions and planning again ends with no actions: nothing here
+Which devices a replica gets is placement's. A replica that has to go makes way for its successor first: a place has one
+row. Applying the actions and planning again ends with no actions: nothing here
 depends on anything but the arguments. Which engine runs, how it is started and when it has drained is for the supervisor.
 """
 
@@ -79,30 +79,25 @@ def plan(
     `lent`: the devices that fine-tunes hold at the moment. `memory_shares`: by deployment, the share of a device's memory
     that an engine takes at its start. `loading`: the replicas whose engines lack adapters that they are to have.
     """
-    need = memory_shares or {}
-    desired = list(desired)
-    inventory = {device.id: device for device in sorted(devices, key=lambda device: device_order(device.id))}
-    rows = sorted(replicas, key=lambda row: (row.life is None, row.deployment_id, row.index, row.id))
-    wanted = {(d.id, index): d for d in desired if d.running for index in range(d.replicas)}
-    beside = rolling.stand_ins(desired, rows, len(free_devices(inventory, rows, set(lent))), loading)
-    wanted |= {(d.id, rolling.BESIDE): d for d in desired if d.id in beside}
-    placed, surplus = _sort_out(rows, wanted, inventory, set(lent), need)
-    shares = share_out(wanted, inventory, placed, [row for row, _ in surplus], set(lent), need)
+    seating = _seat(list(desired), devices, replicas, set(lent), memory_shares or {}, loading)
     actions: list[Action] = []
-    stays = _last_ones(surplus, placed.values())
-    for row, reason in surplus:
+    stays = _last_ones(seating.surplus, seating.placed.values())
+    for row, reason in seating.surplus:
         if row.id not in stays:
             actions += _retire(row, reason)
-    makes_way = _outdated(desired, placed, loading)
-    for slot, row in placed.items():
-        if row.id in makes_way:
+    for slot, row in seating.placed.items():
+        if row.id in seating.makes_way:
             actions += _retire(row, rolling.REASON)
+        elif row.devices:
+            actions += _keep(row, seating.wanted[slot], now)
         else:
-            actions += _keep(row, wanted[slot], now) if row.devices else _reconsider(row, shares[slot])
-    leaving = {(row.deployment_id, row.index) for row, _ in surplus if row.life is not None or row.state is _S.READY}
-    for slot in wanted:
-        if slot not in placed and slot not in leaving:
-            share = shares[slot]
+            actions += _reconsider(row, seating.shares[slot])
+    leaving = {
+        (row.deployment_id, row.index) for row, _ in seating.surplus if row.life is not None or row.state is _S.READY
+    }
+    for slot in seating.wanted:
+        if slot not in seating.placed and slot not in leaving:
+            share = seating.shares[slot]
             if not isinstance(share, str):
                 actions.append(Create(*slot, share))
             elif slot[1] != rolling.BESIDE:  # a stand-in is nothing to wait for
@@ -120,6 +115,50 @@ def others_serve(deployment: DesiredDeployment, reason: str) -> bool:
 def wants_engines(deployment: DesiredDeployment | None) -> bool:
     """Whether any engine of it is to run."""
     return deployment is not None and deployment.running and deployment.replicas > 0
+
+
+def shortages(
+    desired: Iterable[DesiredDeployment],
+    devices: Iterable[DeviceInfo],
+    replicas: Iterable[ReplicaRow],
+    lent: Collection[str] = (),
+    memory_shares: Mapping[str, float] | None = None,
+) -> dict[Slot, str]:
+    """The replicas for which there are no devices at this moment, each with the reason that its row is going to have."""
+    shares = _seat(list(desired), devices, replicas, set(lent), memory_shares or {}).shares
+    return {slot: share for slot, share in shares.items() if isinstance(share, str) and slot[1] != rolling.BESIDE}
+
+
+@dataclass(frozen=True)
+class _Seating:
+    """Who is wanted, who has a place, who has to go and why, whose engines end now, and what the others get."""
+
+    wanted: dict[Slot, DesiredDeployment]
+    placed: dict[Slot, ReplicaRow]
+    surplus: list[tuple[ReplicaRow, str]]
+    makes_way: set[str]
+    shares: dict[Slot, Share]
+
+
+def _seat(
+    desired: list[DesiredDeployment],
+    devices: Iterable[DeviceInfo],
+    replicas: Iterable[ReplicaRow],
+    lent: set[str],
+    need: Mapping[str, float],
+    loading: Collection[str] = (),
+) -> _Seating:
+    inventory = {device.id: device for device in sorted(devices, key=lambda device: device_order(device.id))}
+    rows = sorted(replicas, key=lambda row: (row.life is None, row.deployment_id, row.index, row.id))
+    wanted = {(d.id, index): d for d in desired if d.running for index in range(d.replicas)}
+    free = free_devices(inventory, rows, lent)
+    beside = rolling.stand_ins(desired, rows, [device.id for device in free], loading)
+    wanted |= {(d.id, rolling.BESIDE): d for d in desired if d.id in beside}
+    placed, surplus = _sort_out(rows, wanted, inventory, lent, need)
+    shares = share_out(wanted, inventory, placed, [row for row, _ in surplus], lent, need)
+    given = {device_id for share in shares.values() if not isinstance(share, str) for device_id in share}
+    left = [device for device in free if device.id not in given]
+    return _Seating(wanted, placed, surplus, _outdated(desired, placed, left, need, loading), shares)
 
 
 def _sort_out(
@@ -170,6 +209,8 @@ def _misfits(
             yield f"device {device_id} belongs to another replica"
         elif device_id in lent:
             yield f"device {device_id} belongs to a fine-tune"
+        elif row.life is None and deployment.pinned and device_id not in deployment.pinned:
+            yield f"it is pinned to {', '.join(deployment.pinned)} and has {device_id}"
         elif row.life is None and not has_room(device, memory_share):
             yield crowded_reason(device, memory_share)
 
@@ -188,13 +229,31 @@ def _last_ones(surplus: Iterable[tuple[ReplicaRow, str]], placed: Collection[Rep
 
 
 def _outdated(
-    desired: Iterable[DesiredDeployment], placed: dict[Slot, ReplicaRow], loading: Collection[str]
+    desired: Iterable[DesiredDeployment],
+    placed: dict[Slot, ReplicaRow],
+    free: Iterable[DeviceInfo],
+    need: Mapping[str, float],
+    loading: Collection[str],
 ) -> set[str]:
-    """The ids of the rows whose engines end now because they run in an older way."""
+    """The ids of the rows whose engines end now because they run in an older way, or elsewhere than they are pinned to.
+
+    `free`: the devices that nobody has or gets.
+    """
     of_deployment: dict[str, list[ReplicaRow]] = {}
     for row in placed.values():
         of_deployment.setdefault(row.deployment_id, []).append(row)
-    return {row.id for d in desired for row in rolling.outdated(d, of_deployment.get(d.id, []), loading)}
+    left = {device.id: device for device in free}
+    found: set[str] = set()
+    # those first of which one is on its way: two must not move to the same place
+    for deployment in sorted(desired, key=lambda d: not rolling.is_moving(d, of_deployment.get(d.id, []))):
+        rows = of_deployment.get(deployment.id, [])
+        share = need.get(deployment.id, 0.0)
+        room = [id_ for id_ in deployment.pinned if id_ in left and has_room(left[id_], share)]
+        ending = list(rolling.outdated(deployment, rows, len(room), loading))
+        found |= {row.id for row in ending}
+        if rolling.is_moving(deployment, rows) or any(rolling.is_misplaced(row, deployment) for row in ending):
+            left = {id_: device for id_, device in left.items() if id_ not in room}
+    return found
 
 
 def _retire(row: ReplicaRow, reason: str) -> Iterator[Action]:

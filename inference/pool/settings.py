@@ -22,7 +22,7 @@ class PoolSettings:
     device_kind: str = "auto"
     cpu_devices: int | None = None
     engine_kind: str = "vllm"
-    tick_s: float = 0.5
+    tick_s: float = 1.0
     scrape_s: float = 2.0
     devices_s: float = 5.0
     canary_period_s: float = 4.0

@@ -14,6 +14,7 @@ from inference.devices.info import DeviceInfo
 from inference.engines.spec import Counters
 from inference.pool.load import Load
 from inference.pool.states import ReplicaState
+from inference.pool.strategies import DEFAULT
 
 __all__ = ["Counters", "DesiredAdapter", "DesiredDeployment", "DeviceInfo", "Life", "Load", "ReplicaRow", "Store"]
 
@@ -22,7 +23,8 @@ __all__ = ["Counters", "DesiredAdapter", "DesiredDeployment", "DeviceInfo", "Lif
 class DesiredDeployment:
     """A deployment as somebody wants it; `model` is the public name, `running` False wants none of its replicas.
 
-    `restart` counts how often new engines were asked for; `may_pause` allows that nobody serves meanwhile.
+    `restart` counts how often new engines were asked for; `may_pause` allows that nobody serves meanwhile. `placement`
+    names one of strategies.py; `pinned` are the only devices its replicas may have, none means any.
     """
 
     id: str
@@ -39,6 +41,8 @@ class DesiredDeployment:
     running: bool
     restart: int = 0
     may_pause: bool = False
+    placement: str = DEFAULT
+    pinned: tuple[str, ...] = ()
 
     @property
     def way(self) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from inference.catalog.errors import CatalogError
 from ops.cli.database import rows
+from ops.cli.placing import short_of, tell_short
 from ops.cli.printing import AsJson, Exit, fail, show_done, show_rows
 
 if TYPE_CHECKING:
@@ -43,8 +44,11 @@ def scale(
         from appliance.fleet import deployments  # noqa: PLC0415
 
         with told():
-            facts = deployed(_known(name, deployments.scale(name, replicas)))
-    show_done(facts, as_json, f"{name}: {replicas} replicas wanted; `coderack status` shows them")
+            row = _known(name, deployments.scale(name, replicas))
+        facts, short = deployed(row), short_of(row)
+    show_done(facts | {"short": short}, as_json, f"{name}: {replicas} replicas wanted; `coderack status` shows them")
+    if not as_json:
+        tell_short(short)
 
 
 def restart(
@@ -98,14 +102,14 @@ def canary(
 
 @contextmanager
 def told() -> Iterator[None]:
-    """An upgrade that is under way, or what the catalog knows against it, as a line and an exit code."""
-    from appliance.fleet.errors import DeploymentBusy  # noqa: PLC0415
+    """An upgrade that is under way, or what is known against the wish, as a line and an exit code."""
+    from appliance.fleet.errors import DeploymentBusy, PinnedTooFew  # noqa: PLC0415
 
     try:
         yield
     except DeploymentBusy as error:
         raise fail(str(error)) from None
-    except CatalogError as error:
+    except (CatalogError, PinnedTooFew) as error:
         raise fail(str(error), Exit.USAGE) from None
 
 
@@ -113,5 +117,6 @@ def deployed(row: Deployment) -> dict[str, object]:
     """A deployment, for scripts."""
     return {
         "name": row.name, "digest": row.model.digest, "slot": row.slot.name, "replicas": row.replicas,
-        "devices_each": row.devices_each, "flags": row.flags, "running": row.running,
+        "devices_each": row.devices_each, "flags": row.flags, "placement": row.placement, "pinned": row.pinned,
+        "running": row.running,
     }  # fmt: skip

@@ -15,9 +15,11 @@ from inference.catalog.load import preset
 from inference.catalog.preset import Preset
 from inference.devices import DeviceInfo, detect
 from inference.devices.errors import DeviceError
+from inference.pool.strategies import DEFAULT
 from ops.cli import model_changes
 from ops.cli.database import rows
 from ops.cli.model_changes import OUTDATED, deployed, told
+from ops.cli.placing import DeviceOption, PlacementOption, short_of, tell_short, where
 from ops.cli.printing import AsJson, Exit, fail, show_done, show_rows
 
 if TYPE_CHECKING:
@@ -106,6 +108,8 @@ def serve(
         int,
         typer.Option(help="Requests of full context that must fit an engine at once; fewer memory is refused.", min=1),
     ] = 1,
+    placement: PlacementOption = DEFAULT,
+    device: DeviceOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Serve a model: the pool starts its engines, and replaces one by one those that run in another way."""
@@ -125,11 +129,13 @@ def serve(
         each = devices_each or (profile_for(*chosen).devices if chosen else 1)
         with told():
             refuse_misfit(model, flags, each, chosen[1].partition(":")[0] if chosen else "", sequences)
-            stale = deployments.serve(model, slot, flags, replicas, each)
-        facts = deployed(Deployment.objects.select_related("model", "slot").get(model=model, running=True))
-    show_done(
-        facts | {"stale": stale}, as_json, f"{name}: {replicas} replicas wanted; `coderack status` shows them come up"
-    )
+            stale = deployments.serve(model, slot, flags, replicas, each, where(placement, device))
+        row = Deployment.objects.select_related("model", "slot").get(model=model, running=True)
+        facts, short = deployed(row), short_of(row)
+    wanted = f"{name}: {replicas} replicas wanted; `coderack status` shows them come up"
+    show_done(facts | {"stale": stale, "short": short}, as_json, wanted)
+    if not as_json:
+        tell_short(short)
     if stale and not as_json:
         typer.echo(OUTDATED)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.utils import timezone
 from typer.testing import CliRunner
 
+from appliance.audit.models import AuditEntry
 from appliance.first_rows import register_model, register_slot
-from appliance.fleet.models import Deployment, Device, DeviceOwner
+from appliance.fleet.models import Deployment, Device, DeviceOwner, Replica
+from appliance.fleet.store import desired_of
 from appliance.registry.models import ModelVersion
 from inference.gateway.fim_tokens import FIM_BEGIN, FIM_END, FIM_HOLE
 from ops.cli.main import app
@@ -22,10 +25,15 @@ pytestmark = pytest.mark.usefixtures("db")
 
 
 @pytest.fixture
-def model(db: None, tmp_path: Path) -> str:
-    register_slot("cpu-1", "cpu", "1", Path("/s"), "d")
+def checkpoint(tmp_path: Path) -> Path:
     (tmp_path / "config.json").write_text("{}")
-    return register_model("demo", tmp_path, "d", "smollm2-135m-instruct", 512, False).name
+    return tmp_path
+
+
+@pytest.fixture
+def model(db: None, checkpoint: Path) -> str:
+    register_slot("cpu-1", "cpu", "1", Path("/s"), "d")
+    return register_model("demo", checkpoint, "d", "smollm2-135m-instruct", 512, False).name
 
 
 def test_it_serves_with_the_presets_flags_and_those_given(model: str) -> None:
@@ -60,10 +68,10 @@ def see(name: str, gb: int, *numbers: int) -> None:
         )
 
 
-def test_it_takes_the_profile_of_the_cards(model: str, tmp_path: Path) -> None:
+def test_it_takes_the_profile_of_the_cards(model: str, checkpoint: Path) -> None:
     stored = {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}
-    (tmp_path / "config.json").write_text(json.dumps(stored))
-    register_model("big", tmp_path, "e", "deepseek-coder-v2-instruct", 32768, False)
+    (checkpoint / "config.json").write_text(json.dumps(stored))
+    register_model("big", checkpoint, "e", "deepseek-coder-v2-instruct", 32768, False)
     see("NVIDIA H20", 102, *range(8))
     told = CliRunner().invoke(app, ["model", "serve", "big", "--json"])
     facts = json.loads(told.stdout)
@@ -88,6 +96,65 @@ def test_it_refuses_cards_without_a_profile_and_mixed_ones(model: str, other: st
     assert other in done.output
     assert "--profile" in done.output
     assert not Deployment.objects.exists()
+
+
+def serve(model: str, *options: str) -> Any:
+    return CliRunner().invoke(app, ["model", "serve", model, "--profile", "none", *options])
+
+
+def take(model: str, *devices: str) -> None:
+    row = Replica.objects.create(
+        deployment=Deployment.objects.get(model__name=model), index=0, devices=list(devices), state="stopped"
+    )
+    DeviceOwner.objects.bulk_create(DeviceOwner(device_id=device, replica=row) for device in devices)
+
+
+def test_it_pins_a_model_to_devices_and_keeps_the_strategy(model: str) -> None:
+    see("NVIDIA H20", 102, 0, 1)
+    facts = json.loads(serve(model, "--device", "nvidia:1", "--placement", "spread", "--json").stdout)
+    assert (facts["placement"], facts["pinned"], facts["short"]) == ("spread", ["nvidia:1"], [])
+    wish = desired_of(Deployment.objects.get())
+    assert (wish.placement, wish.pinned) == ("spread", ("nvidia:1",))
+    entry = AuditEntry.objects.filter(action="model.serve").latest("seq")
+    assert (entry.details["placement"], entry.details["pinned"]) == ("spread", ["nvidia:1"])
+    facts = json.loads(serve(model, "--json").stdout)
+    assert (facts["placement"], facts["pinned"]) == ("pack", []), "each `serve` says everything anew"
+
+
+def test_it_refuses_what_is_no_device_and_too_few_of_them(model: str) -> None:
+    assert serve(model, "--device", "nvidia").exit_code == 2
+    assert serve(model, "--placement", "tidy").exit_code == 2
+    done = serve(model, "--device", "nvidia:0", "--device", "nvidia:0", "--replicas", "2")
+    assert done.exit_code == 2
+    assert "need 2, and it is pinned to 1: nvidia:0" in done.output
+    assert not Deployment.objects.exists()
+    assert serve(model, "--device", "nvidia:0").exit_code == 0
+    assert CliRunner().invoke(app, ["model", "scale", model, "2"]).exit_code == 2
+    assert Deployment.objects.get().replicas == 1
+
+
+def test_it_tells_at_once_which_replicas_lack_devices_and_who_has_them(model: str, checkpoint: Path) -> None:
+    see("NVIDIA H20", 102, 0, 1)
+    serve(model)
+    take(model, "nvidia:0")
+    register_model("chat", checkpoint, "e", "", 512, False)
+    facts = json.loads(serve("chat", "--replicas", "3", "--json").stdout)
+    reason = (
+        "not enough devices: it needs 1; 2 here, 2 taken, 0 not healthy, 0 free; demo has nvidia:0; chat has nvidia:1"
+    )
+    assert facts["short"] == [{"replica": 1, "reason": reason}, {"replica": 2, "reason": reason}]
+    assert f"short: replicas 1, 2 wait: {reason}" in serve("chat", "--replicas", "3").output
+    assert "short: replica 0 waits" in serve("chat", "--device", "nvidia:0").output
+    told = CliRunner().invoke(app, ["model", "scale", "chat", "1", "--json"])
+    assert "nvidia:0 is taken by demo" in json.loads(told.stdout)["short"][0]["reason"]
+
+
+def test_it_sees_links_and_strangers_as_the_pool_does(model: str) -> None:
+    see("NVIDIA H20", 102, 0)
+    Device.objects.update(foreign=[{"pid": 4711, "name": "python", "memory_bytes": 60 * 10**9}])
+    assert "python 4711" in json.loads(serve(model, "--json").stdout)["short"][0]["reason"]
+    Device.objects.all().delete()
+    assert json.loads(serve(model, "--json").stdout)["short"] == [], "nobody knows the devices yet"
 
 
 def test_it_lists_devices_with_their_owners(model: str) -> None:

@@ -38,6 +38,7 @@ class Beside(RowStep):
         lock_name(self.upgrade.name)
         row = Deployment.objects.filter(model=model).first() or Deployment(model=model)
         row.slot, row.flags, row.devices_each, row.replicas = old.slot, old.flags, old.devices_each, self.replicas
+        row.placement, row.pinned = old.placement, old.pinned
         row.max_model_len, row.running, row.serves = model.max_model_len, True, False
         row.canary_share, row.canary_since = 0, None
         row.save()

@@ -164,7 +164,9 @@ def test_the_memory_of_the_cards_that_are_here_decides(model: ModelVersion) -> N
         refuse_misfit(model, (), 1, "h20-96")
 
 
-@pytest.mark.parametrize("flag", ["--trust-remote-code", "--trust_remote_code=true", "--trust-rem", "--host=0.0.0.0", "--model"])
+@pytest.mark.parametrize(
+    "flag", ["--trust-remote-code", "--trust_remote_code=true", "--trust-rem", "--host=0.0.0.0", "--model"]
+)
 def test_a_deployment_can_not_take_over_what_the_pool_decides(model: ModelVersion, flag: str) -> None:
     with pytest.raises(BadFlags, match="a deployment can't set --"):
         refuse_misfit(model, (flag,), 1, "")

@@ -10,6 +10,7 @@ from inference.devices import DeviceInfo
 from inference.pool.plan import Create, Delete, Drain, MarkFailed, Start, Stop
 from inference.pool.states import ReplicaState
 from inference.pool.store import DesiredDeployment, Life, ReplicaRow
+from inference.pool.strategies import STRATEGIES
 
 S = ReplicaState
 NOW = 1_000.0
@@ -34,9 +35,9 @@ def deployment(name="lite", replicas=1, devices_each=1, running=True, **more):
     )
 
 
-def device(number, healthy=True):
+def device(number, healthy=True, group=""):
     reason = "" if healthy else "ECC"
-    return DeviceInfo(f"cpu:{number}", "cpu", "CPU", 1, cores=(number,), healthy=healthy, reason=reason)
+    return DeviceInfo(f"cpu:{number}", "cpu", "CPU", 1, cores=(number,), healthy=healthy, reason=reason, group=group)
 
 
 def life(way=""):
@@ -60,16 +61,25 @@ def row(state=S.STOPPED, devices=("cpu:0",), index=0, deployment_id="lite", way=
 
 
 names = st.sampled_from(["a", "b", "c"])
+pins = st.one_of(st.just(()), st.sets(st.integers(0, 8).map("cpu:{}".format), max_size=5).map(sorted).map(tuple))
 deployments = st.lists(
     st.builds(
-        deployment, name=names, replicas=st.integers(0, 4), devices_each=st.integers(1, 4), running=st.booleans()
+        deployment,
+        name=names,
+        replicas=st.integers(0, 4),
+        devices_each=st.integers(1, 4),
+        running=st.booleans(),
+        placement=st.sampled_from(sorted(STRATEGIES)),
+        pinned=pins,
+        may_pause=st.booleans(),
     ),
     max_size=3,
     unique_by=lambda d: d.id,
 )
-inventories = st.lists(st.tuples(st.integers(0, 7), st.booleans()), max_size=8, unique_by=lambda pair: pair[0]).map(
-    lambda pairs: [device(number, healthy) for number, healthy in pairs]
-)
+groups = st.sampled_from(["", "nvlink-0", "nvlink-1"])
+inventories = st.lists(
+    st.tuples(st.integers(0, 7), st.booleans(), groups), max_size=8, unique_by=lambda triple: triple[0]
+).map(lambda triples: [device(number, healthy, group) for number, healthy, group in triples])
 
 
 @st.composite
