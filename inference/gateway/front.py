@@ -226,13 +226,17 @@ class Front(asyncio.Protocol):
         """What takes whole chunks of the current answer, framing and all; None where it is not chunked or not begun."""
         return self._transport.write if self._answering and self._chunked and not self._head else None
 
-    def finish(self) -> None:
-        """The current answer is whole: on to the next request, or the end of the connection."""
+    def finish(self, last: bytes = b"") -> None:
+        """The current answer is whole with these bytes: on to the next request, or the end of the connection."""
         if not self._requests:
             return
-        self._write_head()
+        unsent, self._head = self._head, b""
         if self._chunked and not self._bodiless:
-            self._transport.write(b"0\r\n\r\n")
+            unsent += b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if last else b"0\r\n\r\n"
+        elif not self._bodiless:
+            unsent += last
+        if unsent:
+            self._transport.write(unsent)
         request = self._requests.popleft()
         self._answering = False
         if self._close_after:
@@ -259,8 +263,7 @@ class Front(asyncio.Protocol):
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer."""
         self.start(status, headers, len(body))
-        self.write(body)
-        self.finish()
+        self.finish(body)
 
     def refuse(self, error: ApiError, headers: Headers = ()) -> None:
         """Answer the current request with an error, and with headers of its own where it got that far."""

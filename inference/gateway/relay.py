@@ -189,11 +189,14 @@ class Relay:
         front = self._front
         if front is None:
             return
+        ended = events.done or events.failed
         if out:
             self._send_head(front)
-            front.write(out if self._names is None else self._names(out))
-        if events.done or events.failed:
-            self._finish()
+            out = out if self._names is None else self._names(out)
+            if not ended:
+                front.write(out)
+        if ended:
+            self._finish(out)
         elif ending.connection is not None:
             untouched = events.plain and ending.tap is None and self._names is None
             ending.connection.shortcut = self._short_way(front) if untouched else None
@@ -248,6 +251,7 @@ class Relay:
             self._status = self._answer_bytes = 0
             self._answer.clear()  # a refusal that broke off
             self._ending.events = new_events(self._admitted)
+            self._shortcut = None  # it counted the lost ones
             self._gateway.end(self._ending)
             self._held.slot.withdraw()
             self._ending.leave_place()
@@ -293,8 +297,7 @@ class Relay:
         if front is None:
             return
         if self._head_sent:
-            front.write(error.event())
-            front.finish()
+            front.finish(error.event())
         else:
             front.refuse(error, self._held.headers)
 
@@ -305,11 +308,11 @@ class Relay:
             self._ending.connection.shortcut = None
         return front
 
-    def _finish(self) -> None:
+    def _finish(self, last: bytes) -> None:
         self._stop_comments()
         front = self._let_go()
         if front is not None:
-            front.finish()
+            front.finish(last)
 
     # --- from the client
 
@@ -345,8 +348,7 @@ class Relay:
         self._stop_comments()
         self._ending.abort(outcome, 200 if head_sent else error.status)
         if front is not None and head_sent:
-            front.write(error.event())
-            front.finish()
+            front.finish(error.event())
         elif front is not None:
             front.refuse(error, self._held.headers)
 
