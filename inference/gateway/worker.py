@@ -22,8 +22,6 @@ from inference.gateway.app import Gateway
 from inference.gateway.front import Front
 from inference.gateway.settings import GatewaySettings
 
-# Garbage in cycles is a request's own objects: looking for it every 700 new ones costs a tenth of all work.
-COLLECT_AT = 20_000
 HEARTBEAT_S = 1.0
 FIRST_LOAD_S = 5.0
 SETTLE_S = 0.5  # the master kills at graceful_timeout; aborted requests' usage and the journal come before that
@@ -59,7 +57,6 @@ class GatewayWorker(Worker):  # type: ignore[misc]
         heartbeat = loop.create_task(self._heartbeat(stopping))
         await self._first_load(gateway)
         gc.freeze()  # what was imported lives as long as the worker: no collection need look at it
-        gc.set_threshold(COLLECT_AT)
         servers = [await self._listen(gateway, listener.sock) for listener in self.sockets]
         await stopping.wait()
         self.alive = False
