@@ -27,7 +27,6 @@ MAX_BARREN_BYTES = 256 * 1024  # in a row, neither a whole head nor a body: an e
 
 Target = str | Attached
 
-
 # Is offered each read that begins between two chunks, before the parser; True: it has taken a whole chunk.
 Shortcut = Callable[[bytes], bool]
 
@@ -169,7 +168,7 @@ class EngineConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """httptools: the head is whole."""
-        assert self._parser is not None  # noqa: S101 - the parser is calling
+        assert self._parser is not None  # noqa: S101 - it calls
         self._status = self._parser.get_status_code()
 
     def on_body(self, body: bytes) -> None:
@@ -211,9 +210,8 @@ class EnginePool:
             connection.close()
         if isinstance(target, Attached):
             return await self.outside.connect(target, lambda: EngineConnection(self, target))
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_unix_connection(lambda: EngineConnection(self, target), target)
-        return connection
+        make = asyncio.get_running_loop().create_unix_connection(lambda: EngineConnection(self, target), target)
+        return (await make)[1]
 
     def post(self, target: Target, path: bytes, body: bytes, request_id: bytes) -> bytes:
         """The bytes of a request to this engine."""
@@ -229,8 +227,7 @@ class EnginePool:
 
     def forget(self, target: Target, connection: EngineConnection) -> None:
         """A connection ended."""
-        idle = self._idle.get(target)
-        if idle and connection in idle:
+        if connection in (idle := self._idle.get(target, [])):
             idle.remove(connection)
 
     def sweep(self) -> None:
