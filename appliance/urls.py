@@ -9,6 +9,7 @@ from django.views.i18n import set_language
 from appliance.api.urls import urlpatterns as tenant_api
 from appliance.console.pages.acceptance import acceptance, acceptance_run, certificate_html, certificate_json
 from appliance.console.pages.adapter import adapter, withdraw_adapter
+from appliance.console.pages.aliases import alias_remove, alias_set
 from appliance.console.pages.approvals import approvals, approve_adapter, reject_adapter
 from appliance.console.pages.audit import audit
 from appliance.console.pages.batch import batch, batch_file, cancel_batch
@@ -71,6 +72,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("tenants/new/", form(new), name="tenant_new"),
     path("tenants/<slug:tenant_id>/", require_safe(tenant), name="tenant"),
     path("tenants/<slug:tenant_id>/policy/", require_POST(tenant_policy), name="tenant_policy"),
+    path("tenants/<slug:tenant_id>/aliases/set/", require_POST(alias_set), name="alias_set"),
+    path("tenants/<slug:tenant_id>/aliases/remove/", require_POST(alias_remove), name="alias_remove"),
     path("tenants/<slug:tenant_id>/keys/", form(keys), name="keys"),
     path("tenants/<slug:tenant_id>/keys/<uuid:key_id>/revoke/", form(revoke_key), name="key_revoke"),
     path("tenants/<slug:tenant_id>/conversations/", form(conversations), name="conversations"),

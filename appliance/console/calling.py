@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.http import HttpRequest
 
 from appliance.fleet.models import Deployment
-from appliance.registry.models import Adapter, AdapterState
+from appliance.registry.models import Adapter, AdapterState, Alias
 from appliance.tenants.models import Tenant
 
 EXAMPLE_MODEL = "MODEL"
@@ -33,7 +33,16 @@ class CallableModel:
 
 
 def callable_models(tenant: Tenant) -> list[CallableModel]:
-    """What this tenant's keys may use now, as the gateway decides it: bases by their name, then the tenant's adapters."""
+    """What this tenant's keys may use now, as the gateway decides it: bases by their name, then the tenant's adapters, then
+    its aliases.
+    """
+    models = _models(tenant)
+    by_name = {model.name: model for model in models}
+    aliases = Alias.objects.filter(tenant=tenant, target__in=by_name).exclude(name__in=by_name)
+    return models + [replace(by_name[alias.target], name=alias.name) for alias in aliases]
+
+
+def _models(tenant: Tenant) -> list[CallableModel]:
     serving = {
         row.model_id: row
         for row in Deployment.objects.filter(running=True, serves=True).select_related("model").order_by("name")

@@ -22,6 +22,20 @@ SENTENCES = (
     gettext_noop("Waiting: the gateway does not answer."),
     gettext_noop("Waiting: the appliance or a limit of the tenant takes no more at the moment (%(status)s)."),
     gettext_noop("Paused: the appliance's disk is nearly full. Work goes on once there is room; nothing is lost."),
+    gettext_noop("%(tenant)s has no alias %(name)s: say what it stands for."),
+    gettext_noop("%(tenant)s has no alias %(name)s."),
+    gettext_noop("A canary's share is 1 to %(most)s percent; 0 takes it back."),
+    gettext_noop("A canary needs a share."),
+    gettext_noop("A share is a canary's: name one."),
+    gettext_noop("The canary is another model than the one that the alias stands for."),
+    gettext_noop(
+        "An alias has letters, digits, dots, hyphens, underscores and slashes, begins with a letter or digit, does not "
+        "end with a slash, and has at most 200 characters."
+    ),
+    gettext_noop("%(name)s is a model's name."),
+    gettext_noop("A tenant has at most %(most)s aliases."),
+    gettext_noop("There is no served model %(name)s that %(tenant)s may know of; an alias is none."),
+    gettext_noop("The plan of %(tenant)s does not include %(name)s."),
     gettext_noop("The batch %(name)s still needs this file; cancel it first."),
     gettext_noop("The fine-tune %(name)s still needs this file; cancel it first."),
 )

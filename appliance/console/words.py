@@ -50,6 +50,12 @@ ADAPTERS: dict[str, Word] = {
     "rejected": Word(pgettext_lazy("adapter", "rejected"), "bad"),
     "withdrawn": Word(pgettext_lazy("adapter", "withdrawn"), "idle"),
 }
+ALIASES: dict[str, Word] = {
+    "serves": Word(pgettext_lazy("alias", "serves"), "good"),
+    "target_gone": Word(pgettext_lazy("alias", "its model is not served: requests get 404"), "bad"),
+    "canary_gone": Word(pgettext_lazy("alias", "its canary is not served and gets no requests"), "waiting"),
+    "hidden": Word(pgettext_lazy("alias", "a model has this name now and gets its requests"), "waiting"),
+}
 VERDICTS: dict[str, Word] = {
     "pass": Word(pgettext_lazy("check", "passed"), "good"),
     "fail": Word(pgettext_lazy("check", "failed"), "bad"),
@@ -128,6 +134,7 @@ state = _of(STATES)  # a replica's
 outcome = _of(OUTCOMES)  # a request's
 job = _of(JOBS)
 adapter = _of(ADAPTERS)
+alias = _of(ALIASES)
 verdict = _of(VERDICTS)  # a check's
 file = _of(FILES)
 batch = _of(BATCHES)

@@ -20,7 +20,7 @@ from appliance.fleet.errors import AttachmentRefused
 from appliance.fleet.models import AttachedServer, Deployment
 from appliance.registry.models import ModelVersion
 from inference.attached.address import Address
-from inference.attached.secrets import DIRECTORY, Secrets
+from inference.attached.secrets import ATTACHED, Secrets
 from inference.pool.attached_probe import Abilities
 from inference.pool.attached_store import AttachedState
 
@@ -51,7 +51,7 @@ class Manner:
 
 def secrets_dir() -> Path:
     """Where keys and CA files of attached servers are kept."""
-    return Path(settings.ENV.data_dir) / DIRECTORY
+    return Path(settings.ENV.data_dir) / ATTACHED
 
 
 def check(wanted: Wanted) -> Manner:

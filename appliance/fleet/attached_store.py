@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from appliance.fleet.models import AttachedServer, EngineLife
 from appliance.fleet.store import DatabaseStore, fresh_connection
-from inference.attached.secrets import DIRECTORY, Secrets
+from inference.attached.secrets import ATTACHED, Secrets
 from inference.engines.spec import Counters
 from inference.gateway.open_table import State, beside, read_table, tables
 from inference.pool.attached_store import AttachedRow, AttachedState, Totals
@@ -24,7 +24,7 @@ class AttachedRows:
     def __init__(self, store: DatabaseStore) -> None:
         self._store = store
         env = settings.ENV
-        self._secrets: Path = env.data_dir / DIRECTORY
+        self._secrets: Path = env.data_dir / ATTACHED
         self._open: Path = beside(env.journal_dir)
 
     @fresh_connection

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Aggregate, Count, FloatField, Q
+from django.db.models import Aggregate, Count, FloatField, Q, QuerySet
 from django.utils import timezone
 
 from appliance.audit.record import record
@@ -23,7 +23,10 @@ FACTOR, SLACK = 2.0, 0.05
 
 @dataclass(frozen=True)
 class Doing:
-    """What one version did since the canary got its share. `failed` is a part of the requests; times are null without any."""
+    """What one version did since the canary got its share, or one model behind an alias, whose name is then its `digest`.
+
+    `failed` is a part of the requests; times are null without any.
+    """
 
     digest: str
     share: int
@@ -87,12 +90,17 @@ class _Percentile(Aggregate):
 
 def _doing(row: Deployment, share: int, since: datetime) -> Doing:
     lives = EngineLife.objects.filter(replica__deployment=row).values("pk")
-    found = LedgerEntry.objects.filter(life_id__in=lives, started_at__gte=since).exclude(endpoint=CANARY).order_by()
-    sums = found.aggregate(
+    found = LedgerEntry.objects.filter(life_id__in=lives, started_at__gte=since).exclude(endpoint=CANARY)
+    return doing(found, row.model.digest, share)
+
+
+def doing(found: QuerySet[LedgerEntry], name: str, share: int) -> Doing:
+    """The figures of these requests."""
+    sums = found.order_by().aggregate(
         requests=Count("pk"),
         failed=Count("pk", filter=Q(outcome="failed") | Q(http_status__gte=500)),
         p50=_Percentile("ttft_ms", part=0.5, output_field=FloatField()),
         p99=_Percentile("ttft_ms", part=0.99, output_field=FloatField()),
     )
     failed = sums["failed"] / sums["requests"] if sums["requests"] else 0.0
-    return Doing(row.model.digest, share, sums["requests"], failed, sums["p50"], sums["p99"])
+    return Doing(name, share, sums["requests"], failed, sums["p50"], sums["p99"])

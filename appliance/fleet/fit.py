@@ -27,9 +27,11 @@ def refuse_misfit(
     taken = sorted((OWN_FLAGS | NEVER) & {flag.partition("=")[0].replace("_", "-") for flag in flags})
     if taken:
         raise BadFlags(f"a deployment can't set {', '.join(taken)}: the pool decides that")
+    if not (model.preset and card):
+        of_flags(flags, devices_each, "", model.max_model_len)  # flags that can't be read never start
+        return
     run = of_flags(flags, devices_each, stored_precision(Path(model.path)), model.max_model_len)
-    if model.preset and card:
-        refuse(preset(model.preset), card, run, _smallest_memory(card), sequences)
+    refuse(preset(model.preset), card, run, _smallest_memory(card), sequences)
 
 
 def _smallest_memory(card: str) -> int:

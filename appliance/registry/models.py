@@ -89,3 +89,31 @@ class Adapter(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Alias(models.Model):
+    """A tenant's own name for a model that it may use, so that editors keep one name while adapters change.
+
+    Names, not rows: a base model's next version answers to the same name. A share of the requests may go to `canary`.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="aliases", verbose_name=_("tenant"))
+    name = models.CharField(_("name"), max_length=200)
+    target = models.CharField(_("stands for"), max_length=200)
+    canary = models.CharField(_("canary"), max_length=200, blank=True)
+    share = models.PositiveSmallIntegerField(_("share"), default=0, help_text="percent of its requests for the canary")
+    canary_since = models.DateTimeField(editable=False, null=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        ordering = ("tenant_id", "name")
+        constraints = [
+            models.UniqueConstraint(fields=("tenant", "name"), name="one_alias_per_name"),
+            models.CheckConstraint(
+                condition=models.Q(share=0, canary="") | (models.Q(share__gte=1, share__lte=50) & ~models.Q(canary="")),
+                name="alias_share_goes_with_a_canary",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

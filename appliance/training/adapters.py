@@ -8,8 +8,9 @@ import secrets
 from django.db import transaction
 from django.utils import timezone
 
-from appliance.audit.record import record
+from appliance.audit.record import Detail, record
 from appliance.fleet.models import Replica
+from appliance.registry import aliases
 from appliance.registry.models import ADAPTER_MOVES, Adapter, AdapterState
 from appliance.training.errors import AdapterRefused
 
@@ -33,8 +34,9 @@ def move(adapter: Adapter, to: AdapterState) -> bool:
     return moved
 
 
-def withdraw(adapter: Adapter) -> None:
-    """Stop serving an adapter, for good; its files stay for the record.
+def withdraw(adapter: Adapter) -> list[str]:
+    """Stop serving an adapter, for good; its files stay for the record. The aliases that had it, whose requests get 404 now
+    or go to what else they stand for.
 
     Raises: AdapterRefused when it is neither served nor waiting.
     """
@@ -44,7 +46,10 @@ def withdraw(adapter: Adapter) -> None:
             raise AdapterRefused(
                 f"{adapter.name} is {adapter.get_state_display()}: there is nothing to withdraw.", "model"
             )
-        record("adapter.withdraw", adapter.name, tenant=adapter.tenant_id)
+        names = [alias.name for alias in aliases.using(adapter)]
+        details: dict[str, Detail] = {"aliases": ", ".join(names)} if names else {}
+        record("adapter.withdraw", adapter.name, tenant=adapter.tenant_id, details=details)
+    return names
 
 
 def is_loaded(adapter: Adapter) -> bool:

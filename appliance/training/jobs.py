@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from appliance.audit.record import record
 from appliance.fleet.models import Deployment
-from appliance.registry.models import Adapter, AdapterState, ModelVersion
+from appliance.registry.models import Adapter, AdapterState, Alias, ModelVersion
 from appliance.tenants.models import ApiKey, Tenant
 from appliance.training import events
 from appliance.training.errors import JobRefused
@@ -75,6 +75,8 @@ def create(
 def _base(name: str, tenant: Tenant) -> ModelVersion:
     deployment = Deployment.objects.filter(running=True, serves=True, name=name).select_related("model").first()
     allowed = tenant.plan.allowed_models
+    if deployment is None and Alias.objects.filter(tenant=tenant, name=name).exists():
+        raise JobRefused(f"{name!r} is an alias: name the base model itself.", "model")
     if deployment is None:
         raise JobRefused(f"The model {name!r} does not exist or is not served.", "model", "model_not_found")
     if allowed is not None and name not in allowed:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from inference.attached.errors import BadSecret
 
-DIRECTORY = "attached"
+ATTACHED = "attached"
 MAX_KEY_CHARACTERS = 4096
 MAX_CA_BYTES = 1024 * 1024
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{MAX_KEY_CHARACTERS}}}")

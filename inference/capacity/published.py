@@ -15,12 +15,13 @@ import yaml
 from inference.capacity.efficiency import Engine
 from inference.capacity.errors import BadMeasurements
 from inference.capacity.layout import Layout
-from inference.capacity.precision import PRECISIONS, Weights
+from inference.capacity.precision import PRECISIONS
 from inference.capacity.replica import Replica
 from inference.capacity.shapes import shapes
 from inference.capacity.speeds import SPEEDS
 from inference.capacity.work import Work
 from inference.catalog.hardware import HARDWARE
+from inference.catalog.memory import Weights
 
 DIRECTORY = Path(__file__).parent
 

@@ -10,11 +10,12 @@ from difflib import get_close_matches
 
 from inference.capacity.efficiency import Engine
 from inference.capacity.errors import BadQuestion
-from inference.capacity.precision import PRECISIONS, Precision, Weights, available, weights_of
+from inference.capacity.precision import PRECISIONS, Precision, available
 from inference.capacity.speeds import SPEEDS, Speeds
 from inference.capacity.work import Work
 from inference.catalog.hardware import HARDWARE, Hardware
 from inference.catalog.load import catalog
+from inference.catalog.memory import Weights, weights_of
 from inference.catalog.preset import Preset
 
 MAX_CARDS = 64
@@ -121,7 +122,14 @@ def resolve(asked: Question) -> Case:
     if faults or preset is None or card is None or precision is None:
         raise BadQuestion(faults)
     return Case(
-        asked, preset, cards, card, SPEEDS[card.name], precision, weights_of(preset, precision), Engine(asked.engine)
+        asked,
+        preset,
+        cards,
+        card,
+        SPEEDS[card.name],
+        precision,
+        weights_of(preset, precision.stored_as[0]),
+        Engine(asked.engine),
     )
 
 

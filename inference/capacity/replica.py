@@ -11,6 +11,7 @@ from inference.capacity.layout import Layout
 from inference.capacity.speeds import CHUNK_TOKENS, STEP_OVERHEAD_S
 from inference.capacity.work import Work
 from inference.catalog.architecture import DeepseekV2, Llama
+from inference.catalog.memory import cache_split
 
 
 class Limit(StrEnum):
@@ -75,10 +76,9 @@ class Replica:
 
     @property
     def kv_split(self) -> int:
-        """Over how many cards a sequence's cache is divided: a latent cache is whole on every tensor-parallel rank."""
-        shape = self.work.shape
-        by_heads = 1 if isinstance(shape, DeepseekV2) else min(self.layout.tensor_parallel, shape.kv_heads)
-        return max(by_heads, self.layout.decode_context_parallel)
+        """Over how many cards a sequence's cache is divided."""
+        heads = 1 if isinstance(self.work.shape, DeepseekV2) else self.work.shape.kv_heads
+        return cache_split(heads, self.layout.tensor_parallel, self.layout.decode_context_parallel)
 
     @property
     def kv_token_bytes(self) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inference.capacity.precision import Weights
 from inference.capacity.shapes import Shape
 from inference.capacity.speeds import Speeds
 from inference.catalog.hardware import Hardware
+from inference.catalog.memory import Weights
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inference.catalog.architecture import BF16_BYTES, FP8_BYTES, DeepseekV2
+from inference.catalog.architecture import BF16_BYTES, FP8_BYTES, Architecture, DeepseekV2
 from inference.catalog.hardware import GB, RESERVED_BYTES, USABLE_SHARE
 from inference.catalog.preset import Preset
 from inference.catalog.run import Run
 
 # Bytes of a routed expert's weight; int4 has groups of 64 that share a 16-bit scale.
 ROUTED_BYTES = {"bf16": 2.0, "fp8-block": 1.0, "fp8-tensor": 1.0, "w8a8": 1.0, "int4-experts": 0.5 + 2 / 64}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Bytes of a model: routed experts, which spread over cards, and everything else."""
+
+    routed_bytes: float
+    other_bytes: float
+
+    @property
+    def total_bytes(self) -> float:
+        """Both together."""
+        return self.routed_bytes + self.other_bytes
 
 
 @dataclass(frozen=True)
@@ -29,16 +42,36 @@ def need_of(preset: Preset, run: Run) -> Need:
     """What an engine takes of each of its cards. The run's precision must be one of the preset's.
 
     Source: derived from the shape and the catalog's sizes. Routed experts are divided over all cards, the rest by tensor
-    parallelism; a latent cache lies whole on every tensor-parallel rank unless decode context parallelism divides it.
+    parallelism.
     """
-    shape = preset.architecture
-    routed = shape.routed_parameters * ROUTED_BYTES[run.precision]
-    other = preset.weight_gb[run.precision] * GB - routed
-    weights = (routed / (run.tensor_parallel * run.data_parallel) + other / run.tensor_parallel) / run.pipeline_parallel
-    by_heads = 1 if isinstance(shape, DeepseekV2) else min(run.tensor_parallel, shape.kv_heads)
-    split = max(by_heads, run.decode_context_parallel) * run.pipeline_parallel
+    whole = weights_of(preset, run.precision)
+    cards = run.tensor_parallel * run.data_parallel
+    weights = (whole.routed_bytes / cards + whole.other_bytes / run.tensor_parallel) / run.pipeline_parallel
+    split = (
+        cache_split(kv_heads_of(preset.architecture), run.tensor_parallel, run.decode_context_parallel)
+        * run.pipeline_parallel
+    )
     element = FP8_BYTES if run.kv_cache_dtype.startswith("fp8") else BF16_BYTES
     return Need(weights, run.max_model_len * preset.kv_bytes_per_token(element) / split)
+
+
+def weights_of(preset: Preset, precision: str) -> Weights:
+    """Divide the catalog's total for a precision, by the catalog's name for it.
+
+    Source: parameter counts of the architecture, sizes of the catalog. Units: bytes.
+    """
+    routed = preset.architecture.routed_parameters * ROUTED_BYTES[precision]
+    return Weights(routed, preset.weight_gb[precision] * GB - routed)
+
+
+def cache_split(kv_heads: int, tensor_parallel: int, decode_context_parallel: int) -> int:
+    """Over how many cards a sequence's cache is divided; a latent cache has one head for all, whole on every rank."""
+    return max(min(tensor_parallel, kv_heads), decode_context_parallel)
+
+
+def kv_heads_of(shape: Architecture) -> int:
+    """What tensor parallelism can divide the cache by."""
+    return 1 if isinstance(shape, DeepseekV2) else shape.kv_heads
 
 
 def shortage(need: Need, run: Run, memory_bytes: int, sequences: int = 1) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from inference.gateway import body as bodies
 from inference.gateway import errors, fim, metrics
-from inference.gateway.canary import version_for
+from inference.gateway.canary import target_for, version_for
 from inference.gateway.directory import Directory, Key, Model
 from inference.gateway.fields import check_messages, sort_fields
 from inference.gateway.fim import NOTHING, Dropped
@@ -39,6 +39,7 @@ class Admitted:
     num_sequences: int
     dropped: Dropped = NOTHING
     session: object = None  # the editor's, as the body names it
+    asked: str = ""  # the name in the request: the model's or an alias
 
 
 async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, counter: TokenCounter) -> Admitted:
@@ -47,7 +48,8 @@ async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, count
     Raises: ApiError.
     """
     received, fields, dropped = await _run(len(raw), lambda: _read(raw, endpoint))
-    model = version_for(resolve(fields["model"], key, directory), key, fields, directory)
+    asked: str = fields["model"]
+    model = _answering(asked, fields, key, directory)
     hole = await fim.hole_of(fields, model, counter) if endpoint == "completions" else None
     num_bytes = len(raw)
     if endpoint == "chat":
@@ -75,6 +77,7 @@ async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, count
         num_sequences=num_prompts * (fields.get("n") or 1),
         dropped=dropped_text,
         session=received.get("session_id"),
+        asked=asked,
     )
 
 
@@ -93,12 +96,29 @@ async def _run(num_bytes: int, work: Callable[[], T]) -> T:
     return work() if num_bytes < IN_THREAD_BYTES else await asyncio.to_thread(work)
 
 
+def _answering(name: str, fields: dict[str, Any], key: Key, directory: Directory) -> Model:
+    """The model that gets a request, by now under its own name: behind an alias, and of a canary's share the canary.
+
+    Raises: ApiError 404 or 403.
+    """
+    model = resolve(name, key, directory)
+    alias = directory.find_alias(name, key)
+    if alias is not None:
+        model = target_for(alias, model, key, fields, directory)
+        fields["model"] = model.name
+    return version_for(model, key, fields, directory)
+
+
 def resolve(name: str, key: Key, directory: Directory) -> Model:
-    """The model of a name for a key. An adapter of another tenant isn't told from an unknown name.
+    """The model of a name for a key. An adapter or an alias of another tenant isn't told from an unknown name.
 
     Raises: ApiError 404 or 403.
     """
     model = directory.find_model(name, key)
+    if model is None and (alias := directory.find_alias(name, key)) is not None:
+        if alias.model is None:
+            raise errors.alias_of_nothing(alias.name, alias.to)
+        model = alias.model
     if model is None:
         raise errors.model_not_found()
     if not key.allows(model):

@@ -53,6 +53,7 @@ class _Known:
 
     address: Address
     head: bytes
+    key: bytes
     tls: ssl.SSLContext | None
 
 
@@ -93,6 +94,11 @@ class Outside:
             )
         )
 
+    def without_key(self, server: Attached, answer: bytes) -> bytes:
+        """A refusal's text: some servers repeat the key that they don't take."""
+        key = self._known(server).key
+        return answer.replace(key, b"***") if key else answer
+
     def _read(self, server: Attached) -> _Known:
         try:
             place = address.parse(server.url)
@@ -101,7 +107,7 @@ class Outside:
         secrets = Secrets(self._directory, server.id)
         key = secrets.key()
         head = f"Host: {place.authority}\r\n" + (f"Authorization: Bearer {key}\r\n" if key else "")
-        return _Known(place, head.encode(), secrets.tls() if place.tls else None)
+        return _Known(place, head.encode(), (key or "").encode(), secrets.tls() if place.tls else None)
 
 
 def body_for(server: Attached, admitted: Admitted) -> bytes:

@@ -1,4 +1,5 @@
-"""Which requests of a name go to its canary: a stated share of them, the same ones each time.
+"""Which requests of a name go to its canary, a model's next version or an alias' next model: a stated share of them, the
+same ones each time.
 
 A conversation, or what begins alike, is the canary's or it is not for as long as the canary stands: its answers come
 from one model. Another canary draws another lot.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from inference.gateway.directory import Directory, Key, Model
+from inference.gateway.directory import Alias, Canary, Directory, Key, Model
 from inference.gateway.tokens import chat_texts
 
 BEGINNING_CHARACTERS = 512  # of what a conversation is told apart by
@@ -18,7 +19,15 @@ _PARTS = 10_000
 
 def version_for(model: Model, key: Key, fields: dict[str, Any], directory: Directory) -> Model:
     """The model that answers a checked request: the canary for its share, the one that serves for all others."""
-    canary = directory.canary_of(model)
+    return _drawn(model, directory.canary_of(model), key, fields)
+
+
+def target_for(alias: Alias, model: Model, key: Key, fields: dict[str, Any], directory: Directory) -> Model:
+    """The model that an alias stands for in a checked request: its canary for its share, `model` for all others."""
+    return _drawn(model, directory.canary_of_alias(alias, key), key, fields)
+
+
+def _drawn(model: Model, canary: Canary | None, key: Key, fields: dict[str, Any]) -> Model:
     if canary is not None and lot(key.key_id, canary.model, beginning(fields)) < canary.share * _PARTS // 100:
         return canary.model
     return model

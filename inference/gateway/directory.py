@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inference.gateway.attached import Attached
@@ -89,6 +89,22 @@ class Canary:
 
 
 @dataclass(frozen=True)
+class Alias:
+    """A tenant's own name for a model that it may use. `model` is None while what it stands for, `to`, is not served."""
+
+    name: str
+    tenant_id: str
+    created: int
+    to: str
+    model: Model | None
+    canary: Canary | None = None
+
+    def show(self, model: Model) -> Model:
+        """What it stands for under its own name, as model lists have it."""
+        return replace(model, name=self.name, owned_by=self.tenant_id, created=self.created)
+
+
+@dataclass(frozen=True)
 class Replica:
     """A ready engine; `max_sequences` is how many it runs at once, where that is known.
 
@@ -123,6 +139,7 @@ class Snapshot:
     replicas: Mapping[str, tuple[Replica, ...]] = field(default_factory=dict)
     logged: frozenset[str] = frozenset()  # tenants whose conversations are kept
     canaries: Mapping[str, Canary] = field(default_factory=dict)
+    aliases: Mapping[tuple[str, str], Alias] = field(default_factory=dict)  # by tenant and name
 
     @property
     def num_replicas(self) -> int:
@@ -155,12 +172,28 @@ class Directory:
 
     def canary_of(self, model: Model) -> Canary | None:
         """The canary of a model that serves, where one has a replica that is ready."""
-        canary = self.snapshot.canaries.get(model.name)
+        return self._ready(self.snapshot.canaries.get(model.name))
+
+    def find_alias(self, name: str, key: Key) -> Alias | None:
+        """An alias of the key's own tenant; a model of the same name goes first."""
+        return None if name in self.snapshot.models else self.snapshot.aliases.get((key.tenant_id, name))
+
+    def canary_of_alias(self, alias: Alias, key: Key) -> Canary | None:
+        """The canary of an alias, where the key's plan includes it and it has a replica that is ready."""
+        canary = alias.canary
+        return self._ready(canary) if canary is not None and key.allows(canary.model) else None
+
+    def _ready(self, canary: Canary | None) -> Canary | None:
         return canary if canary is not None and self.snapshot.replicas.get(canary.model.served_at) else None
 
     def models_of(self, key: Key) -> list[Model]:
-        """What a key may use: base models and its tenant's own adapters."""
-        return [model for model in self.snapshot.models.values() if key.sees(model) and key.allows(model)]
+        """What a key may use: base models, its tenant's own adapters, and its tenant's aliases under their names."""
+        models = [model for model in self.snapshot.models.values() if key.sees(model) and key.allows(model)]
+        for tenant_id, name in self.snapshot.aliases:
+            alias = self.find_alias(name, key) if tenant_id == key.tenant_id else None
+            if alias is not None and alias.model is not None and key.allows(alias.model):
+                models.append(alias.show(alias.model))
+        return models
 
     def replicas(self, model: str) -> tuple[Replica, ...]:
         """The ready replicas of a model."""

@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 
 from inference.gateway import metrics
 from inference.gateway.attached import Attached
-from inference.gateway.directory import Allowance, Canary, Directory, Key, Model, Replica, Snapshot
+from inference.gateway.directory import Alias, Allowance, Canary, Directory, Key, Model, Replica, Snapshot
 from inference.gateway.limits.gates import Limits, Prices
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ CANARY_REPLICAS_SQL = (
     "SELECT replica_id::text, life_id::text, name, version, socket, max_sequences FROM gateway_canary_replicas"
     " ORDER BY replica_id"
 )
+ALIASES_SQL = "SELECT tenant_id, name, created, target, canary, share FROM gateway_aliases"
 GENERATION_SQL = "SELECT value FROM gateway_generation"
 
 Connection = psycopg.AsyncConnection[TupleRow]
@@ -121,6 +122,7 @@ async def load_snapshot(connection: Connection) -> Snapshot:
         logged = frozenset(row[0] for row in await (await connection.execute(LOGGED_SQL)).fetchall())
         canaries = await (await connection.execute(CANARIES_SQL)).fetchall()
         of_canaries = await (await connection.execute(CANARY_REPLICAS_SQL)).fetchall()
+        aliases = await (await connection.execute(ALIASES_SQL)).fetchall()
     served = {row[0]: _model(row) for row in models}
     next_versions = {row[0]: _canary(served[row[0]], row) for row in canaries if row[0] in served}
     ready = [_replica(row) for row in replicas]
@@ -132,6 +134,7 @@ async def load_snapshot(connection: Connection) -> Snapshot:
         logged=logged,
         replicas=_by_model(ready),
         canaries=next_versions,
+        aliases={(row[0], row[1]): _alias(row, served) for row in aliases},
     )
 
 
@@ -178,6 +181,17 @@ def _canary(served: Model, row: TupleRow) -> Canary:
     _, version, share, max_model_len, path, fim = row
     model = replace(served, version=version, max_model_len=max_model_len, path=Path(path), fim=fim)
     return Canary(model, share)
+
+
+def _alias(row: TupleRow, served: dict[str, Model]) -> Alias:
+    """An alias with the models that it stands for, each only where it is served and its tenant may know of it."""
+    tenant_id, name, created, to, canary, share = row
+    model, other = (
+        found if (found := served.get(one)) is not None and found.tenant_id in (None, tenant_id) else None
+        for one in (to, canary)
+    )
+    next_one = Canary(other, share) if other is not None and share else None
+    return Alias(name, tenant_id, int(created), to, model, next_one)
 
 
 def _canary_replica(model: Model, row: TupleRow) -> Replica:

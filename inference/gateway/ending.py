@@ -10,7 +10,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from inference.gateway import bill, engine
+from inference.gateway import bill
+from inference.gateway.abort import abort
 from inference.gateway.admit import Admitted
 from inference.gateway.attached import believable
 from inference.gateway.conversation import Tap
@@ -76,8 +77,15 @@ class Ending:
             self.connection.close()
             self.connection = None
 
+    def expect_end(self) -> None:
+        """The answer's last event came. A server that is not the pool's may keep its connection open all the same."""
+        if self.connection is not None and self.attempt is not None and self.attempt.replica.attached is not None:
+            self._gateway.loop.call_later(self._gateway.settings.abort_wait_s, self.hang_up)
+
     def fail(self, http_status: int) -> None:
-        """Settle what came until a failure."""
+        """Settle what came until a failure; what fails behind the answer's end changes nothing."""
+        if self.over:
+            return
         if self.outcome == "completed":
             self.outcome, self.http_status = "failed", http_status
         self.settle(self.counted())
@@ -100,7 +108,7 @@ class Ending:
         while not self.over and time.monotonic() < deadline:
             try:
                 async with asyncio.timeout_at(self._gateway.loop.time() + deadline - time.monotonic()):
-                    await engine.abort(self._gateway.pool, target, self._engine_ids())
+                    await abort(self._gateway.pool, target, self._engine_ids())
                     await asyncio.wait_for(self._ended.wait(), ABORT_AGAIN_S)
             except TimeoutError:
                 continue

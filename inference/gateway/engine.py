@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
-import msgspec
 
 from inference.gateway import metrics
 from inference.gateway.attached import Attached, Outside
@@ -22,7 +21,6 @@ log = logging.getLogger(__name__)
 
 # uvicorn, in the engine, closes a connection that was idle for 5 s: one is used again only well before that.
 IDLE_REUSE_S = 3.0
-ABORT_PATH = b"/inference/v1/abort_requests"
 MAX_BARREN_BYTES = 256 * 1024  # in a row, neither a whole head nor a body: an endless header is a server's fault
 
 Target = str | Attached
@@ -168,8 +166,12 @@ class EngineConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """httptools: the head is whole."""
-        assert self._parser is not None  # noqa: S101 - it calls
-        self._status = self._parser.get_status_code()
+        assert self._parser is not None  # noqa: S101 - the parser is calling
+        status = self._parser.get_status_code()
+        if status < 200:  # told ahead of the answer, by a proxy for one
+            self._headers = []
+        else:
+            self._status = status
 
     def on_body(self, body: bytes) -> None:
         """httptools: a piece of the body."""
@@ -186,6 +188,8 @@ class EngineConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """httptools: the answer is whole. Only here does the parser know whether the connection may be used again."""
         assert self._parser is not None  # noqa: S101 - the parser is calling
+        if self._parser.get_status_code() < 200:
+            return
         self._complete = True
         self._keep_alive = self._parser.should_keep_alive()
 
@@ -258,42 +262,3 @@ def post(path: bytes, body: bytes, request_id: bytes) -> bytes:
             body,
         )
     )
-
-
-class _Ended:
-    """A receiver that only waits for the end."""
-
-    def __init__(self) -> None:
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """Ignored."""
-
-    def on_data(self, data: bytes) -> None:
-        """Ignored."""
-
-    def on_complete(self) -> None:
-        """Over."""
-        self.on_lost()
-
-    def on_lost(self) -> None:
-        """Over as well."""
-        if not self.ended.done():
-            self.ended.set_result(None)
-
-
-async def abort(pool: EnginePool, target: Target, engine_ids: list[str]) -> None:
-    """Ask an engine to end requests by id.
-
-    Raises: OSError when it can't be reached.
-    """
-    body = msgspec.json.encode({"request_ids": engine_ids})
-    data = pool.post(target, ABORT_PATH, body, b"abort")
-    connection = await pool.acquire(target)
-    receiver = _Ended()
-    try:
-        connection.send(data, receiver)
-        await receiver.ended
-    finally:
-        if not receiver.ended.done():
-            connection.close()

@@ -103,6 +103,14 @@ def model_not_found() -> ApiError:
     return ApiError(404, "model_not_found", "The model does not exist or you have no access to it.", param="model")
 
 
+def alias_of_nothing(name: str, to: str) -> ApiError:
+    """404 for an alias of the key's own tenant whose model is withdrawn or served no longer."""
+    told = (
+        f"The alias {name} stands for {to}, which is not served. An owner of the tenant can have it stand for another."
+    )
+    return ApiError(404, "model_not_found", told, param="model")
+
+
 def not_found() -> ApiError:
     """404 for a path that leads nowhere."""
     return ApiError(404, None, "There is nothing at this address.")

@@ -102,7 +102,7 @@ class Inbound:
         name = sessions.name_of(self._request.header(b"x-session-id"), admitted.session)
         if name is not None and lane_of(admitted) is Lane.FIM:
             self._model = admitted.model.base
-            scope = (admitted.key.key_id, admitted.model.name)
+            scope = (admitted.key.key_id, admitted.asked)
             self._gateway.sessions.claim(scope, name, self._arrived, self)
 
     @property

@@ -40,7 +40,7 @@ def _key(gateway: Gateway, request: Request) -> Key:
 
 
 def list_models(gateway: Gateway, request: Request) -> Answer:
-    """The models that the key's plan includes, the tenant's own adapters among them."""
+    """The models that the key's plan includes, the tenant's own adapters and aliases among them."""
     key = _key(gateway, request)
     models = [_model(model, key) for model in gateway.directory.models_of(key)]
     return JSON, msgspec.json.encode({"object": "list", "data": models})
@@ -49,7 +49,9 @@ def list_models(gateway: Gateway, request: Request) -> Answer:
 def one_model(gateway: Gateway, request: Request) -> Answer:
     """One model by its id."""
     key = _key(gateway, request)
-    return JSON, msgspec.json.encode(_model(resolve(request.target.name, key, gateway.directory), key))
+    name, directory = request.target.name, gateway.directory
+    model, alias = resolve(name, key, directory), directory.find_alias(name, key)
+    return JSON, msgspec.json.encode(_model(model if alias is None else alias.show(model), key))
 
 
 def embeddings(gateway: Gateway, request: Request) -> Answer:

@@ -113,6 +113,7 @@ class Relay:
         except EventTooLong:
             self._break_off(errors.engine_failed())
             return
+        out = self._sending.renamed(out)
         if ending.tap is not None and self._front is not None:
             ending.tap.add(out)
         attempt = ending.attempt
@@ -131,11 +132,11 @@ class Relay:
         if out:
             self._stop_comments()
             self._send_head(front)
-            out = self._sending.renamed(out)
             if not ended:
                 front.write(out)
         if ended:
             self._stop_comments()
+            ending.expect_end()
             self._let_go()
             front.finish(out)
         elif ending.connection is not None:
@@ -159,8 +160,8 @@ class Relay:
             self._fail(errors.engine_lost())
 
     def _on_refusal(self) -> None:
-        error = reshape(self._status, b"".join(self._answer))
         ending = self._ending
+        error = reshape(self._status, self._sending.without_key(b"".join(self._answer)))
         ending.outcome = "failed" if ending.outcome == "completed" else ending.outcome
         ending.http_status = error.status if not self._head_sent else 200
         ending.settle(Usage(exact=error.status < 500))
@@ -171,14 +172,14 @@ class Relay:
         if reported is None:
             self._fail(errors.engine_failed())
             return
+        body = self._sending.renamed(body)
         if self._ending.tap is not None and self._front is not None:
             self._ending.tap.add(body)
         admitted = self._admitted
         started = admitted.num_sequences if self._ending.outcome == "completed" else usage.count_started(body)
         self._ending.settle(usage.read(reported, admitted.num_prompts, admitted.num_sequences, started))
-        front = self._let_go()
-        if front is not None:
-            front.respond(200, (*JSON_HEADERS, *self._held.headers), self._sending.renamed(body))
+        if (front := self._let_go()) is not None:
+            front.respond(200, (*JSON_HEADERS, *self._held.headers), body)
 
     def on_lost(self) -> None:
         """The engine went away: once more elsewhere where nothing came yet, else the one error event."""
@@ -225,10 +226,8 @@ class Relay:
         """Tell the client, by status where that is still possible, else by the last event."""
         self._stop_comments()
         self._ending.release()
-        front = self._let_go()
-        if front is None:
-            return
-        self._tell(front, error, head_sent=self._head_sent)
+        if (front := self._let_go()) is not None:
+            self._tell(front, error, head_sent=self._head_sent)
 
     def _tell(self, front: Front, error: ApiError, *, head_sent: bool) -> None:
         if head_sent:
@@ -241,6 +240,7 @@ class Relay:
         front, self._front = self._front, None
         if self._ending.connection is not None:
             self._ending.connection.shortcut = None
+            self._ending.connection.resume()  # a slow client's end is no reason not to read the engine's
         return front
 
     # --- from the client
@@ -254,7 +254,7 @@ class Relay:
 
     def pause_output(self) -> None:
         """The client reads slower than the engine writes."""
-        if self._ending.connection is not None:
+        if self._front is not None and self._ending.connection is not None:
             self._ending.connection.pause()
 
     def resume_output(self) -> None:

@@ -61,6 +61,11 @@ class Sending:
         """What an engine wrote, with the model's name as the client knows it."""
         return data if self.names is None else self.names(data)
 
+    def without_key(self, data: bytes) -> bytes:
+        """What a server wrote, without the key that it was told; some repeat it."""
+        server = self._ending.attempt.replica.attached if self._ending.attempt is not None else None
+        return data if server is None else self._gateway.pool.outside.without_key(server, data)
+
     async def send(self, receiver: Receiver) -> None:
         """Write it to a replica, whose answer goes to the receiver; to none where nobody waits any more.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.attached.secrets import DIRECTORY as ATTACHED
+from inference.attached.secrets import ATTACHED
 from inference.gateway.open_table import beside
 
 

@@ -91,6 +91,8 @@ class EventStream:
         if USAGE in event:
             parsed = msgspec.json.decode(event[len(b"data: ") :])
             if parsed.get("choices") == [] and isinstance(parsed.get("usage"), dict):
+                if not usage.makes_sense(parsed["usage"]):
+                    return b""
                 self.reported = parsed["usage"]
                 return usage.rewrite_event(parsed) if self._wants_usage else b""
         self.num_events += 1

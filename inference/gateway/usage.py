@@ -13,6 +13,7 @@ import msgspec
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
+MAX_FIGURE = 1 << 53
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,15 @@ def read(reported: dict[str, Any], num_prompts: int, num_sequences: int, num_sta
     if num_prompts == 1:
         engine = prompt * min(num_started, num_sequences)
     return Usage(prompt, cached, completion, engine, exact)
+
+
+def makes_sense(reported: dict[str, Any]) -> bool:
+    """Whether its figures are figures. An engine's always are; a server that the pool did not start may write anything."""
+    details = reported.get("prompt_tokens_details")
+    if details is not None and not isinstance(details, dict):
+        return False
+    figures = reported.get("prompt_tokens"), reported.get("completion_tokens"), (details or {}).get("cached_tokens")
+    return all(one is None or (isinstance(one, int) and abs(one) <= MAX_FIGURE) for one in figures)
 
 
 def for_client(reported: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +88,7 @@ def split_answer(body: bytes) -> tuple[dict[str, Any] | None, bytes]:
         reported = _decoder.decode(raw) if raw else None
     except msgspec.DecodeError:
         return None, body
-    if not isinstance(reported, dict):
+    if not isinstance(reported, dict) or not makes_sense(reported):
         return None, body
     # Inside strings quotes are escaped, so this text can only be the object itself; the last one is the top level's.
     before, _, after = body.rpartition(raw)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from inference.attached.secrets import DIRECTORY as ATTACHED
+from inference.attached.secrets import ATTACHED
 
 
 @dataclass(frozen=True)

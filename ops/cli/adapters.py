@@ -68,11 +68,12 @@ def withdraw(name: Name, as_json: AsJson = False) -> None:
         from appliance.training.errors import AdapterRefused  # noqa: PLC0415
 
         try:
-            adapters.withdraw(_adapter(name))
+            used_by = adapters.withdraw(_adapter(name))
         except AdapterRefused as error:
             raise fail(str(error)) from None
-        facts = _facts(_adapter(name))
-    show_done(facts, as_json, f"{name} withdrawn")
+        facts = _facts(_adapter(name)) | {"aliases": used_by}
+    told = f"; aliases that had it: {', '.join(used_by)}" if used_by else ""
+    show_done(facts, as_json, f"{name} withdrawn{told}")
 
 
 def _decide(name: str, by: str, approved: bool, reason: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from appliance.env import load
 from ops.cli import attaching
 from ops.cli.database import rows
 from ops.cli.first_steps import Narrator
-from ops.cli.models import OUTDATED
+from ops.cli.model_changes import OUTDATED
 from ops.cli.printing import AsJson, Exit, fail, out, show_done, show_rows
 from ops.slots.errors import SlotError
 from ops.slots.flavour import choose, read_facts

@@ -10,6 +10,7 @@ from appliance.env import EnvError
 from ops.cli import (
     acceptance,
     adapters,
+    aliases,
     audit,
     backup,
     batches,
@@ -68,6 +69,7 @@ app.add_typer(models.app, name="model")
 app.add_typer(engines.app, name="engine")
 app.add_typer(jobs.app, name="job")
 app.add_typer(adapters.app, name="adapter")
+app.add_typer(aliases.app, name="alias")
 app.add_typer(batches.app, name="batch")
 app.add_typer(conversations.app, name="conversations")
 app.add_typer(bundles.app, name="bundle")

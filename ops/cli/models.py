@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,20 +15,18 @@ from inference.catalog.load import preset
 from inference.catalog.preset import Preset
 from inference.devices import DeviceInfo, detect
 from inference.devices.errors import DeviceError
+from ops.cli import model_changes
 from ops.cli.database import rows
+from ops.cli.model_changes import OUTDATED, deployed, told
 from ops.cli.printing import AsJson, Exit, fail, show_done, show_rows
 
 if TYPE_CHECKING:
-    from appliance.fleet.models import Deployment
     from appliance.registry.models import ModelVersion
 
 app = typer.Typer(help="Model versions and their deployments.", no_args_is_help=True)
-
-
-OUTDATED = (
-    "engines that run in another way are replaced one by one; a single one serves on until there are devices for a "
-    "second, unless `coderack model restart --interrupt` lets it end first"
-)
+for change in (model_changes.scale, model_changes.restart, model_changes.canary, model_changes.withdraw):
+    app.command()(change)
+app.command("stop")(model_changes.withdraw)
 
 
 @app.command("list")
@@ -128,10 +124,10 @@ def serve(
         chosen = _profile(model.preset, profile)
         flags = (*(flags_for(*chosen) if chosen else ()), *(flag or ()))
         each = devices_each or (profile_for(*chosen).devices if chosen else 1)
-        with _told():
+        with told():
             refuse_misfit(model, flags, each, chosen[1].partition(":")[0] if chosen else "", sequences)
             stale = deployments.serve(model, slot, flags, replicas, each)
-        facts = _deployed(Deployment.objects.select_related("model", "slot").get(model=model, running=True))
+        facts = deployed(Deployment.objects.select_related("model", "slot").get(model=model, running=True))
     show_done(
         facts | {"stale": stale}, as_json, f"{name}: {replicas} replicas wanted; `coderack status` shows them come up"
     )
@@ -163,85 +159,6 @@ def _cards() -> list[DeviceInfo]:
     return seen or detect(kind, int(count) if count else None)
 
 
-@app.command()
-@app.command("stop")
-def withdraw(name: Annotated[str, typer.Argument(help="A served model.")], as_json: AsJson = False) -> None:
-    """Stop serving a model: its replicas drain and end, its weights stay."""
-    with rows():
-        from appliance.fleet import deployments  # noqa: PLC0415
-
-        with _told():
-            withdrawn = deployments.withdraw(name)
-    if not withdrawn:
-        raise fail(f"{name!r} is not served", Exit.NOT_FOUND)
-    show_done({"name": name, "running": False}, as_json, f"{name}: its replicas are draining")
-
-
-@app.command()
-def scale(
-    name: Annotated[str, typer.Argument(help="A served model.")],
-    replicas: Annotated[int, typer.Argument(help="How many engines.", min=1, max=64)],
-    as_json: AsJson = False,
-) -> None:
-    """Have more or fewer engines of a served model; surplus ones drain."""
-    with rows():
-        from appliance.fleet import deployments  # noqa: PLC0415
-
-        with _told():
-            facts = _deployed(_known(name, deployments.scale(name, replicas)))
-    show_done(facts, as_json, f"{name}: {replicas} replicas wanted; `coderack status` shows them")
-
-
-@app.command()
-def restart(
-    name: Annotated[str, typer.Argument(help="A served model.")],
-    may_pause: Annotated[
-        bool,
-        typer.Option("--interrupt", help="A single engine ends before its successor serves: requests fail meanwhile."),
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Start a model's engines anew, one after the other while the others serve; failed ones at once."""
-    with rows():
-        from appliance.fleet import deployments  # noqa: PLC0415
-
-        with _told():
-            facts = _deployed(_known(name, deployments.restart(name, may_pause=may_pause)))
-    show_done(facts, as_json, f"{name}: its engines are replaced; `coderack status` shows them")
-    if not as_json and not may_pause:
-        typer.echo(OUTDATED)
-
-
-def _known(name: str, row: Deployment | None) -> Deployment:
-    if row is None:
-        raise fail(f"{name!r} is not served", Exit.NOT_FOUND)
-    return row
-
-
-def canary(
-    name: Annotated[str, typer.Argument(help="A served model of which a second version runs.")],
-    share: Annotated[int | None, typer.Option(help="Percent of the name's requests.", min=1, max=50)] = None,
-    off: Annotated[bool, typer.Option("--off", help="Take its share back.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show how a model's next version does beside the present one; give it a share of the requests or take that back."""
-    if off and share is not None:
-        raise fail("--share and --off are two wishes: give one", Exit.USAGE)
-    with rows():
-        from dataclasses import asdict  # noqa: PLC0415
-
-        from appliance.fleet import canaries  # noqa: PLC0415
-        from appliance.fleet.errors import NoCanary  # noqa: PLC0415
-
-        try:
-            if off or share is not None:
-                canaries.set_share(name, share or 0)
-            both = [asdict(one) | {"digest": one.digest[:12]} for one in canaries.compare(name)]
-        except NoCanary as error:
-            raise fail(str(error), Exit.NOT_FOUND) from None
-    show_rows(both, as_json, "")
-
-
 def _version(name: str, digest: str) -> ModelVersion | None:
     from appliance.fleet.deployments import version_to_serve  # noqa: PLC0415
     from appliance.registry.models import ModelVersion  # noqa: PLC0415
@@ -255,28 +172,8 @@ def _version(name: str, digest: str) -> ModelVersion | None:
     return found.get()
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """An upgrade that is under way, or what the catalog knows against it, as a line and an exit code."""
-    from appliance.fleet.errors import DeploymentBusy  # noqa: PLC0415
-
-    try:
-        yield
-    except DeploymentBusy as error:
-        raise fail(str(error)) from None
-    except CatalogError as error:
-        raise fail(str(error), Exit.USAGE) from None
-
-
 def _registered(row: ModelVersion) -> dict[str, object]:
     return {
         "name": row.name, "digest": row.digest, "preset": row.preset, "path": row.path, "context": row.max_model_len,
         "fim": row.fim,
-    }  # fmt: skip
-
-
-def _deployed(row: Deployment) -> dict[str, object]:
-    return {
-        "name": row.name, "digest": row.model.digest, "slot": row.slot.name, "replicas": row.replicas,
-        "devices_each": row.devices_each, "flags": row.flags, "running": row.running,
     }  # fmt: skip

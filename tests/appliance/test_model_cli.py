@@ -22,9 +22,10 @@ pytestmark = pytest.mark.usefixtures("db")
 
 
 @pytest.fixture
-def model(db: None) -> str:
+def model(db: None, tmp_path: Path) -> str:
     register_slot("cpu-1", "cpu", "1", Path("/s"), "d")
-    return register_model("demo", Path("/m"), "d", "smollm2-135m-instruct", 512, False).name
+    (tmp_path / "config.json").write_text("{}")
+    return register_model("demo", tmp_path, "d", "smollm2-135m-instruct", 512, False).name
 
 
 def test_it_serves_with_the_presets_flags_and_those_given(model: str) -> None:
@@ -59,8 +60,10 @@ def see(name: str, gb: int, *numbers: int) -> None:
         )
 
 
-def test_it_takes_the_profile_of_the_cards(model: str) -> None:
-    register_model("big", Path("/b"), "e", "deepseek-coder-v2-instruct", 32768, False)
+def test_it_takes_the_profile_of_the_cards(model: str, tmp_path: Path) -> None:
+    stored = {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    register_model("big", tmp_path, "e", "deepseek-coder-v2-instruct", 32768, False)
     see("NVIDIA H20", 102, *range(8))
     told = CliRunner().invoke(app, ["model", "serve", "big", "--json"])
     facts = json.loads(told.stdout)

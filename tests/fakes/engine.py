@@ -3,6 +3,7 @@
 The last prompt text orders the behaviour as `name=value` words: `tokens=5`, `delay=0.01` (seconds per token), `first=2`
 (seconds before the first), `die=3` (connections drop after so many tokens), `hang=3`, `error=3` (an error event),
 `status=500`, `split=1` (bytes written in small pieces), `merge=1` (all in one write), `deaf=1` (aborts are not heard),
+`late=1` (seconds between a merged stream's last event and its end),
 `pad=1000` (bytes of text per token). It counts tokens as vLLM does. What tokens mean is left to the real engine.
 
 Given its base model's name it knows no other model but the adapters it was told to load, and begins an adapter's answers
@@ -255,7 +256,11 @@ class _Generation:
         if self.order("merge"):
             self.parts.append(framed)
             if last:
-                self.connection.transport.write(b"".join(self.parts))
+                merged = b"".join(self.parts)
+                end = merged[-5:] if self.order("late") else b""
+                self.connection.transport.write(merged.removesuffix(end))
+                await self.sleep(self.order("late"))
+                self.connection.transport.write(end)
             return
         step = 7 if self.order("split") else len(framed)
         for start in range(0, len(framed), step):

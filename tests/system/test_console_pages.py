@@ -27,6 +27,8 @@ NO_PAGE = {
     "logout",
     "set_language",
     "tenant_policy",
+    "alias_set",
+    "alias_remove",
     "conversations_off",
     "job_pause",
     "job_resume",

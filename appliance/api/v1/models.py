@@ -10,7 +10,7 @@ from ninja import Router, Schema
 
 from appliance.api.auth import KeyRequest
 from appliance.fleet.models import Deployment
-from appliance.registry.models import Adapter, AdapterState
+from appliance.registry.models import Adapter, AdapterState, Alias
 from appliance.training import adapters
 from appliance.training.errors import Refused
 
@@ -30,11 +30,12 @@ register_converter(ModelName, "model_name")
 
 
 class ModelDeleted(Schema):
-    """What a deletion answers."""
+    """What a deletion answers; `aliases` stood for the model, or had it as their canary."""
 
     id: str
     object: Literal["model"] = "model"
     deleted: bool = True
+    aliases: list[str]
 
 
 @router.delete("/{model_name:model_id}", response=ModelDeleted, summary="Withdraw an own fine-tuned model")
@@ -44,14 +45,15 @@ def delete(request: KeyRequest, model_id: str) -> dict[str, Any]:
     if not model_id.isprintable():
         raise _not_found()
     adapter = Adapter.objects.filter(tenant=tenant, name=model_id, state__in=_THERE).first()
+    if adapter is None and Alias.objects.filter(tenant=tenant, name=model_id).exists():
+        raise Refused("An alias is removed in the console.", "model")
     if adapter is None:
         allowed = tenant.plan.allowed_models
         served = Deployment.objects.filter(model__name=model_id, running=True).exists()
         if served and (allowed is None or model_id in allowed):
             raise Refused("Base models are the operator's to withdraw.", "model", "model_not_allowed")
         raise _not_found()
-    adapters.withdraw(adapter)
-    return {"id": adapter.name}
+    return {"id": adapter.name, "aliases": adapters.withdraw(adapter)}
 
 
 def _not_found() -> Refused:

@@ -19,6 +19,7 @@ from appliance.console.loading import loadings
 from appliance.console.pages.keys import USE_SPAN
 from appliance.console.refusals import in_words
 from appliance.ledger.models import LedgerEntry
+from appliance.registry.aliases import using
 from appliance.registry.models import ADAPTER_MOVES, Adapter, AdapterState
 from appliance.training.adapters import withdraw
 from appliance.training.errors import AdapterRefused
@@ -51,15 +52,18 @@ def withdraw_adapter(request: PersonRequest, adapter_id: UUID) -> HttpResponse:
         raise PermissionDenied
     if request.method == "POST":
         try:
-            withdraw(row)
+            names = withdraw(row)
         except AdapterRefused as refused:
             messages.error(request, in_words(refused.message))
         else:
             messages.success(request, _("%(name)s was withdrawn.") % {"name": row.name})
+            if names:
+                messages.warning(request, _("Aliases that had it: %(names)s.") % {"names": ", ".join(names)})
         return redirect("adapter", row.pk)
     if not may_withdraw(row):
         return redirect("adapter", row.pk)
-    context = {"adapter": row, "loading": loadings([row])[row.pk], "use": _use(row)}
+    names = [alias.name for alias in using(row)]
+    context = {"adapter": row, "loading": loadings([row])[row.pk], "use": _use(row), "aliases": names}
     return render(request, "console/adapter_withdraw.html", context)
 
 

@@ -14,9 +14,12 @@ from django.utils.translation import gettext as _
 from appliance.console import consumption, words
 from appliance.console.access import PersonRequest, may_manage, operator_only, visible_tenant
 from appliance.console.calling import snippets
+from appliance.console.pages.aliases import alias_rows
 from appliance.console.pages.keys import key_rows
 from appliance.conversations.acts import log_of
+from appliance.fleet.canaries import MOST_SHARE
 from appliance.ledger.models import LedgerEntry
+from appliance.registry.aliases import targets
 from appliance.registry.models import Adapter
 from appliance.tenants.acts import set_policy
 from appliance.tenants.models import AdapterPolicy, Membership, Tenant
@@ -36,6 +39,9 @@ def tenant(request: PersonRequest, tenant_id: str) -> HttpResponse:
         "month": _month(row),
         "policies": AdapterPolicy.choices,
         "adapters": Adapter.objects.filter(tenant=row).select_related("base")[:RECENT],
+        "aliases": alias_rows(row),
+        "alias_targets": targets(row),
+        "most_share": MOST_SHARE,
         "keys": key_rows(row, active_only=True)[:RECENT],
         "may_manage": may_manage(request.user, row),
         "people": Membership.objects.filter(tenant=row).select_related("user").order_by("user__username"),

@@ -54,6 +54,7 @@ LABELS = {
     "outcome": words.outcome,
     "job_state": words.job,
     "adapter_state": words.adapter,
+    "alias_state": words.alias,
     "file_state": words.file,
     "batch_state": words.batch,
     "verdict": words.verdict,

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from appliance.registry.models import AdapterState
+from appliance.registry.models import AdapterState, Alias
 from inference.gateway import errors as gateway
 from tests.appliance.api.callers import MODEL, Caller, answered, refused
 
@@ -19,7 +19,7 @@ NOT_FOUND = gateway.model_not_found().fields()
 def test_it_withdraws_an_own_adapter(acme: Caller, state: AdapterState, written, name: str) -> None:  # type: ignore[no-untyped-def]
     adapter = acme.adapter(state, name)
     answer = answered(acme.call("DELETE", f"/v1/models/{written(name)}"))
-    assert answer == {"id": name, "object": "model", "deleted": True}
+    assert answer == {"id": name, "object": "model", "deleted": True, "aliases": []}
     adapter.refresh_from_db()
     assert adapter.state == AdapterState.WITHDRAWN
     assert refused(acme.call("DELETE", f"/v1/models/{written(name)}/"), 404) == NOT_FOUND
@@ -50,3 +50,10 @@ def test_somebody_elses_adapter_is_not_found(acme: Caller, rivals: Caller) -> No
         assert refused(rivals.call("DELETE", f"/v1/models/{name}"), 404) == NOT_FOUND
     adapter.refresh_from_db()
     assert adapter.state == AdapterState.ACTIVE
+
+
+def test_the_answer_names_the_aliases_that_had_it_and_an_alias_is_none(acme: Caller) -> None:
+    adapter = acme.adapter(AdapterState.ACTIVE)
+    Alias.objects.create(tenant=acme.tenant, name="editors", target=adapter.name)
+    assert "alias" in refused(acme.call("DELETE", "/v1/models/editors"), 400)["message"]
+    assert answered(acme.call("DELETE", f"/v1/models/{adapter.name}"))["aliases"] == ["editors"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from appliance.audit.models import AuditEntry
 from appliance.audit.stored import faults
+from appliance.registry.models import ModelVersion
 from appliance.tenants.keys import mint
 from appliance.tenants.models import User
 from finetune.job import JobStatus
@@ -69,7 +71,11 @@ def test_the_api_names_the_key_even_beside_somebodys_session(cast: Cast) -> None
         (("model", "withdraw", BASE), "model.withdraw", BASE),
     ],
 )  # fmt: skip
-def test_the_command_line_names_the_login(cast: Cast, arguments: tuple[str, ...], action: str, subject: str) -> None:
+def test_the_command_line_names_the_login(
+    cast: Cast, arguments: tuple[str, ...], action: str, subject: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    ModelVersion.objects.update(path=str(tmp_path))
     before = seen()
     done = CliRunner().invoke(app, list(arguments), env={"LOGNAME": "forged", "USER": "forged"})
     assert done.exit_code == 0, done.output

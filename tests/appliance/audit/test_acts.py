@@ -17,7 +17,8 @@ from appliance.audit.models import AuditEntry
 from appliance.audit.stored import faults
 from appliance.env import REPO
 from appliance.fleet import deployments
-from appliance.registry.models import Adapter, AdapterState
+from appliance.registry.aliases import remove_alias, set_alias
+from appliance.registry.models import Adapter, AdapterState, Alias
 from appliance.tenants import acts
 from appliance.tenants.keys import mint, revoke
 from appliance.tenants.models import Membership, Plan, Tenant, User
@@ -121,6 +122,12 @@ def withdraw_model(cast: Cast) -> str:
     return BASE
 
 
+def take_alias_away(cast: Cast) -> str:
+    Alias.objects.create(tenant=cast.acme, name="editors", target=BASE)
+    remove_alias(cast.acme, "editors")
+    return "editors"
+
+
 ACTS: dict[str, Callable[[Cast], str]] = {
     "key.create": lambda cast: mint(cast.acme, "ci")[0].prefix,
     "key.revoke": revoke_key,
@@ -138,6 +145,8 @@ ACTS: dict[str, Callable[[Cast], str]] = {
     "adapter.approve": lambda cast: decide(cast, True),
     "adapter.reject": lambda cast: decide(cast, False),
     "adapter.withdraw": withdraw_adapter,
+    "alias.set": lambda cast: set_alias(cast.acme, "editors", to=BASE).name,
+    "alias.remove": take_alias_away,
     "job.create": lambda cast: jobs.create(cast.key, model=BASE, training_file=cast.file().pk).pk,
     "job.cancel": lambda cast: move_job(cast, jobs.cancel, S.QUEUED),
     "job.pause": lambda cast: move_job(cast, jobs.pause, S.QUEUED),

@@ -27,6 +27,8 @@ MATRIX = {
     "keys": ("/tenants/acme/keys/", (OK, OK, OK, GONE, GONE, LOGIN)),
     "key_revoke": ("/tenants/acme/keys/{key}/revoke/", (OK, OK, NO, GONE, GONE, LOGIN)),
     "tenant_policy": ("/tenants/acme/policy/", (*[POST_ONLY] * 5, LOGIN)),
+    "alias_set": ("/tenants/acme/aliases/set/", (*[POST_ONLY] * 5, LOGIN)),
+    "alias_remove": ("/tenants/acme/aliases/remove/", (*[POST_ONLY] * 5, LOGIN)),
     "fine_tuning": ("/fine-tuning/?tenant=acme", (OK, OK, OK, GONE, GONE, LOGIN)),
     "job": ("/fine-tuning/{job}/", (OK, OK, OK, GONE, GONE, LOGIN)),
     "job_cancel": ("/fine-tuning/{job}/cancel/", (OK, OK, NO, GONE, GONE, LOGIN)),

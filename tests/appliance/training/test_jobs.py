@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from appliance.fleet.models import Deployment
-from appliance.registry.models import ModelVersion
+from appliance.registry.models import Alias, ModelVersion
 from appliance.tenants.models import AdapterPolicy, Plan
 from appliance.training import files, jobs, lease
 from appliance.training.errors import FileInUse, JobRefused
@@ -82,6 +82,13 @@ def test_a_model_that_nobody_knows_is_refused(cast: Cast) -> None:
 def test_a_model_that_is_not_served_is_refused_like_one_that_nobody_knows(cast: Cast) -> None:
     Deployment.objects.update(running=False)
     assert refused(cast) == ("model", "model_not_found")
+
+
+def test_an_alias_is_no_base(cast: Cast) -> None:
+    Alias.objects.create(tenant=cast.acme, name="editors", target=BASE)
+    with pytest.raises(JobRefused, match="is an alias: name the base model itself"):
+        create(cast, model="editors")
+    assert refused(cast, model="editors") == ("model", None)
 
 
 def test_a_model_outside_the_plan_is_refused(cast: Cast) -> None:

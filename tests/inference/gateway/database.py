@@ -29,6 +29,7 @@ CREATE TABLE gateway_replicas(replica_id text, life_id text, model text, socket 
 CREATE TABLE gateway_logged(tenant_id text);
 CREATE TABLE gateway_canaries(name text, version text, share int, max_model_len int, path text, fim boolean);
 CREATE TABLE gateway_canary_replicas(replica_id text, life_id text, name text, version text, socket text, max_sequences int);
+CREATE TABLE gateway_aliases(tenant_id text, name text, created bigint, target text, canary text, share int);
 CREATE TABLE gateway_generation(value bigint);
 INSERT INTO gateway_generation VALUES (1);
 CREATE FUNCTION changed() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -38,6 +39,7 @@ CREATE TRIGGER m AFTER INSERT OR UPDATE OR DELETE ON gateway_models EXECUTE FUNC
 CREATE TRIGGER l AFTER INSERT OR UPDATE OR DELETE ON gateway_logged EXECUTE FUNCTION changed();
 CREATE TRIGGER c AFTER INSERT OR UPDATE OR DELETE ON gateway_canaries EXECUTE FUNCTION changed();
 CREATE TRIGGER cr AFTER INSERT OR UPDATE OR DELETE ON gateway_canary_replicas EXECUTE FUNCTION changed();
+CREATE TRIGGER a AFTER INSERT OR UPDATE OR DELETE ON gateway_aliases EXECUTE FUNCTION changed();
 CREATE TRIGGER r AFTER INSERT OR UPDATE OR DELETE ON gateway_replicas EXECUTE FUNCTION changed();
 """
 

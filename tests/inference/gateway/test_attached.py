@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from psycopg.types.json import Jsonb
 
-from inference.attached.secrets import DIRECTORY, Secrets
+from inference.attached.secrets import ATTACHED, Secrets
 from tests.fakes.outside import OutsideServer, make_ca
 from tests.inference.gateway.database import add_model
 from tests.inference.gateway.parts import Rig
@@ -30,7 +30,7 @@ class Attached:
         server.start()
         self.servers.append(server)
         server_id = str(uuid.uuid4())
-        Secrets(self.rig.journal_dir.with_name(DIRECTORY), server_id).write(server.key or None, ca)
+        Secrets(self.rig.journal_dir.with_name(ATTACHED), server_id).write(server.key or None, ca)
         takes = {name: name not in server.lacks for name in ("priority", "cache_salt", "usage", "aborts")}
         self.rig.postgres.execute(
             "INSERT INTO gateway_replicas VALUES (%s, %s, %s, '', NULL, %s)",
@@ -188,3 +188,97 @@ def test_a_server_that_exaggerates_is_not_believed_beyond_what_was_asked_for(att
     status, headers, _ = rig.call("POST", "/v1/chat/completions", rig.chat(model=MODEL, max_tokens=16))
     record = rig.record(headers["x-request-id"])
     assert (status, record.completion_tokens, record.prompt_tokens, record.exact) == (200, 16, 0, False)
+
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def events(*texts: bytes) -> bytes:
+    """Each in a chunk of its own."""
+    return b"".join(b"%x\r\ndata: %b\n\n\r\n" % (len(text) + 8, text) for text in texts)
+
+
+TOKEN = b'{"id":"1","model":"inner","choices":[{"index":0,"delta":{"content":"x"}}]}'
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        b'{"completion_tokens":"plenty"}',
+        b'{"completion_tokens":[1]}',
+        b'{"completion_tokens":2,"prompt_tokens":{}}',
+        b'{"completion_tokens":2,"prompt_tokens":1,"prompt_tokens_details":"x"}',
+        b'{"completion_tokens":2,"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":"x"}}',
+        b'{"completion_tokens":1e300}',
+        b'{"completion_tokens":-5}',
+        b'{"completion_tokens":' + b"9" * 4000 + b"}",
+    ],
+    ids=["word", "list", "object", "details", "cached", "huge", "negative", "long"],
+)
+@pytest.mark.parametrize("wants_usage", [True, False])
+def test_a_stream_whose_usage_makes_no_sense_ends_and_is_billed_once(
+    attached: Attached, usage: bytes, wants_usage: bool
+) -> None:
+    rig = attached.rig
+    server = OutsideServer("inner")
+    attached.add(server)
+    server.garbage = STREAM_HEAD + events(TOKEN, TOKEN, b'{"choices":[],"usage":' + usage + b"}", b"[DONE]")
+    server.garbage += b"0\r\n\r\n"
+    options = {"include_usage": wants_usage}
+    fields = rig.chat(model=MODEL, stream=True, max_tokens=16, stream_options=options)
+    _, headers, body = rig.call("POST", "/v1/chat/completions", fields)
+    assert b"inner" not in body
+    assert b"[DONE]" in body or b'"error"' in body
+    record = rig.record(headers["x-request-id"])
+    assert 0 <= record.completion_tokens <= 16
+    assert record.prompt_tokens >= 0
+    wait_until(lambda: not rig.figure(f'coderack_gateway_in_flight{{model="{MODEL}"}}'))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_what_a_server_tells_ahead_of_its_answer_is_no_answer(attached: Attached, stream: bool) -> None:
+    rig = attached.rig
+    server = OutsideServer("inner")
+    attached.add(server)
+    usage = b'{"id":"1","model":"inner","choices":[],"usage":{"prompt_tokens":2,"completion_tokens":2}}'
+    unary = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(usage), usage)
+    streamed = STREAM_HEAD + events(TOKEN, TOKEN, usage, b"[DONE]") + b"0\r\n\r\n"
+    server.garbage = b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+    server.garbage += streamed if stream else unary
+    status, headers, body = rig.call("POST", "/v1/chat/completions", rig.chat(model=MODEL, stream=stream))
+    assert (status, b"error" in body, b"inner" in body) == (200, False, False)
+    record = rig.record(headers["x-request-id"])
+    assert (record.completion_tokens, record.outcome, record.exact) == (2, "completed", True)
+
+
+def test_an_answer_is_whole_when_its_connection_breaks_behind_its_end(attached: Attached) -> None:
+    rig = attached.rig
+    server = OutsideServer(MODEL, "usage")
+    attached.add(server)
+    server.garbage = STREAM_HEAD + events(TOKEN, TOKEN, b"[DONE]") + b"this is no chunk\r\n"
+    status, headers, body = rig.call("POST", "/v1/chat/completions", rig.chat(model=MODEL, stream=True))
+    assert (status, body.endswith(b"[DONE]\n\n")) == (200, True)
+    record = rig.record(headers["x-request-id"])
+    assert (record.completion_tokens, record.outcome) == (1, "completed")  # the first event may only tell the role
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_connection_that_is_kept_open_behind_the_answers_end_is_closed(attached: Attached, chunked: bool) -> None:
+    rig = attached.rig
+    server = OutsideServer(MODEL)
+    attached.add(server)
+    old = b"HTTP/1.0 200 OK\r\n\r\ndata: %b\n\ndata: [DONE]\n\n" % TOKEN
+    server.garbage = STREAM_HEAD + events(TOKEN, TOKEN, b"[DONE]") if chunked else old
+    status, _, body = rig.call("POST", "/v1/chat/completions", rig.chat(model=MODEL, stream=True))
+    assert (status, body.endswith(b"[DONE]\n\n")) == (200, True)
+    wait_until(lambda: not server._connections)
+
+
+def test_a_refusal_that_repeats_the_servers_key_tells_it_to_nobody(attached: Attached) -> None:
+    rig = attached.rig
+    server = OutsideServer(MODEL, key="sk-inner-secret")
+    attached.add(server)
+    body = b'{"error":{"message":"Bad key provided: sk-inner-secret.","code":400}}'
+    server.garbage = b"HTTP/1.1 400 Bad\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+    status, _, answer = rig.call("POST", "/v1/chat/completions", rig.chat(model=MODEL))
+    assert (status, json.loads(answer)["error"]["message"]) == (400, "Bad key provided: ***.")

@@ -17,9 +17,11 @@ from inference.conversations.errors import Erased
 from inference.conversations.segments import About, Texts
 from inference.conversations.vault import Vault
 from inference.failpoints import VARIABLE
-from tests.inference.gateway.database import add_key
+from tests.fakes.outside import OutsideServer
+from tests.inference.gateway.database import add_key, add_model
 from tests.inference.gateway.parts import Rig, free_port, healthy, start_gunicorn
 from tests.inference.gateway.test_answers import events
+from tests.inference.gateway.test_attached import Attached
 from tests.inference.gateway.test_faults import open_stream, read_all
 from tests.waiting import wait_until
 
@@ -82,6 +84,19 @@ def test_it_keeps_what_was_asked_and_answered(keeping: Rig, stream: bool, orders
         f"key-{KEEPER}", "deepseek-fake", "chat", stream,
     )  # fmt: skip
     assert (about.prompt_tokens, about.completion_tokens, about.outcome, about.cut) == (7, 3, "completed", False)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_it_keeps_the_name_that_the_client_was_told_and_not_a_servers_own(keeping: Rig, stream: bool) -> None:
+    add_model(keeping.postgres, "deepseek-kept", str(keeping.root / "model"))
+    servers = Attached(keeping)
+    try:
+        servers.add(OutsideServer("/models/inner"), "deepseek-kept")
+        headers, answer, _ = ask(keeping, "tokens=3", stream=stream, model="deepseek-kept")
+        assert wait_for(keeping, headers["x-request-id"])[1].answer == answer
+    finally:
+        servers.clear()
+        keeping.postgres.execute("DELETE FROM gateway_models WHERE name = 'deepseek-kept'")
 
 
 def test_it_keeps_completions_with_their_usage_events(keeping: Rig) -> None:

@@ -224,6 +224,16 @@ def read_all(client: socket.socket) -> bytes:
         return received
 
 
+def test_a_slow_clients_last_bytes_keep_no_engines_connection(rig: Rig) -> None:
+    def connections() -> int:
+        return sum(len(engine._connections) for engine in rig.engines.values())
+
+    wait_until(lambda: not connections())
+    with open_stream(rig, rig.chat("tokens=1 pad=9000000 merge=1 late=0.5", stream=True)) as client:
+        assert client.recv(4096)  # the answer is there, and more of it than the client's and the gateway's buffers take
+        wait_until(lambda: not connections())  # read to its end, it is closed when it was idle for long
+
+
 def test_it_leaves_nothing_unbilled_after_all_of_this(rig: Rig) -> None:
     wait_until(lambda: not any(engine.running for engine in rig.engines.values()))
     records = rig.records()

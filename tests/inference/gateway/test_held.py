@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from inference.gateway import inbound
+from inference.gateway.fim import NOTHING
 from inference.gateway.held import Held
 from inference.gateway.limits.gates import Gate, Kind, Prices
 from inference.gateway.limits.limiter import Reservation
@@ -46,7 +47,7 @@ def test_a_request_that_no_relay_takes_gives_back_what_it_reserved(monkeypatch: 
         return held(books)
 
     async def admit(*_: object) -> object:
-        return SimpleNamespace()
+        return SimpleNamespace(session=None, dropped=NOTHING)
 
     def broken(*_: object) -> None:
         raise RuntimeError("no relay")
@@ -63,7 +64,9 @@ def test_a_request_that_no_relay_takes_gives_back_what_it_reserved(monkeypatch: 
         open_requests=SimpleNamespace(has_room=lambda: True),
     )
     request._front, request._chunks, request._key = object(), [], None
-    request._request = SimpleNamespace(target=SimpleNamespace(kind=SimpleNamespace(value="chat")), request_id="req-1")
+    request._request = SimpleNamespace(
+        target=SimpleNamespace(kind=SimpleNamespace(value="chat")), request_id="req-1", header=lambda _name: None
+    )
     with pytest.raises(RuntimeError, match="no relay"):
         asyncio.run(request._admit())
     assert books.settled == [("req-1", 0, 0)]

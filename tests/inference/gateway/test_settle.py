@@ -19,7 +19,7 @@ def ended(ttft_s: float, streamed_s: float, tokens: int) -> float:
     key = SimpleNamespace(tenant_id="acme", key_id="k")
     model: Any = SimpleNamespace(name="paced", base="paced")
     admitted: Any = SimpleNamespace(key=key, model=model, endpoint="chat", stream=True, num_sequences=1)
-    replica: Any = SimpleNamespace(life_id="l", replica_id="r")
+    replica: Any = SimpleNamespace(life_id="l", replica_id="r", attached=None)
     journal: Any = SimpleNamespace(append=lambda record: None)
     attempt = Attempt("req-1", admitted, replica, ttft_s=ttft_s, first_event_at=time.time() - streamed_s)
     before = metrics.TPOT.labels("paced")._sum.get()
@@ -67,7 +67,7 @@ def test_a_prompt_that_cannot_be_counted_costs_its_tokens_and_not_the_bill() -> 
             num_sequences=1,
             body={},
         )
-        replica: Any = SimpleNamespace(life_id="l", replica_id="r")
+        replica: Any = SimpleNamespace(life_id="l", replica_id="r", attached=None)
         held: Any = SimpleNamespace(settle=lambda used, **_: ended.append(used))
         ending = Ending(gateway, "1", admitted, held)
         ending.attempt = Attempt("req-1", admitted, replica)
