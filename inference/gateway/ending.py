@@ -10,7 +10,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from inference.gateway import bill, engine
+from inference.gateway import bill
+from inference.gateway.abort import abort
 from inference.gateway.admit import Admitted
 from inference.gateway.attached import believable
 from inference.gateway.conversation import Tap
@@ -107,7 +108,7 @@ class Ending:
         while not self.over and time.monotonic() < deadline:
             try:
                 async with asyncio.timeout_at(self._gateway.loop.time() + deadline - time.monotonic()):
-                    await engine.abort(self._gateway.pool, target, self._engine_ids())
+                    await abort(self._gateway.pool, target, self._engine_ids())
                     await asyncio.wait_for(self._ended.wait(), ABORT_AGAIN_S)
             except TimeoutError:
                 continue

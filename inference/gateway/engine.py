@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
-import msgspec
 
 from inference.gateway import metrics
 from inference.gateway.attached import Attached, Outside
@@ -22,11 +21,9 @@ log = logging.getLogger(__name__)
 
 # uvicorn, in the engine, closes a connection that was idle for 5 s: one is used again only well before that.
 IDLE_REUSE_S = 3.0
-ABORT_PATH = b"/inference/v1/abort_requests"
 MAX_BARREN_BYTES = 256 * 1024  # in a row, neither a whole head nor a body: an endless header is a server's fault
 
 Target = str | Attached
-
 
 # Is offered each read that begins between two chunks, before the parser; True: it has taken a whole chunk.
 Shortcut = Callable[[bytes], bool]
@@ -217,9 +214,8 @@ class EnginePool:
             connection.close()
         if isinstance(target, Attached):
             return await self.outside.connect(target, lambda: EngineConnection(self, target))
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_unix_connection(lambda: EngineConnection(self, target), target)
-        return connection
+        make = asyncio.get_running_loop().create_unix_connection(lambda: EngineConnection(self, target), target)
+        return (await make)[1]
 
     def post(self, target: Target, path: bytes, body: bytes, request_id: bytes) -> bytes:
         """The bytes of a request to this engine."""
@@ -235,8 +231,7 @@ class EnginePool:
 
     def forget(self, target: Target, connection: EngineConnection) -> None:
         """A connection ended."""
-        idle = self._idle.get(target)
-        if idle and connection in idle:
+        if connection in (idle := self._idle.get(target, [])):
             idle.remove(connection)
 
     def sweep(self) -> None:
@@ -267,42 +262,3 @@ def post(path: bytes, body: bytes, request_id: bytes) -> bytes:
             body,
         )
     )
-
-
-class _Ended:
-    """A receiver that only waits for the end."""
-
-    def __init__(self) -> None:
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """Ignored."""
-
-    def on_data(self, data: bytes) -> None:
-        """Ignored."""
-
-    def on_complete(self) -> None:
-        """Over."""
-        self.on_lost()
-
-    def on_lost(self) -> None:
-        """Over as well."""
-        if not self.ended.done():
-            self.ended.set_result(None)
-
-
-async def abort(pool: EnginePool, target: Target, engine_ids: list[str]) -> None:
-    """Ask an engine to end requests by id.
-
-    Raises: OSError when it can't be reached.
-    """
-    body = msgspec.json.encode({"request_ids": engine_ids})
-    data = pool.post(target, ABORT_PATH, body, b"abort")
-    connection = await pool.acquire(target)
-    receiver = _Ended()
-    try:
-        connection.send(data, receiver)
-        await receiver.ended
-    finally:
-        if not receiver.ended.done():
-            connection.close()

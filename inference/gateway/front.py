@@ -9,45 +9,37 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from inference.gateway import errors
+from inference.gateway.answer import AnswerWriter, last_answer
+from inference.gateway.closing import Linger, Stall
 from inference.gateway.errors import ApiError
 from inference.gateway.reader import RequestReader, check_head
 from inference.gateway.refusal import Refusal
-from inference.gateway.request import Headers, Request, date, head, new_request_id
+from inference.gateway.request import Headers, Request, new_request_id
 
 if TYPE_CHECKING:
     from inference.gateway.app import Gateway
 
 WRITE_HIGH_BYTES = 256 * 1024
-LINGER_S = 3.0  # a refused upload is read and thrown away this long, so that the client gets to see the refusal
-LINGER_BYTES = 64 * 1024 * 1024
 
 
-class Front(asyncio.Protocol):
+class Front(AnswerWriter, asyncio.Protocol):
     """A client's connection."""
 
     def __init__(self, gateway: Gateway) -> None:
+        super().__init__()
         self._gateway = gateway
-        self._transport: asyncio.Transport
         self._reader = RequestReader(self, "")
         self._requests: deque[Request] = deque()  # the first one is being answered
         self._broken = False  # no further request is read from this connection
-        self._linger_until: float | None = None
-        self._lingered_bytes = 0
-        self._chunked = False
-        self._head = b""  # of the current answer, not written yet
-        self._bodiless = False
-        self._answering = False  # the head of the current answer is out
+        self._linger: Linger | None = None
         self._close_after = False
         self._read_held = False
         self._last_read = time.monotonic()
-        self._stalled: tuple[int, float] = (0, self._last_read)
+        self._stall = Stall(self._last_read)
         self.output_paused = False
-
-    # --- asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: connected."""
@@ -68,9 +60,8 @@ class Front(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes of requests."""
         self._last_read = time.monotonic()
-        if self._linger_until is not None:
-            self._lingered_bytes += len(data)
-            if self._lingered_bytes > LINGER_BYTES:
+        if self._linger is not None:
+            if not self._linger.takes(data):
                 self._transport.abort()
             return
         if self._broken:
@@ -100,8 +91,6 @@ class Front(asyncio.Protocol):
             self._requests[0].handler.resume_output()
         elif self._requests:
             self._gateway.loop.call_soon(self._next)
-
-    # --- from the reader
 
     def request_begun(self, request: Request) -> None:
         """A head is whole."""
@@ -134,7 +123,7 @@ class Front(asyncio.Protocol):
 
     def _begin(self, request: Request) -> None:
         self._close_after = self._gateway.draining or not request.keep_alive or request.version == "1.0"
-        self._answering = False
+        self.answering = False
         try:
             self._close_after, close_after = True, self._close_after
             check_head(request)
@@ -190,51 +179,17 @@ class Front(asyncio.Protocol):
     def start(self, status: int, headers: Headers, length: int | None, *, bodiless: bool = False) -> None:
         """Write the head of the current answer; without a length its body is chunked."""
         request = self._requests[0]
-        self._answering = True
-        self._bodiless = bodiless or request.method == b"HEAD" or status in (204, 304)
-        self._chunked = length is None and not self._bodiless and request.version != "1.0"
-        if not request.complete:
-            self._close_after = True  # the rest of its body will not be read as a request
-        framing = [(b"date", date()), (b"x-request-id", request.request_id.encode())]
-        if length is not None:
-            framing.append((b"content-length", b"%d" % length))
-        elif self._chunked:
-            framing.append((b"transfer-encoding", b"chunked"))
-        if self._close_after or self._gateway.draining or self._broken:
-            self._close_after = True
-            framing.append((b"connection", b"close"))
-        # It leaves with what is written in the same turn: one call of the kernel less, and one waking of the client.
-        self._head = head(status, [*headers, *framing])
-        self._gateway.loop.call_soon(self._write_head)
+        # Without all of a request's body, what comes next would not be a request.
+        self._close_after = self._close_after or not request.complete or self._gateway.draining or self._broken
+        self.begin_answer(request, status, headers, length, bodiless=bodiless, closes=self._close_after)
+        self._gateway.loop.call_soon(self.write_head)
 
-    def _write_head(self) -> None:
-        if self._head:
-            unsent, self._head = self._head, b""
-            self._transport.write(unsent)
-
-    def write(self, data: bytes) -> None:
-        """A piece of the current answer's body."""
-        if self._bodiless or not data:
-            return
-        unsent, self._head = self._head, b""
-        if self._chunked:
-            self._transport.write(b"%b%x\r\n%b\r\n" % (unsent, len(data), data))
-        else:
-            self._transport.write(unsent + data if unsent else data)
-
-    def chunk_writer(self) -> Callable[[bytes], None] | None:
-        """What takes whole chunks of the current answer, framing and all; None where it is not chunked or not begun."""
-        return self._transport.write if self._answering and self._chunked and not self._head else None
-
-    def finish(self) -> None:
-        """The current answer is whole: on to the next request, or the end of the connection."""
+    def finish(self, last: bytes = b"") -> None:
+        """The current answer is whole with these bytes: on to the next request, or the end of the connection."""
         if not self._requests:
             return
-        self._write_head()
-        if self._chunked and not self._bodiless:
-            self._transport.write(b"0\r\n\r\n")
+        self.end_answer(last)
         request = self._requests.popleft()
-        self._answering = False
         if self._close_after:
             self._close(linger=not request.complete)
         elif self._requests:
@@ -259,8 +214,7 @@ class Front(asyncio.Protocol):
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer."""
         self.start(status, headers, len(body))
-        self.write(body)
-        self.finish()
+        self.finish(body)
 
     def refuse(self, error: ApiError, headers: Headers = ()) -> None:
         """Answer the current request with an error, and with headers of its own where it got that far."""
@@ -275,7 +229,7 @@ class Front(asyncio.Protocol):
     def _reject(self, error: ApiError) -> None:
         """Bytes that are no request: answer them where nothing else is being answered, then close."""
         self._broken, self._reader.head_since = True, None
-        if self._requests and self._answering:
+        if self._requests and self.answering:
             self._close_after = True
             return
         request_id = self._requests[0].request_id if self._requests else new_request_id()
@@ -283,11 +237,7 @@ class Front(asyncio.Protocol):
         if handler is not None:
             self._requests.clear()
             handler.client_lost()
-        extra = [(name.encode(), value.encode()) for name, value in error.headers]
-        body = error.body()
-        framing = [(b"content-length", b"%d" % len(body)), (b"connection", b"close"), (b"date", date())]
-        framing.append((b"x-request-id", request_id.encode()))
-        self._transport.write(head(error.status, [(b"content-type", b"application/json"), *extra, *framing]) + body)
+        self._transport.write(last_answer(error, request_id))
         self._close(linger=True)
 
     def _close(self, *, linger: bool) -> None:
@@ -297,7 +247,7 @@ class Front(asyncio.Protocol):
             self._transport.close()
             return
         # Closing with unread bytes in the socket would reset it, and the client would never see the answer.
-        self._linger_until = time.monotonic() + LINGER_S
+        self._linger = Linger()
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self._read_held = True
@@ -307,7 +257,7 @@ class Front(asyncio.Protocol):
 
     def drain(self) -> None:
         """The gateway stops: idle connections close, the others after their current answer."""
-        if not self._requests and self._linger_until is None and self._reader.head_since is None:
+        if not self._requests and self._linger is None and self._reader.head_since is None:
             self._broken = True
             self._transport.close()
         else:
@@ -334,11 +284,11 @@ class Front(asyncio.Protocol):
     def sweep(self, now: float) -> None:
         """Called every second: close what takes too long."""
         settings = self._gateway.settings
-        lingered = self._linger_until is not None and now > self._linger_until
+        lingered = self._linger is not None and now > self._linger.until
         waits_for_head = self._reader.head_since is not None and now - self._reader.head_since > settings.head_timeout_s
         reads_body = self._reader.in_body and not self._read_held and not self._broken
         waits_for_body = reads_body and now - self._last_read > settings.head_timeout_s
-        if lingered or self._has_stalled(now):
+        if lingered or self._stall.lasts_s(self._transport.get_write_buffer_size(), now) > settings.stall_timeout_s:
             self._transport.abort()
         elif waits_for_head or waits_for_body:
             self._reject(errors.timed_out())
@@ -346,11 +296,3 @@ class Front(asyncio.Protocol):
             self._transport.close()
         elif self._requests and self._requests[0].handler is not None:
             self._requests[0].handler.sweep(now)
-
-    def _has_stalled(self, now: float) -> bool:
-        size = self._transport.get_write_buffer_size()
-        if size == 0 or size < self._stalled[0]:
-            self._stalled = (size, now)
-        elif size > self._stalled[0]:
-            self._stalled = (size, self._stalled[1] if self._stalled[0] else now)
-        return size > 0 and now - self._stalled[1] > self._gateway.settings.stall_timeout_s

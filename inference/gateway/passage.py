@@ -1,8 +1,8 @@
-"""The short way of a stream: a read that is one whole chunk with one whole event goes to the client as it came.
+"""The short way of a stream: a read that is whole chunks, each with one whole event, goes to the client as it came.
 
 The parser knows where chunks end; between two of them its state is the same whether it is told of a whole chunk or not.
 So a read of which the first and the last bytes say that it is exactly that is passed on unparsed, with its framing. All
-else (several events at once, pieces, what has to be read or changed, another engine's spelling) goes the long way, through
+else (several events in a chunk, pieces, what has to be read or changed, another engine's spelling) goes the long way, through
 the parser and `sse`.
 """
 
@@ -25,13 +25,31 @@ def _beginning(num_bytes: int) -> tuple[slice, bytes]:
         if size > 0 and len(b"%x" % size) == num_digits:
             begins = b"%x\r\n" % size + _BEGINS
             return slice(0, len(begins)), begins
-    return slice(0, 0), b"no chunk has this length"
+    return _NONE
 
 
-_BEGINNINGS = tuple(_beginning(num_bytes) for num_bytes in range(0x1000 + 7))
+_NONE = slice(0, 0), b"no chunk has this length"
+_NUM_BEGINNINGS = 0x1000 + 7
+_BEGINNINGS = tuple(_beginning(num_bytes) for num_bytes in range(_NUM_BEGINNINGS))
 _LAST = slice(-4, None)
 _WITHIN = slice(5, -4)  # between the size line and the end: the event's only line
 _NEWLINE = 10
+
+
+def _num_chunks(data: bytes) -> int:
+    """Of how many whole chunks with one event each a read consists; 0 where it is anything else."""
+    at = num = 0
+    while at < len(data):
+        begins = data.find(b"\r\n", at, at + 5) + 2
+        if begins < 2 or not data.startswith(_BEGINS, begins):
+            return 0
+        line = data.find(b"\n", begins)
+        end = line + 4
+        # The size line has one spelling only; what it says and where the event ends agree, or the parser looks.
+        if line < 0 or data[line:end] != _END or data[at:begins] != b"%x\r\n" % (line + 2 - begins):
+            return 0
+        at, num = end, num + 1
+    return num
 
 
 class Passage:
@@ -47,14 +65,16 @@ class Passage:
     def take(self, data: bytes) -> bool:
         """Pass a read on; False where it has to go the long way. It was read between two chunks."""
         # Slices, one byte, and a search from the end: searching for two bytes from the front costs ten times as much.
-        try:
-            first, begins = _BEGINNINGS[len(data)]
-        except IndexError:
+        num = 1
+        first, begins = _BEGINNINGS[len(data)] if len(data) < _NUM_BEGINNINGS else _NONE
+        if data[first] != begins:
+            num = _num_chunks(data)
+        elif data[_LAST] != _END or _NEWLINE in data[_WITHIN]:
             return False
-        if data[first] != begins or data[_LAST] != _END or _NEWLINE in data[_WITHIN] or data.rfind(USAGE) >= 0:
+        if not num or data.rfind(USAGE) >= 0:
             return False
         events = self._events
-        events.num_events = num_events = events.num_events + 1
+        events.num_events = num_events = events.num_events + num
         self._slot.count(num_events)
         self._write(data)
         return True

@@ -11,11 +11,9 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from inference.gateway import engine, errors, metrics, usage
+from inference.gateway import errors, metrics, usage
 from inference.gateway.admit import Admitted
-from inference.gateway.attached import Names, body_for, names_of
 from inference.gateway.conversation import LOGGED, Tap
-from inference.gateway.directory import Replica
 from inference.gateway.ending import Ending, new_events
 from inference.gateway.engine import Shortcut
 from inference.gateway.engine_errors import reshape
@@ -23,12 +21,8 @@ from inference.gateway.errors import ApiError
 from inference.gateway.held import Held
 from inference.gateway.lanes import lane_of
 from inference.gateway.passage import Passage
-from inference.gateway.paths import ENGINE_PATHS, Kind
-from inference.gateway.place import errand_of
-from inference.gateway.render import engine_body
-from inference.gateway.settle import Attempt
+from inference.gateway.sending import Sending
 from inference.gateway.sse import EventTooLong
-from inference.gateway.turn import Turn
 from inference.gateway.usage import Usage
 
 if TYPE_CHECKING:
@@ -42,7 +36,6 @@ JSON_HEADERS = ((b"content-type", b"application/json"),)
 COMMENT = b": keep-alive\n\n"
 MAX_REFUSAL_BYTES = 1024 * 1024
 CLIENT_CLOSED = 499  # nginx' status for a client that left; only in the journal
-_KINDS = {"chat": Kind.CHAT, "completions": Kind.COMPLETIONS}
 
 
 class Relay:
@@ -51,15 +44,12 @@ class Relay:
     def __init__(self, gateway: Gateway, front: Front, request_id: str, admitted: Admitted, held: Held) -> None:
         self._gateway = gateway
         self._front: Front | None = front
-        self._request_id = request_id
         self._bare_id = request_id.removeprefix("req-")
         self._admitted = admitted
         self._held = held
         self._ending = Ending(gateway, self._bare_id, admitted, held)
         self._answer: list[bytes] = []
         self._answer_bytes = 0
-        self._names: Names | None = None  # of a server that calls the model otherwise
-        self._num_attempts = 0
         self._status = 0  # the engine's
         self._head_sent = False
         self._began = time.monotonic()
@@ -68,9 +58,7 @@ class Relay:
         self._num_seen = 0  # events, when the clock last looked: the short way tells nobody the time
         self._comment_timer: asyncio.TimerHandle | None = None
         self._lane = lane_of(admitted)
-        body = engine_body(admitted, gateway.settings.salt_secret, self._lane.priority)
-        self._turn = Turn(gateway.dispatcher, errand_of(admitted, self._lane, len(body)))
-        self._data = engine.post(ENGINE_PATHS[_KINDS[admitted.endpoint]], body, self._bare_id.encode())
+        self._sending = Sending(gateway, self._bare_id, self._ending, admitted, held, self._lane)
 
     def listen(self, tap: Tap) -> None:
         """Have the answer collected, too, and tell the client."""
@@ -87,64 +75,15 @@ class Relay:
 
     async def _try(self) -> None:
         try:
-            await self._try_replicas()
+            await self._sending.send(self)
+        except ApiError as error:
+            # No engine has it, so that nothing is settled.
+            metrics.REFUSALS.labels(error.code or str(error.status)).inc()
+            self._refuse(error)
         except Exception:
             # Whatever went wrong, the client must get an answer: nobody else would give it one.
             log.exception("sending a request to an engine failed")
             self._break_off(errors.internal())
-
-    async def _try_replicas(self) -> None:
-        while self._num_attempts < 2:
-            self._num_attempts += 1
-            try:
-                place = await self._turn.place()
-            except ApiError as error:
-                self._turn_away(error)
-                return
-            if place is None:  # the client left meanwhile
-                self._ending.release()
-                return
-            self._ending.place, replica = place, place.replica
-            fresh = self._num_attempts > 1 or len(self._turn.tried) > 1
-            try:
-                data = self._data_for(replica)
-                connection = await self._gateway.pool.acquire(replica.target, fresh=fresh)
-            except OSError:
-                self._num_attempts -= 1  # the engine saw nothing
-                self._ending.leave_place()
-                self._turn.failed(replica)
-                if self._has_tried_all():
-                    break
-                metrics.RETRIES.labels(self._admitted.model.base).inc()
-                continue
-            if self._front is None:  # the client left meanwhile; the engine has seen nothing
-                connection.close()
-                self._ending.release()
-                return
-            attempt = Attempt(self._request_id, self._admitted, replica)
-            try:
-                self._held.slot.open(attempt.open(self._held.prices))
-            except BaseException:
-                connection.close()  # nothing was written to it, and nobody else knows of it
-                raise
-            self._ending.attempt = attempt
-            self._gateway.begin(self._ending, replica, self._admitted.model.base)
-            self._ending.connection = connection
-            connection.send(data, self)
-            return
-        self._turn_away(errors.overloaded("No replica of this model accepts requests. Try again shortly."))
-
-    def _data_for(self, replica: Replica) -> bytes:
-        server = replica.attached
-        self._names = names_of(server, self._admitted.model.name)
-        if server is None:
-            return self._data
-        path = ENGINE_PATHS[_KINDS[self._admitted.endpoint]]
-        return self._gateway.pool.post(server, path, body_for(server, self._admitted), self._bare_id.encode())
-
-    def _has_tried_all(self) -> bool:
-        replicas = self._gateway.directory.replicas(self._admitted.model.served_at)
-        return all(replica.life_id in self._turn.tried for replica in replicas)
 
     # --- from the engine
 
@@ -153,7 +92,7 @@ class Relay:
         self._status = status
         self._last_byte = time.monotonic()
         if self._ending.attempt is not None:
-            self._turn.worked(self._ending.attempt.replica)
+            self._sending.turn.worked(self._ending.attempt.replica)
 
     def on_data(self, data: bytes) -> None:
         """Bytes of the answer: a stream's pass on, others are collected."""
@@ -174,8 +113,7 @@ class Relay:
         except EventTooLong:
             self._break_off(errors.engine_failed())
             return
-        if self._names is not None:
-            out = self._names(out)
+        out = self._sending.renamed(out)
         if ending.tap is not None and self._front is not None:
             ending.tap.add(out)
         attempt = ending.attempt
@@ -188,16 +126,21 @@ class Relay:
             ending.outcome = "failed"
         if events.failed or events.done:
             ending.settle(ending.counted())
-        front = self._front
-        if front is None:
+        if (front := self._front) is None:
             return
+        ended = events.done or events.failed
         if out:
+            self._stop_comments()
             self._send_head(front)
-            front.write(out)
-        if events.done or events.failed:
-            self._finish()
+            if not ended:
+                front.write(out)
+        if ended:
+            self._stop_comments()
+            ending.expect_end()
+            self._let_go()
+            front.finish(out)
         elif ending.connection is not None:
-            untouched = events.plain and ending.tap is None and self._names is None
+            untouched = events.plain and ending.tap is None and self._sending.names is None
             ending.connection.shortcut = self._short_way(front) if untouched else None
 
     def _short_way(self, front: Front) -> Shortcut | None:
@@ -217,11 +160,8 @@ class Relay:
             self._fail(errors.engine_lost())
 
     def _on_refusal(self) -> None:
-        ending, answer = self._ending, b"".join(self._answer)
-        server = ending.attempt.replica.attached if ending.attempt is not None else None
-        if server is not None:
-            answer = self._gateway.pool.outside.without_key(server, answer)
-        error = reshape(self._status, answer)
+        ending = self._ending
+        error = reshape(self._status, self._sending.without_key(b"".join(self._answer)))
         ending.outcome = "failed" if ending.outcome == "completed" else ending.outcome
         ending.http_status = error.status if not self._head_sent else 200
         ending.settle(Usage(exact=error.status < 500))
@@ -232,14 +172,13 @@ class Relay:
         if reported is None:
             self._fail(errors.engine_failed())
             return
-        body = body if self._names is None else self._names(body)
+        body = self._sending.renamed(body)
         if self._ending.tap is not None and self._front is not None:
             self._ending.tap.add(body)
         admitted = self._admitted
         started = admitted.num_sequences if self._ending.outcome == "completed" else usage.count_started(body)
         self._ending.settle(usage.read(reported, admitted.num_prompts, admitted.num_sequences, started))
-        front = self._let_go()
-        if front is not None:
+        if (front := self._let_go()) is not None:
             front.respond(200, (*JSON_HEADERS, *self._held.headers), body)
 
     def on_lost(self) -> None:
@@ -247,12 +186,13 @@ class Relay:
         self._ending.connection = None
         nothing_came = self._status == 0 or (self._admitted.stream and not self._ending.events.num_events)
         if self._status == 0 and self._ending.attempt is not None:
-            self._turn.failed(self._ending.attempt.replica)
-        if self._front is not None and nothing_came and self._num_attempts < 2:
+            self._sending.turn.failed(self._ending.attempt.replica)
+        if self._front is not None and nothing_came and self._sending.may_retry:
             metrics.RETRIES.labels(self._admitted.model.base).inc()
             self._status = self._answer_bytes = 0
             self._answer.clear()  # a refusal that broke off
             self._ending.events = new_events(self._admitted)
+            self._shortcut = None  # it counted the lost ones
             self._gateway.end(self._ending)
             self._held.slot.withdraw()
             self._ending.leave_place()
@@ -266,7 +206,6 @@ class Relay:
     # --- towards the client
 
     def _send_head(self, front: Front) -> None:
-        self._stop_comments()
         if not self._head_sent:
             self._head_sent = True
             front.start(200, (*STREAM_HEADERS, *self._held.headers), None)
@@ -274,9 +213,7 @@ class Relay:
     def _comment(self) -> None:
         if self._front is None or self._ending.over:
             return
-        if not self._head_sent:
-            self._head_sent = True
-            self._front.start(200, (*STREAM_HEADERS, *self._held.headers), None)
+        self._send_head(self._front)
         self._front.write(COMMENT)
         self._comment_timer = self._gateway.loop.call_later(self._gateway.settings.comment_after_s, self._comment)
 
@@ -285,21 +222,16 @@ class Relay:
             self._comment_timer.cancel()
             self._comment_timer = None
 
-    def _turn_away(self, error: ApiError) -> None:
-        """No engine has it, so that nothing is settled: it is counted as a refusal."""
-        metrics.REFUSALS.labels(error.code or str(error.status)).inc()
-        self._refuse(error)
-
     def _refuse(self, error: ApiError) -> None:
         """Tell the client, by status where that is still possible, else by the last event."""
         self._stop_comments()
         self._ending.release()
-        front = self._let_go()
-        if front is None:
-            return
-        if self._head_sent:
-            front.write(error.event())
-            front.finish()
+        if (front := self._let_go()) is not None:
+            self._tell(front, error, head_sent=self._head_sent)
+
+    def _tell(self, front: Front, error: ApiError, *, head_sent: bool) -> None:
+        if head_sent:
+            front.finish(error.event())
         else:
             front.refuse(error, self._held.headers)
 
@@ -311,19 +243,12 @@ class Relay:
             self._ending.connection.resume()  # a slow client's end is no reason not to read the engine's
         return front
 
-    def _finish(self) -> None:
-        self._stop_comments()
-        self._ending.expect_end()
-        front = self._let_go()
-        if front is not None:
-            front.finish()
-
     # --- from the client
 
     def client_lost(self) -> None:
         """The client left: end the engine's work and read what it really was."""
         self._let_go()
-        self._turn.give_up()
+        self._sending.give_up()
         self._stop_comments()
         self._ending.abort("aborted", CLIENT_CLOSED if not self._head_sent else 200)
 
@@ -347,29 +272,21 @@ class Relay:
         if self._ending.over:
             return
         front = self._let_go()
-        self._turn.give_up()
+        self._sending.give_up()
         head_sent = self._head_sent
         self._stop_comments()
         self._ending.abort(outcome, 200 if head_sent else error.status)
-        if front is not None and head_sent:
-            front.write(error.event())
-            front.finish()
-        elif front is not None:
-            front.refuse(error, self._held.headers)
+        if front is not None:
+            self._tell(front, error, head_sent=head_sent)
 
     def sweep(self, now: float) -> None:
         """Called every second: an engine that started a stream and says nothing for long has lost it."""
         if self._ending.events.num_events != self._num_seen:
             self._num_seen, self._last_byte = self._ending.events.num_events, now
         paused = self._front is not None and self._front.output_paused
-        if (
-            self._ending.events.num_events
-            and not paused
-            and now - self._last_byte > self._gateway.settings.engine_silence_s
-        ):
+        silent = now - self._last_byte > self._gateway.settings.engine_silence_s
+        if self._ending.events.num_events and silent and not paused:
             self.expire(errors.engine_lost())
-
-    # --- the end
 
     def _break_off(self, error: ApiError) -> None:
         """Give up on an engine that misbehaves."""

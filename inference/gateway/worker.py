@@ -22,7 +22,6 @@ from inference.gateway.app import Gateway
 from inference.gateway.front import Front
 from inference.gateway.settings import GatewaySettings
 
-ACCEPT_AT_ONCE = 4  # small, so that a burst of connections spreads over the workers
 HEARTBEAT_S = 1.0
 FIRST_LOAD_S = 5.0
 SETTLE_S = 0.5  # the master kills at graceful_timeout; aborted requests' usage and the journal come before that
@@ -78,11 +77,8 @@ class GatewayWorker(Worker):  # type: ignore[misc]
             self.log.warning("gateway: the directory has not been loaded yet, accepting anyway")
 
     async def _listen(self, gateway: Gateway, sock: Any) -> asyncio.Server:
-        # The backlog goes to listen(), and asyncio's own loop accepts as many at a time; the second call raises the kernel's
-        # queue again, without which bursts meet SYN retries of a second.
-        server = await gateway.loop.create_server(lambda: Front(gateway), sock=sock, backlog=ACCEPT_AT_ONCE)
-        sock.listen(self.settings.backlog)
-        return server
+        # uvloop takes one connection a turn: a burst spreads over the workers, and what is left waits in the kernel's queue.
+        return await gateway.loop.create_server(lambda: Front(gateway), sock=sock, backlog=self.settings.backlog)
 
     async def _heartbeat(self, stopping: asyncio.Event) -> None:
         while True:

@@ -18,6 +18,7 @@ from tests.waiting import wait_until
 
 MODEL = "deepseek-bench"
 PLENTY = 10**9  # so that every limit is counted and none refuses
+MAX_SEQUENCES = 4096  # of a replica: no stream waits for a place
 LIMITS = {
     "requests_per_minute": PLENTY,
     "tokens_per_minute": PLENTY * 1000,
@@ -79,11 +80,12 @@ def ours(engines: Engines, root: Path) -> Iterator[Ours]:
         add_model(postgres, MODEL, str(root))
         for number, socket in enumerate(engines.sockets):
             postgres.execute(
-                "INSERT INTO gateway_replicas VALUES (%s, %s, %s, %s)",
+                "INSERT INTO gateway_replicas VALUES (%s, %s, %s, %s, %s)",
                 f"r{number}",
                 f"life{number}",
                 MODEL,
                 str(socket),
+                MAX_SEQUENCES,
             )
         yield Ours(Rig(root, postgres, redis), redis)
     finally:

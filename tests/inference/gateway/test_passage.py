@@ -92,7 +92,13 @@ USAGE = b'data: {"id":"cmpl-1","choices":[],"usage":{"prompt_tokens":1,"completi
         chunk(b"data: [DONE]\n\n"),
         chunk(b'data: {"error":{"message":"no"}}\n\n'),
         chunk(event() + event()),
-        chunk(event()) + chunk(event()),
+        chunk(event()) + chunk(event())[:-1],
+        chunk(event()) + chunk(USAGE),
+        chunk(event()) + chunk(b"data: [DONE]\n\n"),
+        chunk(event()) + chunk(event() + event()),
+        chunk(event()) + chunk(event()) + b"0\r\n\r\n",
+        chunk(event()) + b"0" + chunk(event()),
+        chunk(event()) + chunk(event()).replace(b"\r\n", b";a=b\r\n", 1),
         chunk(event())[:-1],
         chunk(event()[:-1]),
         chunk(event()[:-2] + b"\ndata: more\n\n"),
@@ -108,6 +114,15 @@ def test_all_else_is_left_to_the_parser(data: bytes) -> None:
     short, events, slot, written = passage()
     assert not short.take(data)
     assert (written, events.num_events, slot.events) == ([], 0, 0)
+
+
+@pytest.mark.parametrize("texts", [["x" * 200, "y"], ["", "x" * 20, "y" * 3000, "z"]])
+def test_several_whole_chunks_with_an_event_each_pass_as_they_came(texts: list[str]) -> None:
+    short, events, slot, written = passage()
+    data = b"".join(chunk(event(text)) for text in texts)
+    assert short.take(data)
+    assert written == [data]
+    assert (events.num_events, slot.events) == (len(texts), len(texts))
 
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -130,14 +145,17 @@ def test_however_reads_fall_the_client_gets_every_byte_once_and_in_order(
         cuts.add(at)
     edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(stream)), len(stream)]
     collected = Collected()
-    connection = EngineConnection(EnginePool(Outside(Path("/nowhere"))), "none")
+    connection = EngineConnection(EnginePool(Outside(Path("none"))), "none")
     connection.connection_made(Wire())  # type: ignore[arg-type]
     connection.send(b"", collected)
     short, *_ = passage()
 
     def take(data: bytes) -> bool:
         if short.take(data):
-            collected.data += data[data.index(b"\r\n") + 2 : -2]
+            while data:
+                size, _, data = data.partition(b"\r\n")
+                collected.data += data[: int(size, 16)]
+                data = data[int(size, 16) + 2 :]
             return True
         return False
 
