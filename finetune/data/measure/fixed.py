@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping
 
 from finetune.data.measure.draw import ALNUM, BASE64, HEX, LOWER, UPPER, URLSAFE, Draw
 
 Make = Callable[[Draw], str]
+HOOK = re.compile(r"https://[^?]*(?:/services/|/hook/|\?\w+=)")
 BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 
@@ -44,7 +46,7 @@ def _openai_project(draw: Draw) -> str:
 
 
 def _pypi(draw: Draw) -> str:
-    inner = b"\x02\x01\x08pypi.org\x02$" + _uuid(draw).encode() + b"\x00\x00\x06 " + draw.raw(32) + draw.raw(40)
+    inner = b"\x02\x01\x08pypi\x2eorg\x02$" + _uuid(draw).encode() + b"\x00\x00\x06 " + draw.raw(32) + draw.raw(40)
     return "pypi-" + base64.urlsafe_b64encode(inner).decode().rstrip("=")
 
 
@@ -87,7 +89,9 @@ VENDOR: Mapping[str, Make] = {
     "Google API key": _after("AIza", URLSAFE, 35),
     "Google OAuth secret": _after("GOCSPX-", URLSAFE, 28),
     "Google OAuth token": lambda draw: "ya29.a0" + draw.chars(URLSAFE, draw.number(120, 200)),
-    "Azure client secret": lambda draw: f"{draw.chars(ALNUM, 3)}8Q~{draw.chars(ALNUM + '-_.~', 33)}{draw.chars(ALNUM, 1)}",
+    "Azure client secret": lambda draw: (
+        f"{draw.chars(ALNUM, 3)}8Q~{draw.chars(ALNUM + '-_.~', 33)}{draw.chars(ALNUM, 1)}"
+    ),
     "npm token": _after("npm_", ALNUM, 36),
     "PyPI token": _pypi,
     "SendGrid key": lambda draw: f"SG.{draw.chars(URLSAFE, 22)}.{draw.chars(URLSAFE, 43)}",

@@ -95,13 +95,23 @@ def _shaped(draw: Draw, language: Language, names: tuple[str, ...]) -> str:
 def _vendor(draw: Draw, kind: str, language: Language, page: Page) -> None:
     form = draw.one(list(fixed.VENDOR))
     template = _shaped(draw, language, ("token", "api_key", "credential", "key_id", "hook_url"))
-    page.add(template, fixed.VENDOR[form](draw), "vendor keys", form)
+    _add_key(page, template, fixed.VENDOR[form](draw), "vendor keys", form)
 
 
 def _chinese(draw: Draw, kind: str, language: Language, page: Page) -> None:
     form = draw.one(list(fixed.CHINESE))
     template = _shaped(draw, language, ("access_key_id", "secret_id", "api_key", "robot", "notify_url"))
-    page.add(template, fixed.CHINESE[form](draw), "Chinese clouds", form)
+    _add_key(page, template, fixed.CHINESE[form](draw), "Chinese clouds", form)
+
+
+def _add_key(page: Page, template: str, value: str, kind: str, form: str) -> None:
+    """Of a webhook's address the last part is the secret."""
+    address = fixed.HOOK.match(value)
+    before, _, after = template.partition("<V>")
+    page.add(before)
+    page.add("<V>", address[0] if address else "", EITHER)
+    page.add("<V>", value.removeprefix(address[0]) if address else value, kind, form)
+    page.add(after)
 
 
 def _beside_name(draw: Draw, kind: str, language: Language, page: Page) -> None:

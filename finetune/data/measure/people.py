@@ -61,7 +61,9 @@ def luhn_digit(body: str) -> int:
 
 
 def bank_card(draw: Draw, right: bool = True) -> str:
-    prefix, length = draw.one((("4", 16), ("53", 16), ("37", 15), ("622202", 19), ("6217", 19), ("625", 16), ("6228", 19)))
+    prefix, length = draw.one(
+        (("4", 16), ("53", 16), ("37", 15), ("622202", 19), ("6217", 19), ("625", 16), ("6228", 19))
+    )
     body = prefix + draw.chars("0123456789", length - len(prefix) - 1)
     number = f"{body}{(luhn_digit(body) + (0 if right else draw.number(1, 9))) % 10}"
     grouped = " ".join(number[at : at + 4] for at in range(0, length, 4))

@@ -6,7 +6,7 @@ In a template `<V>` is the value, `<K>` the name it goes by, `<N>`, `<W>`, `<H>`
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from finetune.data.measure.draw import Draw
@@ -147,7 +147,9 @@ def fill(template: str, draw: Draw) -> str:
     """The template with made-up names; `<V>` and `<K>` stay."""
 
     def made(match: re.Match[str]) -> str:
-        kinds = {"N": draw.name, "W": draw.word, "H": draw.host, "D": lambda: str(draw.number(1, 900))}
+        kinds: Mapping[str, Callable[[], str]] = {
+            "N": draw.name, "W": draw.word, "H": draw.host, "D": lambda: str(draw.number(1, 900)),
+        }  # fmt: skip
         return kinds[match[1]]()
 
     return SLOT.sub(made, template)
