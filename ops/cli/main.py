@@ -18,6 +18,7 @@ from ops.cli import (
     calibrate,
     capacity,
     conversations,
+    data,
     devices,
     engines,
     jobs,
@@ -71,6 +72,7 @@ app.add_typer(jobs.app, name="job")
 app.add_typer(adapters.app, name="adapter")
 app.add_typer(aliases.app, name="alias")
 app.add_typer(batches.app, name="batch")
+app.add_typer(data.app, name="data")
 app.add_typer(conversations.app, name="conversations")
 app.add_typer(bundles.app, name="bundle")
 app.command()(preflight.preflight)

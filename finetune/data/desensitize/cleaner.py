@@ -64,9 +64,13 @@ class Cleaner:
 
     def clean(self, number: int, text: str) -> Cleaned:
         """The text with placeholders for all secrets and personal data."""
+        return self._replaced(text, self.find(number, text))
+
+    def find(self, number: int, text: str) -> list[Span]:
+        """All secrets and personal data of a text, in order."""
         secrets = without_overlaps(text, self._secrets(number, text))
         people = personal.find(masked(text, secrets) if secrets else text)
-        return self._replaced(text, sorted((*secrets, *people), key=lambda span: span.start))
+        return sorted((*secrets, *people), key=lambda span: span.start)
 
     def _secrets(self, number: int, text: str) -> Iterator[Span]:
         yield from vendor_keys.find(text)

@@ -1,6 +1,6 @@
 """Secrets known by what stands beside them: assignments, connection strings, headers, command lines.
 
-Group `v` of each pattern is the secret.
+The last group of each pattern, `v` or `v` and a number, is the secret.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from finetune.data.desensitize.values import (
     Names,
     is_bare_key,
     is_bare_password,
+    is_cloud_key,
     is_key,
     is_mixed,
     is_odd,
@@ -25,9 +26,12 @@ from finetune.data.desensitize.values import (
 LOGIN_WORD = r"(?:password|passwd|passphrase|passcode|pwd|密码|口令)"
 SHORT_WORD = r"(?<![A-Za-z])pass"
 KEY_WORD = (
-    r"(?:secret|token|api[_-]?key|access[_-]?key(?:[_-]?(?:id|secret))?|secret[_-]?(?:access[_-]?)?(?:key|id)|app[_-]?(?:secret|key)"
+    r"(?:secret|(?<!publickey)(?<!public_key_)token|api[_-]?key|access[_-]?key(?:[_-]?(?:id|secret))?|secret[_-]?(?:access[_-]?)?(?:key|id)|app[_-]?(?:secret|key)"
     r"|private[_-]?key|auth[_-]?key|client[_-]?secret|(?:encrypt(?:ion)?|signing|session|master)[_-]?key|credentials?|密钥)"
 )
+# What Huawei Cloud and others call the two halves of a key pair.
+PAIR_WORD = r"(?<![A-Za-z])[as]k"
+LOGIN_CALL = r"(?:basic_?auth\w{0,20}\s{0,3}|\bauth\s{0,3}=\s{0,3}|\bgetconnection)\("
 # What stands between a name and its quoted value in most languages: `"]`, a type, an operator, a string prefix.
 BETWEEN = (
     r"(?:\\?[\"'])?\]?(?:\s*:\s*[\w\[\].| ]{1,40}(?==)|[ \t]+string(?=\s*=))?"
@@ -44,6 +48,27 @@ BARE = (
     r"(?P<v>[^\s\"'`(){}\[\]<>,;&：，。；](?:[^\s\"'`;&<,：，。；]|[\"'`](?=\w)|<(?!/)|,(?!\w+=)){5,400}+)"
     r"(?=[\s\"'`;&：，。；]|</|,|$)"
 )
+# `password: process.env.PW || "value"`, `PASSWORD or "value"`: the value where nothing else is set.
+FALLBACK = r"[\w.$\[\]\"'()]{0,80}\s{0,3}(?:\|\||\?\?|\bor\b)\s{0,3}"
+# `${db.password:value}` of Spring and `${PASSWORD:-value}` of shells.
+DEFAULT = r":-?(?P<v>[^\s{}$\"'`<>]{4,200})\}"
+# `<key>value</key>`, `<entry key="key">value</entry>`, `name="key" value="value"`, `name: key, value: value`.
+ELEMENT = r"(?:[\"'][^<>\n]{0,80})?>(?P<v>[^<\s]{4,400})</"
+ATTRIBUTE = r"[\"']\s+value=[\"'](?P<v>[^\"'\s]{4,400})[\"']"
+PAIR = r"[\"']?,?\s{1,60}value:[ \t]{1,3}(?P<q>[\"']?)(?P<v>[^\s\"'{}\[\]]{4,400})(?P=q)[ \t]*$"
+# A cell of a Markdown table.
+CELL = r"[`*]{0,3}[ \t]{0,40}\|[ \t]{0,40}`(?P<v>[^`\s]{4,400})`"
+CALLED = r"(?:\bset|\bwith|\.(?!get|is|has|find|read|check))(?:\w{0,40}?[a-z_])??"
+ARGUMENT_ONLY = r"\(\s{0,3}" + QUOTED + r"\s{0,3}\)"
+
+
+def _any_of(*patterns: str) -> str:
+    """One pattern for all, so that a text is read once; each has groups of its own."""
+    numbered = (re.sub(r"\(\?P(<|=)([qv])", rf"(?P\1\g<2>{number}", one) for number, one in enumerate(patterns))
+    return "(?:" + "|".join(numbered) + ")"
+
+
+ELSEWHERE = _any_of(ELEMENT, ATTRIBUTE, PAIR, CELL, BETWEEN + FALLBACK + QUOTED, FALLBACK + QUOTED)
 IS = r"[ \t]*(?:is|为|是|[:：=])[ \t]*"
 # Where the name begins a line, as in environment and property files, the value is all of the rest but a comment.
 LINE_START = r"^[ \t]{0,40}(?:export[ \t]+|set[ \t]+|-[ \t]+)?[\w.-]{0,60}?"
@@ -66,11 +91,13 @@ class _Rule:
 HINTS = {
     LOGIN_WORD: re.compile("pass|pwd|密码|口令"),
     SHORT_WORD: re.compile("pass"),
+    PAIR_WORD: re.compile(r"(?<![a-z])[as]k[\"'\s:=\]]"),
+    LOGIN_CALL: re.compile(r"basic_?auth|auth\s{0,3}=\s{0,3}\(|getconnection\("),
     KEY_WORD: re.compile(
         "secret|token|credential|密钥|(?:api|access|app|private|auth|encrypt|encryption|signing|session|master)[_-]?key"
     ),
 }
-OTHER_HINT = re.compile("://|pass|pwd|bearer|basic|curl|mysql|identified")
+OTHER_HINT = re.compile("://|pass|pwd|bearer|basic|curl|mysql|identified|docker|redis-cli")
 
 
 def _rule(name: str, kind: str, pattern: str, accepts: Callable[[str], bool]) -> _Rule:
@@ -82,7 +109,7 @@ def _bare_rule(name: str, kind: str, pattern: str, accepts: Callable[[str, Names
 
 
 def _hint(pattern: str) -> re.Pattern[str]:
-    return next((hint for word, hint in HINTS.items() if pattern.removeprefix(LINE_START).startswith(word)), OTHER_HINT)
+    return next((hint for word, hint in HINTS.items() if word in pattern), OTHER_HINT)
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -113,8 +140,19 @@ RULES = (
     _bare_rule("secret_assignment", "SECRET", KEY_WORD + IS + BARE, is_bare_key),
     _bare_rule("secret_assignment", "SECRET", LINE_START + KEY_WORD + REST, is_bare_key),
     _rule("secret_assignment", "SECRET", KEY_WORD + BETWEEN + TRIPLE, is_key),
-    _rule("password_element", "PASSWORD", rf"<[\w.:-]{{0,60}}{LOGIN_WORD}>(?P<v>[^<\s]{{4,200}})</", is_value),
-    _rule("password_element", "PASSWORD", rf"{LOGIN_WORD}[\"']\s+value=[\"'](?P<v>[^\"'\s]{{4,200}})[\"']", is_value),
+    _rule("secret_assignment", "SECRET", PAIR_WORD + BETWEEN + QUOTED, is_cloud_key),
+    _bare_rule("secret_assignment", "SECRET", PAIR_WORD + IS + BARE, lambda value, _: is_cloud_key(value)),
+    *(
+        _rule(rule, kind, pattern, accepts)
+        for rule, kind, word, accepts in (
+            ("password_assignment", "PASSWORD", LOGIN_WORD, is_value),
+            ("secret_assignment", "SECRET", KEY_WORD, is_key),
+        )
+        for pattern in (word + ELSEWHERE, r"\$\{[\w.-]{0,60}" + word + DEFAULT, CALLED + word + ARGUMENT_ONLY)
+    ),
+    _rule(
+        "password_statement", "PASSWORD", LOGIN_CALL + r"[^()\n]{0,200}?,\s{0,3}" + QUOTED + r"\s{0,3}\)", is_password
+    ),
     _rule(
         "connection_string",
         "PASSWORD",
@@ -137,7 +175,8 @@ RULES = (
     _rule(
         "command_line",
         "PASSWORD",
-        r"(?<![A-Za-z0-9_])(?:sshpass\s+-p\s{0,2}|mysql\b[^\n]{0,100}?\s-p|--password[= ])[\"']?(?P<v>[^\s'\"]{5,100})",
+        r"(?<![A-Za-z0-9_])(?:sshpass\s+-p\s{0,2}|mysql\b[^\n]{0,100}?\s-p|--password[= ]"
+        r"|docker\s+login\b[^\n]{0,200}?\s-p[ =]|redis-cli\b[^\n]{0,100}?\s-a[ ])[\"']?(?P<v>[^\s'\"]{5,100})",
         is_mixed,
     ),
 )
@@ -152,11 +191,12 @@ def find(text: str) -> Iterator[Span]:
         if rule.hint not in hints:
             continue
         for match in rule.pattern.finditer(text):
-            value = _without_code(match["v"]) if rule.bare else match["v"]
+            group = match.lastgroup or "v"
+            value = _without_code(match[group]) if rule.bare else match[group]
             # What begins a line is judged by its first word: a value may go on after a blank, but doesn't change by that.
             word = value.split()[0].rstrip(CLOSING) if rule.bare and value else value
             if rule.accepts(word, names) and MASK not in value:
-                start = match.start("v")
+                start = match.start(group)
                 yield Span(start, start + len(value), rule.name, rule.kind, value)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import phonenumbers
 from stdnum import luhn
 from stdnum.cn import ric, uscc
+from stdnum.exceptions import ValidationError
 
 from finetune.data.desensitize.spans import Span
 
@@ -26,6 +27,10 @@ PHONES = (
     re.compile(r"(?a)(?<=\+)[1-9]\d{0,2}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?!\w|\.\d|-\d)"),
     re.compile(r"(?a)(?<![\w.-])(?:\([2-9]\d{2}\) ?|[2-9]\d{2}-)\d{3}-\d{4}(?!\w|\.\d|-\d)"),
 )
+# GB/T 2260.
+PROVINCES = frozenset(
+    "11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82 83".split()  # noqa: SIM905 - a table of codes
+)
 LAST_GROUP = re.compile(r"(?a)(?:[ .()-]+\d*|\d+)\)?$")
 MIN_WRITTEN = 7
 REGIONS = ("CN", "CN", None, "US")
@@ -33,13 +38,22 @@ REGIONS = ("CN", "CN", None, "US")
 
 def resident_ids(text: str) -> Iterator[Span]:
     for match in RESIDENT_ID.finditer(text):
-        if ric.is_valid(match[0]):
+        if _is_resident_id(match[0].upper()):
             yield Span(match.start(), match.end(), "resident_id", "RESIDENT_ID", match[0].upper())
+
+
+def _is_resident_id(number: str) -> bool:
+    """Checksum, date and province. Not the county at the year of birth: numbers were given out long after many births."""
+    try:
+        ric.get_birth_date(number)
+    except ValidationError:
+        return False
+    return number[:2] in PROVINCES and ric.calc_check_digit(number) == number[-1]
 
 
 def company_codes(text: str) -> Iterator[Span]:
     for match in COMPANY_CODE.finditer(text):
-        if uscc.is_valid(match[0]):
+        if match[0][2:4] in PROVINCES | {"10"} and uscc.is_valid(match[0]):
             yield Span(match.start(), match.end(), "company_code", "COMPANY_CODE", match[0])
 
 

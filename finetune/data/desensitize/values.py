@@ -7,7 +7,7 @@ from functools import cached_property
 
 TEMPLATE = re.compile(
     r"\$\{|\$\(|\{\{|%\(|%s|\{[\w.]*\}|^<.*>$|^\$\w+$|^(?:your|enter|insert|replace)[\w-]*$|^[^A-Za-z0-9]*$|^(.)\1*$|REDACTED_"
-    r"|^(?:true|false|null|none|undefined|required|optional)$",
+    r"|^(?:true|false|null|none|undefined|required|optional|change[_-]?(?:me|it)|placeholder|example|dummy|todo|fixme)$",
     re.IGNORECASE,
 )
 HOLE = re.compile(r"(?<![{$])\{[\w.]{0,40}\}(?!\})")
@@ -22,6 +22,9 @@ PROSE = re.compile(
     r"\b(?:must|enter|at least|characters?|digits?|please|your|should|invalid|wrong|is|are|the)\b", re.IGNORECASE
 )
 MIN_PASSWORD, MIN_KEY, MIN_RANDOM, MIN_AROUND_HOLE = 6, 12, 12, 8
+MIN_SHORT_KEY = 8
+ODD_SIGN = re.compile(r"[!@#$%^&*?+=~]")
+CLOUD_KEY = re.compile(r"[A-Za-z0-9+/]{20,64}")
 NAME_DIGITS = 3
 
 
@@ -65,7 +68,15 @@ def is_phrase(text: str) -> bool:
 
 
 def is_key(text: str) -> bool:
-    return len(text) >= MIN_KEY and text.isascii() and is_mixed(text)
+    """Between quotes. A short one has small and capital letters and digits, or signs that names don't have."""
+    if len(text) < MIN_KEY and not (len(text) >= MIN_SHORT_KEY and (_has_cases(text) or ODD_SIGN.search(text))):
+        return False
+    return text.isascii() and is_mixed(text)
+
+
+def is_cloud_key(text: str) -> bool:
+    """Beside a name as short as `ak` or `sk`."""
+    return bool(CLOUD_KEY.fullmatch(text)) and sum(map(str.isdigit, text)) >= 2 and is_mixed(text)
 
 
 def is_bare_password(text: str, _: Names) -> bool:
@@ -86,6 +97,10 @@ def is_bare_key(text: str, names: Names) -> bool:
 def is_random(text: str) -> bool:
     """Case and digits change too often for words: `getPasswordToken` changes 4 times in 16 characters."""
     return len(text) >= MIN_RANDOM and len(CHANGE.findall(text)) * 2 >= len(text)
+
+
+def _has_cases(text: str) -> bool:
+    return any(map(str.isupper, text)) and any(map(str.islower, text))
 
 
 def _has_both(text: str) -> bool:

@@ -70,3 +70,25 @@ def test_a_value_of_unusual_form_is_found(text: str, secret: str) -> None:
 )
 def test_code_and_prose_stay(text: str) -> None:
     assert censor(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("@Value(${db.password:k9Trout77})", "@Value(${db.password:REDACTED_PASSWORD_1})"),
+        ('<string name="db_password">k9Trout77</string>', '<string name="db_password">REDACTED_PASSWORD_1</string>'),
+        ("pw = process.env.DB_PASSWORD || 'k9Trout77'", "pw = process.env.DB_PASSWORD || 'REDACTED_PASSWORD_1'"),
+        ('source.setPassword("k9Trout77");', 'source.setPassword("REDACTED_PASSWORD_1");'),
+        ("- name: DB_PASSWORD\n  value: k9Trout77\n", "- name: DB_PASSWORD\n  value: REDACTED_PASSWORD_1\n"),
+        ("| password | `k9Trout77` |", "| password | `REDACTED_PASSWORD_1` |"),
+        ('get(url, auth=("ann", "k9Trout77"))', 'get(url, auth=("ann", "REDACTED_PASSWORD_1"))'),
+        ("redis-cli -h cache -a k9Trout77 ping", "redis-cli -h cache -a REDACTED_PASSWORD_1 ping"),
+        ('HUAWEI_SDK_AK = "QPWMOTRIEYTZ7QQR6MTE"', 'HUAWEI_SDK_AK = "REDACTED_SECRET_1"'),
+        ('password = "changeme"', 'password = "changeme"'),
+        ("<publicKeyToken>b77a5c561934e089</publicKeyToken>", "<publicKeyToken>b77a5c561934e089</publicKeyToken>"),
+        ('form.getPassword("user1name")', 'form.getPassword("user1name")'),
+        ("secret = ${SECRET_NAME}", "secret = ${SECRET_NAME}"),
+    ],
+)
+def test_a_value_in_other_places_of_configuration_and_code(text: str, cleaned: str) -> None:
+    assert censor(text) == cleaned

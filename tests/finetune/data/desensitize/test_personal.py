@@ -108,3 +108,8 @@ def test_every_chinese_mobile_number_is_replaced(number: int, prefix: str) -> No
 def test_a_public_address_never_stays(address: object) -> None:
     kept = str(address) in censor(f"host {address} up")
     assert not kept or not address.is_global or address.is_multicast or str(address) in ("8.8.8.8", "1.1.1.1")  # type: ignore[attr-defined]
+
+
+def test_a_resident_id_stands_even_where_its_county_is_younger_than_the_person() -> None:
+    assert censor("id 320102195405210731") == "id REDACTED_RESIDENT_ID_1"
+    assert censor("id 320102195405210732") == "id 320102195405210732"
