@@ -234,7 +234,7 @@ def test_it_wants_a_form_of_its_own(cast: Cast, act: str) -> None:
 
 def test_it_says_every_refusal_in_the_readers_language(cast: Cast) -> None:
     for sentence in SENTENCES:
-        said = sentence % {"name": "ft:a:b", "state": "active", "status": "paused"}
+        said = sentence % {"name": "ft:a:b", "state": "active", "status": "paused", "tenant": "acme", "most": 50}
         with override("zh-hans"):
             assert not in_words(said).isascii(), said
         with override("en"):
