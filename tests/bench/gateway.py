@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.bench import report
 from tests.bench.contenders import Absent, Contender, Engines, direct, nginx, router
-from tests.bench.harness import Harness, build, compiler, cores, raise_file_limit
+from tests.bench.harness import Harness, Overrun, build, compiler, cores, raise_file_limit
 from tests.bench.loads import LOADS, Bench, leaving, memory, two_workers
 from tests.bench.ours import Ours, ours
 from tests.bench.targets import Rounds
@@ -78,7 +78,7 @@ def measure(root: Path, options: argparse.Namespace, facts: dict[str, str]) -> R
         contenders.append(our_own)
         rounds = in_turns(bench, contenders, options.rounds, options.load)
         if options.load is None:
-            aside(bench, contenders, rounds, options.seconds)
+            aside(bench, contenders, rounds, options.seconds, facts)
             with parts.gateway(2) as two:
                 rounds["ours"][-1] |= two_workers(bench, our_own, two, min(options.rounds, 3))
         facts["meanwhile"] = str(bench.others)
@@ -124,12 +124,18 @@ def in_turns(bench: Bench, contenders: list[Contender], num_rounds: int, only: l
     return rounds
 
 
-def aside(bench: Bench, contenders: list[Contender], rounds: Rounds, seconds: float) -> None:
-    """What is measured once: memory, and clients that leave."""
+def aside(bench: Bench, contenders: list[Contender], rounds: Rounds, seconds: float, facts: dict[str, str]) -> None:
+    """What is measured once: memory, and clients that leave. Another's part that comes to no end is named and left out."""
     for contender in contenders:
-        if contender.pid is not None:
-            rounds[contender.name][-1] |= memory(bench, contender, max(seconds, 1.0))
-            rounds[contender.name][-1] |= leaving(bench, contender, seconds)
+        if contender.pid is None:
+            continue
+        for part, least in ((memory, 1.0), (leaving, 0.0)):
+            try:
+                rounds[contender.name][-1] |= part(bench, contender, max(seconds, least))
+            except Overrun as fault:
+                if contender.name == "ours":
+                    raise
+                facts[f"{contender.name}, left out"] = str(fault)
 
 
 def books(parts: Ours, bench: Bench) -> str:
