@@ -73,7 +73,7 @@ def running(known: str | None) -> Iterator[Appliance]:
     folder.chmod(0o755)  # the embedded database runs as another user
     appliance = Appliance(folder, free_port())
     try:
-        started = appliance.cli("start", "--give-up", timeout_s=START_S)
+        started = appliance.cli("start", timeout_s=START_S)
         if started.returncode:
             sys.exit(started.stdout + started.stderr)
         yield appliance
