@@ -58,6 +58,7 @@ class Box:
 @pytest.fixture
 def box(cast: Cast, files_dir: Path, tmp_path: Path) -> Iterator[Box]:
     data_dir = Path(settings.ENV.data_dir)
+    clear(data_dir)  # other tests of this process use the directory, too: what they left would be backed up
     (data_dir / "secret_key").write_text("a-secret-key-of-the-data-directory")
     (data_dir / "planted_secret").write_text("ab" * 32)
     (data_dir / "trust").mkdir()
@@ -74,6 +75,10 @@ def box(cast: Cast, files_dir: Path, tmp_path: Path) -> Iterator[Box]:
     for number in range(5):
         entry(usage(number)).save(force_insert=True)
     yield Box(cast, data_dir, tmp_path / "backup", file, adapter_path)
+    clear(data_dir)
+
+
+def clear(data_dir: Path) -> None:
     for name in ENTRIES:
         path = data_dir / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
