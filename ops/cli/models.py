@@ -65,6 +65,11 @@ def add(
     """Verify weights against their manifest and register them."""
     from ops.models.manifest import read, verify  # noqa: PLC0415 - reads gigabytes, only here
 
+    try:
+        if preset_name:
+            preset(preset_name)
+    except CatalogError as error:
+        raise fail(str(error), Exit.USAGE) from error
     problems = verify(path)
     if problems:
         raise fail("these weights are not accepted:\n  " + "\n  ".join(problems))

@@ -54,6 +54,13 @@ def test_it_tells_scripts_what_is_served_and_what_no_longer(model: str) -> None:
     assert json.loads(told.stdout) == {"name": model, "running": False}
 
 
+def test_it_registers_nothing_under_a_preset_that_there_is_not(checkpoint: Path) -> None:
+    done = CliRunner().invoke(app, ["model", "add", str(checkpoint), "--name", "demo", "--preset", "nonsense"])
+    assert (done.exit_code, ModelVersion.objects.exists()) == (2, False)
+    assert "no preset 'nonsense'" in done.output
+    assert "smollm2-135m-instruct" in done.output
+
+
 def test_it_names_the_profiles_there_are(model: str) -> None:
     done = CliRunner().invoke(app, ["model", "serve", model, "--profile", "abacus"])
     assert done.exit_code == 2
