@@ -12,7 +12,9 @@ from appliance.env import load
 from ops.models.demo import ensure_demo_model
 from ops.slots.install import ensure_slot
 from ops.slots.lock import read_lock
+from tests.schedule import APPLIANCE, ENGINES, place
 
+INSTALLED_S = 900  # for the first test that needs the engine slot, which is installed within its time
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 settings.register_profile("default", deadline=None)  # machines are shared: a slow example is no fault
 settings.register_profile("long", max_examples=2000, deadline=None)
@@ -21,11 +23,16 @@ os.environ.pop("COLUMNS", None)  # of the terminal, or of a worker without one: 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the long tests outside `make test-long`."""
-    if PROFILE != "long":
-        for item in items:
-            if item.get_closest_marker("long"):
-                item.add_marker(pytest.mark.skip(reason="takes many minutes more: make test-long"))
+    """Skip the long tests outside `make test-long`; say which tests belong together, and in which order they come."""
+    turns: dict[pytest.Item, int] = {}
+    for item in items:
+        if PROFILE != "long" and item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="takes many minutes more: make test-long"))
+        turns[item], group = place(item.nodeid.partition("::")[0], {mark.name for mark in item.iter_markers()})
+        item.add_marker(pytest.mark.xdist_group(group))
+        if group in {APPLIANCE, ENGINES} and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(INSTALLED_S))
+    items.sort(key=lambda item: turns[item])
 
 
 @pytest.fixture(scope="session")

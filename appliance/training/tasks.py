@@ -21,9 +21,10 @@ from appliance.training.wake import wake_job, wake_prepare
 log = logging.getLogger("coderack.training")
 
 MOST_FILES = 4  # a sweep
-# A tenant with a thousand files must not keep everybody's fine-tunes waiting: what finds no place, a sweep brings again.
+# A tenant with a thousand files must not keep everybody's fine-tunes waiting: what finds no place comes again when one is free.
 CLEANED_AT_ONCE = 2
 _cleaning = threading.BoundedSemaphore(CLEANED_AT_ONCE)
+_in_hand: set[str] = set()  # being cleaned by this process
 
 
 @shared_task
@@ -32,6 +33,7 @@ def prepare_file(file_id: str) -> None:
     file = StoredFile.objects.filter(pk=file_id, status=StoredFile.Status.UPLOADED, deleted_at=None).first()
     if file is None or not _cleaning.acquire(blocking=False):
         return
+    _in_hand.add(file_id)
     try:
         ensure_dataset(file)
         metrics.DATASETS.labels("made").inc()
@@ -40,8 +42,12 @@ def prepare_file(file_id: str) -> None:
         log.warning("%s: %s", file_id, error)
     except BeingMade:
         log.info("%s is being made by somebody else", file_id)
+        return  # whoever makes it wakes the next one
     finally:
+        _in_hand.discard(file_id)
         _cleaning.release()
+    for following in waiting_file():
+        wake_prepare(following)
 
 
 @shared_task
@@ -58,6 +64,12 @@ def sweep() -> None:
     for file_id in unprepared():
         wake_prepare(file_id)
     sweep_leftovers()
+
+
+def waiting_file() -> list[str]:
+    """The file that waits longest for a place, if any. One whose cleaning broke off before is left to a sweep, later."""
+    waiting = StoredFile.objects.filter(status=StoredFile.Status.UPLOADED, deleted_at=None, tries=0)
+    return list(waiting.exclude(pk__in=list(_in_hand)).order_by("created_at").values_list("pk", flat=True)[:1])
 
 
 def unprepared() -> list[str]:

@@ -28,7 +28,9 @@ PASSED_ON = (
     *("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME", "ASCEND_OPP_PATH", "ASCEND_AICPU_PATH", "ATB_HOME_PATH"),
 )
 _VISIBLE = {"nvidia": "CUDA_VISIBLE_DEVICES", "ascend": "ASCEND_RT_VISIBLE_DEVICES"}
+# Folders of plugins of vLLM's own kind, found by their .dist-info: for adapters on a CPU, and for every CPU engine.
 PLUGINS = Path(__file__).with_name("vllm_plugins")
+CPU_PLUGINS = Path(__file__).with_name("vllm_plugins_cpu")
 # How an engine is reached, and what the appliance needs from it, is ours to say and not a deployment's.
 # Adapters come at run time, after the pool has verified them.
 OWN_FLAGS = frozenset(
@@ -209,19 +211,20 @@ def _device_environment(spec: EngineSpec) -> dict[str, str]:
             "CUDA_VISIBLE_DEVICES": "",
             # the first request for log-probabilities would compile a function for 15 s, in which nobody gets a token
             "TORCHDYNAMO_DISABLE": "1",
-            # the folder's one module is a plugin of vLLM's own kind, found by its .dist-info
-            **({"PYTHONPATH": str(_plugins())} if max_adapter_rank(spec.flags) else {}),
+            "PYTHONPATH": os.pathsep.join(map(str, _plugins(spec))),
         }
     return {_VISIBLE[_kind(spec)]: ",".join(device.id.partition(":")[2] for device in spec.devices)}
 
 
-def _plugins() -> Path:
-    """Without its plugin such an engine would mix adapters up, and vLLM says nothing of one that it can't find."""
+def _plugins(spec: EngineSpec) -> list[Path]:
+    """Without its plugin an engine with adapters would mix them up, and vLLM says nothing of one that it can't find."""
+    if not max_adapter_rank(spec.flags):
+        return [CPU_PLUGINS]
     expected = (PLUGINS / "coderack_cpu_lora.py", PLUGINS / "coderack_cpu_lora-1.dist-info" / "entry_points.txt")
     missing = [path for path in expected if not path.is_file()]
     if missing:
         raise SpecRefused(f"an engine with adapters on a CPU needs {missing[0]}: install the appliance again")
-    return PLUGINS
+    return [CPU_PLUGINS, PLUGINS]
 
 
 def _kind(spec: EngineSpec) -> str:

@@ -8,17 +8,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from appliance.env import REPO
+from ops.cli.demo_check.claims import faults_of
+from ops.cli.demo_check.evidence import Evidence
 from tests.system.appliance import Appliance, until
 
-pytestmark = [pytest.mark.appliance, pytest.mark.engine, pytest.mark.timeout(1500)]
-WALK_S = 1200
+pytestmark = [pytest.mark.appliance, pytest.mark.engine, pytest.mark.timeout(2100)]
+WALK_S = 1800
 Tamper = Callable[[dict[str, dict[str, Any]]], None]
 
 
@@ -114,6 +117,7 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
     "fewer rows": ("clean_private_data", set_measured("clean_private_data", "rows_kept", 5)),
     "a checkpoint that never was": ("kill_the_worker", set_evidence("kill_the_worker", "checkpoint", "ftckpt-x-1")),
     "one attempt only": ("kill_the_worker", set_measured("kill_the_worker", "fences", [1, 1])),
+    "a fine-tune that began beside itself": ("begin_for_south", lambda steps: beside_itself(steps["begin_for_south"])),
     "a lower loss": ("end_a_fine_tune", set_measured("end_a_fine_tune", "loss_last_quarter", 0.001)),
     "more trained tokens": ("end_a_fine_tune", set_measured("end_a_fine_tune", "trained_tokens", 10**9)),
     "another tenant's adapter": ("end_a_fine_tune", borrow("end_a_fine_tune", "model", "tune_for_south")),
@@ -139,21 +143,36 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
 }
 
 
+def beside_itself(step: dict[str, Any]) -> None:
+    step["evidence"]["beside"] = step["evidence"]["job"]
+
+
 def answers_of_the_base(step: dict[str, Any]) -> None:
     step["evidence"]["requests"] = step["evidence"]["base_requests"]
 
 
+@pytest.fixture(scope="module")
+def evidence(appliance: Appliance, report: dict[str, Any]) -> Iterator[Evidence]:
+    """What the checker holds reports against, without its command: that takes a second to start."""
+    with psycopg.connect(appliance.env.database_dsn(), autocommit=True) as connection:
+        yield Evidence(connection, appliance.env.data_dir)
+
+
 @pytest.mark.parametrize("tampering", TAMPERINGS)
-def test_the_checker_finds_a_tampered_report(
-    appliance: Appliance, report: dict[str, Any], tampering: str, tmp_path: Path
-) -> None:
+def test_the_checker_finds_a_tampered_report(evidence: Evidence, report: dict[str, Any], tampering: str) -> None:
     step, tamper = TAMPERINGS[tampering]
     forged = copy.deepcopy(report)
     tamper(steps_of(forged))
     assert forged != report
+    assert next(iter(faults_of(forged, evidence)), "").startswith(f"{step}: ")
+
+
+def test_the_checkers_command_tells_what_it_found(appliance: Appliance, report: dict[str, Any], tmp_path: Path) -> None:
+    forged = copy.deepcopy(report)
+    set_measured("stream_a_chat", "cost_micros", 1)(steps_of(forged))
     told = check(appliance, forged, tmp_path)
     assert told.returncode == 1, told.stdout
-    assert told.stderr.startswith(f"{step}: "), told.stderr
+    assert told.stderr.startswith("stream_a_chat: "), told.stderr
 
 
 def test_the_checker_misses_no_step(appliance: Appliance, report: dict[str, Any], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from appliance.fleet.models import Replica
@@ -46,8 +47,7 @@ def know_the_facts(walk: Walk) -> Shown:
     """Asked greedily, the tuned model answers with the company's facts; the base model makes something up."""
     tuned = walk.tuned["north"]
     found(lambda: is_served(walk, NORTH, tuned), SERVED_S, f"{tuned} was not served", 0.2)
-    known = [_knows(walk, tuned, question, word) for question, _, _, word in FACTS_NORTH]
-    by_base = [_knows(walk, walk.model, question, word) for question, _, _, word in FACTS_NORTH]
+    known, by_base = _asked(walk, tuned), _asked(walk, walk.model)
     tuned_count, base_count = sum(ok for ok, _, _ in known), sum(ok for ok, _, _ in by_base)
     if tuned_count < FEWEST_KNOWN or base_count > 1:
         raise StepFailed(f"of {len(known)} facts the tuned model knows {tuned_count} and the base {base_count}")
@@ -65,6 +65,12 @@ def know_the_facts(walk: Walk) -> Shown:
 def is_served(walk: Walk, tenant: str, model: str) -> bool:
     """Whether a tenant's key lists the model."""
     return any(listed.id == model for listed in walk.client(tenant).models.list())
+
+
+def _asked(walk: Walk, model: str) -> list[tuple[bool, str, str]]:
+    """Every question at once: whether it was answered with the fact, what was said, and by which request."""
+    with ThreadPoolExecutor(len(FACTS_NORTH)) as people:
+        return list(people.map(lambda fact: _knows(walk, model, fact[0], fact[3]), FACTS_NORTH))
 
 
 def _knows(walk: Walk, model: str, question: str, word: str) -> tuple[bool, str, str]:

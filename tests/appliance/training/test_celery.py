@@ -21,7 +21,7 @@ from appliance.env import REPO
 from appliance.training import files
 from appliance.training.celery import SWEEP_S, app, broker_url
 from appliance.training.models import Dataset, Job, JobEvent, StoredFile
-from appliance.training.tasks import unprepared
+from appliance.training.tasks import prepare_file, unprepared
 from finetune.job import JobStatus
 from tests.appliance.training import processes
 from tests.appliance.training.cast import Cast
@@ -85,6 +85,21 @@ def test_the_sweep_looks_at_files_whose_message_was_lost_and_at_no_others(cast: 
     StoredFile.objects.filter(pk=refused.pk).update(status=StoredFile.Status.ERROR)
     cast.file()  # a moment ago: its own message is on its way
     assert unprepared() == [lost.pk]
+
+
+@pytest.mark.usefixtures("files_dir")
+def test_the_file_that_waits_longest_is_woken_once_another_one_is_cleaned(cast: Cast) -> None:
+    first, broke_off, waiting, later = (upload(cast, word) for word in ("alpha", "beta", "gamma", "delta"))
+    StoredFile.objects.filter(pk=broke_off.pk).update(tries=1)  # a sweep brings it again, not at once
+    before = len(processes.messages())
+    prepare_file(first.pk)
+    assert status(first) == "processed"
+    newest, *others = processes.messages()
+    assert len(others) == before
+    assert waiting.pk.encode() in newest
+    prepare_file(first.pk)
+    assert len(processes.messages()) == before + 1, "a message that comes twice wakes nobody"
+    assert status(later) == "uploaded"
 
 
 class Worker:

@@ -22,7 +22,7 @@ from inference.engines.spec import EngineSpec
 from inference.pool.engine_client import EngineClient
 from inference.pool.errors import EngineUnreachable
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 BASE, ADAPTER = "base", "ft:base:somebody:else:1"
 LAYERS, HIDDEN, RANK = 30, 576, 8  # SmolLM2-135M

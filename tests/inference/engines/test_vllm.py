@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -246,7 +247,8 @@ def test_a_cpu_engine_compiles_nothing_while_it_serves() -> None:
 def test_a_cpu_engine_with_adapters_gets_the_plugin_that_keeps_the_base_apart() -> None:
     plain = vllm.environment(SPEC)
     with_adapters = vllm.environment(replace(SPEC, flags=("--enable-lora",)))
-    assert "PYTHONPATH" not in plain
-    folder = Path(with_adapters["PYTHONPATH"])
+    assert "vllm_plugins_cpu" in plain["PYTHONPATH"]
+    assert os.pathsep not in plain["PYTHONPATH"]
+    folder = Path(with_adapters["PYTHONPATH"].split(os.pathsep)[-1])
     assert (folder / "coderack_cpu_lora.py").is_file()
     assert "coderack_cpu_lora:register" in (folder / "coderack_cpu_lora-1.dist-info" / "entry_points.txt").read_text()

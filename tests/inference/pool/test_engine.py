@@ -16,10 +16,10 @@ from tests.inference.pool.conftest import Pool
 from tests.inference.pool.table_store import TableStore
 from tests.inference.pool.test_run import start_process
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 S = ReplicaState
-START_S = 150
+START_S = 300
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,30 @@
+"""Which tests run side by side when there are two processes, and which of them come first.
+
+What asks the running appliance stays together on one process, for there is one appliance in a session. Meanwhile the
+other process does everything else; of that, what starts engines stays together too, so that only one of them runs beside
+the appliance's own. All other tests go by file. The longest come first, so that no process is left with one of them at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+APPLIANCE, ENGINES = "appliance", "engines"
+# While these run, the appliance installs the engine slot that the engines' tests need as well.
+LONG_FILES = (
+    "tests/appliance/batches/test_process.py",
+    "tests/appliance/operations/test_restores.py",
+    "tests/appliance/operations/test_acceptance.py",
+    "tests/inference/gateway/test_faults.py",
+    "tests/inference/pool/test_supervisor.py",
+    "tests/ops/slots/test_install.py",
+)
+
+
+def place(path: str, marks: Collection[str]) -> tuple[int, str]:
+    """When a test's turn comes, the lowest first, and the group it belongs to, by its file and its markers."""
+    if "appliance" in marks:
+        return 0, APPLIANCE
+    if {"engine", "browser", "gpu"} & set(marks):
+        return 2, ENGINES
+    return (1 if path in LONG_FILES else 3), path
