@@ -10,8 +10,10 @@ BIN := $(VENV)/bin
 BASE := $(VENV)/.base.stamp
 DEV := $(VENV)/.dev.stamp
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-# Two processes: one goes through what needs the running appliance, the other through everything else (tests/schedule.py).
-PYTEST := $(BIN)/pytest --durations=25 -n 2 --dist loadgroup --no-loadscope-reorder
+# Tests that start no engine run on two processes (tests/schedule.py); the rest one after another, on one appliance.
+HEAVY := engine or appliance or browser or gpu
+PYTEST_LIGHT := $(BIN)/pytest --durations=25 -n 2 --dist loadgroup --no-loadscope-reorder -m "not ($(HEAVY))"
+PYTEST_HEAVY := $(BIN)/pytest --durations=25 -m "$(HEAVY)"
 
 .PHONY: help up start stop status demo quick test test-long faults bench bench-engine bench-pool check format docs deps lock
 
@@ -62,14 +64,16 @@ check: $(DEV) ## Lint, types, import rules, locks, translations.
 
 quick: $(DEV) ## The inner loop: checks and the tests that start no engine (under 5 minutes).
 	@$(MAKE) --no-print-directory check
-	@$(PYTEST) -q -m "not (engine or appliance or browser or gpu)"
+	@$(PYTEST_LIGHT) -q
 
 test: deps ## Checks and all tests, from nothing on 2 cores under 45 minutes.
 	@$(MAKE) --no-print-directory check docs
-	@$(PYTEST)
+	@$(PYTEST_LIGHT)
+	@$(PYTEST_HEAVY)
 
 test-long: deps ## All tests and the long ones, the random ones with twenty times the examples; by hand.
-	@HYPOTHESIS_PROFILE=long $(PYTEST)
+	@HYPOTHESIS_PROFILE=long $(PYTEST_LIGHT)
+	@HYPOTHESIS_PROFILE=long $(PYTEST_HEAVY)
 
 faults: deps ## Only the tests that kill and break things; by hand.
 	@$(BIN)/pytest tests/system/test_kills.py tests/system/test_tokens_agree.py tests/inference/gateway/test_faults.py

@@ -1,8 +1,7 @@
-"""Which tests run side by side when there are two processes, and which of them come first.
+"""Which tests stay together where several processes share them, and which of them come first.
 
-What asks the running appliance stays together on one process, for there is one appliance in a session. Meanwhile the
-other process does everything else; of that, what starts engines stays together too, so that only one of them runs beside
-the appliance's own. All other tests go by file. The longest come first, so that no process is left with one of them at the end.
+What asks the running appliance is one group, for there is one appliance in a session, and what starts engines another.
+All other tests go by file. The longest come first, so that no process is left with one of them at the end.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 APPLIANCE, ENGINES = "appliance", "engines"
-# While these run, the appliance installs the engine slot that the engines' tests need as well.
 LONG_FILES = (
     "tests/appliance/batches/test_process.py",
     "tests/appliance/operations/test_restores.py",
