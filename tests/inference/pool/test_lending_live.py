@@ -111,8 +111,8 @@ def test_an_engine_that_can_not_sleep_ends_and_is_started_anew(lenders):
 def test_adapters_are_verified_and_loaded_anew_after_the_sleep(lenders):
     pool = lenders(flags=("--enable-lora", "--max-lora-rank", "8"))
     wish = pool.adapt(1)
-    for index in (0, 1):  # one without would be lent before one with
-        wait_until(lambda: pool.loads(pool.row(index=index).life).get("1") == (True, ""), timeout_s=WAIT_S)
+    lives = [pool.row(index=index).life for index in (0, 1)]  # one without would be lent before one with
+    wait_until(lambda: all(pool.loads(life).get("1") == (True, "") for life in lives), timeout_s=WAIT_S)
     row = borrow(pool)
     assert pool.loads(row.life) == {}
     assert models(row.life) == ["m"]
