@@ -215,12 +215,13 @@ def test_the_policy_holds_for_the_name_and_is_on_record(store: DatabaseStore, de
     assert lending.set_lending("m", Lending(2, Window.parse("22:00-06:00"))) == deployment
     assert store.desired()[0].lending == Lending(2, Window.parse("22:00-06:00"))
     other = ModelVersion.objects.create(name="m", path="/models/m2", digest="e", max_model_len=512)
-    row, _ = deployments.deployment_of(other, deployment.slot, (), 512)
+    deployments.serve(other, deployment.slot, (), 1, 1)
+    row = Deployment.objects.get(model=other)
     assert (row.lends, row.min_serving, row.lend_window) == (True, 2, "22:00-06:00")
     lending.set_lending("m", None)
     assert all(one.lending is None for one in store.desired())
     assert lending.set_lending("unknown", Lending()) is None
-    details = AuditEntry.objects.filter(action="model.lend").order_by("number").values_list("details", flat=True)
+    details = AuditEntry.objects.filter(action="model.lend").order_by("seq").values_list("details", flat=True)
     assert [entry["lends"] for entry in details] == [True, False]
 
 
