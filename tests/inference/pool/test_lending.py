@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.pool.lend_policy import BadWindow, Lending, Loan, Window
@@ -145,6 +145,7 @@ def test_nobody_is_started_anew_while_another_one_is_lent():
 jobs = st.sampled_from(["a", "b", "c", "d"])
 policies = st.none() | st.builds(Lending, st.integers(0, 3), st.none() | st.just(Window.parse("22:00-06:00")))
 wished = st.lists(jobs, unique=True)
+FEW = settings(max_examples=60)
 
 
 @st.composite
@@ -211,6 +212,7 @@ def serving(rows, name):
     return sum(entry.state is S.READY and entry.loan is None and entry.deployment_id == name for entry in rows)
 
 
+@FEW
 @given(lenders(), wished, st.sampled_from([NOON, NIGHT]))
 def test_lending_never_goes_below_what_is_to_serve(fleet, wishes, minute):
     desired, rows, leased = fleet
@@ -223,6 +225,7 @@ def test_lending_never_goes_below_what_is_to_serve(fleet, wishes, minute):
         assert after == before or after >= one.lending.min_serving
 
 
+@FEW
 @given(lenders(), wished, st.sampled_from([NOON, NIGHT]))
 def test_no_device_ever_has_two_owners(fleet, wishes, minute):
     desired, rows, leased = fleet
@@ -235,6 +238,7 @@ def test_no_device_ever_has_two_owners(fleet, wishes, minute):
     assert len(borrowers) == len(set(borrowers)), "one loan for a fine-tune"
 
 
+@FEW
 @given(lenders(), wished, st.sampled_from([NOON, NIGHT]))
 def test_everything_is_back_and_serves_once_nobody_borrows(fleet, wishes, minute):
     desired, rows, leased = fleet
@@ -252,6 +256,7 @@ def test_everything_is_back_and_serves_once_nobody_borrows(fleet, wishes, minute
     assert not any(entry.state is S.SLEEPING for entry in world.rows.values())
 
 
+@FEW
 @given(lenders(), wished, st.sampled_from([NOON, NIGHT]))
 def test_a_replica_has_one_action_at_most(fleet, wishes, minute):
     desired, rows, leased = fleet
