@@ -90,11 +90,12 @@ def _ledger() -> Iterator[Notice]:
 def verdict() -> words.Word:
     """One word for the whole: does every deployment that should run have its replicas ready?"""
     wanted = sum(Deployment.objects.filter(running=True).values_list("replicas", flat=True))
+    lent = Replica.objects.filter(deployment__running=True).exclude(lent_to="").count()
     states = list(Replica.objects.filter(deployment__running=True).values_list("state", flat=True))
     ready = states.count("ready")
     if wanted == 0:
         return words.NOTHING_WANTED
-    if ready >= wanted:
+    if ready and ready >= wanted - lent:  # what the operator lets be lent is not missing
         return words.SERVING
     if ready == 0:
         return words.WORKING if BECOMING & set(states) and "failed" not in states else words.DOWN

@@ -24,6 +24,7 @@ STATES: dict[str, Word] = {
     "warming": Word(pgettext_lazy("replica", "warming"), "working"),
     "ready": Word(pgettext_lazy("replica", "ready"), "good"),
     "draining": Word(pgettext_lazy("replica", "draining"), "waiting"),
+    "sleeping": Word(pgettext_lazy("replica", "sleeping"), "waiting"),
     "stopped": Word(pgettext_lazy("replica", "stopped"), "idle"),
     "failed": Word(pgettext_lazy("replica", "failed"), "bad"),
     "unreachable": Word(pgettext_lazy("replica", "unreachable"), "bad"),

@@ -21,6 +21,7 @@ def pool_settings(env: Env) -> PoolSettings:
         journal_dir=env.journal_dir,
         device_kind=kind,
         cpu_devices=int(count) if count else None,
+        time_zone=env.time_zone,
     )
 
 

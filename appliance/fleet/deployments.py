@@ -26,8 +26,10 @@ def deployment_of(
     model: ModelVersion, slot: EngineSlot, flags: tuple[str, ...], max_model_len: int
 ) -> tuple[Deployment, bool]:
     """The model version's deployment on this slot, and whether it was made or moved to it just now."""
+    policy = Deployment.objects.filter(name=model.name).values("lends", "min_serving", "lend_window").first()
     row, created = Deployment.objects.get_or_create(
-        model=model, defaults={"slot": slot, "flags": list(flags), "max_model_len": max_model_len}
+        model=model,
+        defaults={"slot": slot, "flags": list(flags), "max_model_len": max_model_len, **(policy or {})},
     )
     moved = not created and row.slot_id != slot.pk
     if moved:

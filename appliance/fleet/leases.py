@@ -6,27 +6,31 @@ device next, and only while it is still expired.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import transaction
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
+from appliance.fleet import loans
 from appliance.fleet.models import Device, DeviceOwner
-from appliance.operations.models import Upgrade, UpgradeState
+from appliance.fleet.owning import forget_expired, upgrade_makes_room
 from inference.devices.info import device_order
-from ops.upgrade.preflight import INSTEAD
 
 
 def lease_device(job_id: str, ttl_s: float) -> str | None:
-    """A healthy device without an owner, or None. The highest number first: replicas take the lowest ones.
+    """A device that a replica lent to this fine-tune, else a healthy one without an owner, or None.
+
+    The highest number first: replicas take the lowest ones.
 
     Asked again by an owner that has one, it renews that.
     """
     held = DeviceOwner.objects.filter(job_id=job_id).values_list("device_id", flat=True).first()
     if held is not None and renew(job_id, ttl_s):
         return held
+    lent = loans.claim(job_id, ttl_s)
+    if lent is not None:
+        return lent
     return next((device for device in _to_lend() if _take(device, job_id, ttl_s)), None)
 
 
@@ -54,26 +58,19 @@ def owners() -> dict[str, str]:
 def free_devices() -> list[str]:
     """Healthy devices that nobody holds, the highest number first."""
     owned = DeviceOwner.objects.filter(replica__isnull=False).values_list("device_id", flat=True)
-    taken = set(owned) | leased()
+    taken = set(owned) | leased() | loans.waiting_replicas_devices()
     healthy = Device.objects.filter(healthy=True).values_list("id", flat=True)
     return sorted((device for device in healthy if device not in taken), key=device_order, reverse=True)
 
 
 def _to_lend() -> list[str]:
-    """None while an upgrade has ended a model's engines to make room: the devices are for its next ones."""
-    making_room = Upgrade.objects.filter(state=UpgradeState.RUNNING, strategy=INSTEAD)
-    return [] if making_room.exists() else free_devices()
+    return [] if upgrade_makes_room() else free_devices()
 
 
 def leased() -> set[str]:
     """The devices that fine-tunes hold; an expired lease no longer counts."""
     rows = DeviceOwner.objects.filter(job_id__isnull=False, expires_at__gt=Now())
     return set(rows.values_list("device_id", flat=True))
-
-
-def forget_expired(devices: Iterable[str]) -> None:
-    """Make room on devices whose fine-tune did not renew its lease."""
-    DeviceOwner.objects.filter(device_id__in=list(devices), job_id__isnull=False, expires_at__lte=Now()).delete()
 
 
 def _take(device: str, job_id: str, ttl_s: float) -> bool:

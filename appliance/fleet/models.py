@@ -39,6 +39,11 @@ class Deployment(models.Model):
     pinned = ArrayField(
         models.CharField(max_length=32), default=list, editable=False, help_text="the only devices they may have"
     )
+    lends = models.BooleanField(default=False, editable=False, help_text="its devices may be lent to fine-tunes")
+    min_serving = models.PositiveSmallIntegerField(default=1, editable=False, help_text="replicas that are never lent")
+    lend_window = models.CharField(
+        max_length=11, blank=True, default="", editable=False, help_text="22:00-06:00; empty: at any time"
+    )
     canary_share = models.PositiveSmallIntegerField(
         _("canary share"),
         default=0,
@@ -89,10 +94,21 @@ class Replica(models.Model):
     restarts = models.PositiveIntegerField(_("restarts"), default=0)
     next_start_at = models.DateTimeField(null=True)
     state_since = models.DateTimeField(_("since"), auto_now_add=True)
+    lent_to = models.CharField(
+        max_length=40, blank=True, default="", help_text="the fine-tune that gets, or has, its devices"
+    )
+    lent = models.BooleanField(default=False, help_text="the fine-tune owns its devices")
+    asked_back = models.BooleanField(default=False, help_text="it gives them back at its next checkpoint")
 
     class Meta:
         ordering = ("deployment", "index")
-        constraints = [models.UniqueConstraint(fields=("deployment", "index"), name="one_replica_per_index")]
+        constraints = [
+            models.UniqueConstraint(fields=("deployment", "index"), name="one_replica_per_index"),
+            models.CheckConstraint(
+                condition=models.Q(lent_to="", lent=False, asked_back=False) | ~models.Q(lent_to=""),
+                name="lent_to_somebody",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.deployment.model.name}/{self.index}"
@@ -213,6 +229,20 @@ class DeviceOwner(models.Model):
 
     def __str__(self) -> str:
         return self.device_id
+
+
+class DeviceWish(models.Model):
+    """A fine-tune that waits for a device, for as long as it says so again."""
+
+    job_id = models.CharField(primary_key=True, max_length=40)
+    since = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("since", "job_id")
+
+    def __str__(self) -> str:
+        return self.job_id
 
 
 class AdapterLoad(models.Model):

@@ -15,8 +15,9 @@ from uuid import UUID
 from django.db import close_old_connections, connection, transaction
 from django.utils import timezone
 
-from appliance.fleet import leases
+from appliance.fleet import leases, loans
 from appliance.fleet.models import AdapterLoad, Deployment, Device, DeviceOwner, EngineLife, Replica, Sample
+from appliance.fleet.owning import forget_expired
 from appliance.registry.models import LOADED_STATES, Adapter
 from inference.engines.histogram import Histogram
 from inference.pool.states import ReplicaState
@@ -89,7 +90,7 @@ class DatabaseStore:
             row = Replica.objects.create(
                 deployment_id=UUID(deployment_id), index=index, devices=list(devices), state=ReplicaState.STOPPED.value
             )
-            leases.forget_expired(devices)
+            forget_expired(devices)
             owners = [DeviceOwner(device_id=device, replica=row) for device in sorted(devices)]
             DeviceOwner.objects.bulk_create(owners, ignore_conflicts=True)
             if DeviceOwner.objects.filter(replica=row).count() != len(devices):
@@ -101,6 +102,12 @@ class DatabaseStore:
     def leased_devices(self) -> set[str]:
         """The devices that fine-tunes hold."""
         return leases.leased()
+
+    wishes = staticmethod(fresh_connection(loans.wishes))
+    lend = staticmethod(fresh_connection(loans.lend))
+    hand_over = staticmethod(fresh_connection(loans.hand_over))
+    ask_back = staticmethod(fresh_connection(loans.ask_back))
+    take_back = staticmethod(fresh_connection(loans.take_back))
 
     @fresh_connection
     def move(self, replica_id: str, from_state: ReplicaState, to_state: ReplicaState, reason: str = "") -> bool:
@@ -238,6 +245,7 @@ def desired_of(row: Deployment) -> DesiredDeployment:
         may_pause=row.may_pause,
         placement=row.placement,
         pinned=tuple(row.pinned),
+        lending=loans.lending_of(row),
     )
 
 
@@ -267,4 +275,5 @@ def _row(row: Replica) -> ReplicaRow:
         ),
         restarts=row.restarts,
         next_start_at=None if row.next_start_at is None else row.next_start_at.timestamp(),
+        loan=loans.loan_of(row),
     )  # fmt: skip

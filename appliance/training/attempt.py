@@ -13,7 +13,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from appliance.audit.record import record
-from appliance.fleet import leases
+from appliance.fleet import leases, loans
 from appliance.registry.models import Adapter, AdapterState
 from appliance.training import lease, metrics
 from appliance.training.adapters import move
@@ -76,9 +76,16 @@ def work_on(job_id: str) -> None:
 
 
 def _waits_in_vain(job_id: str) -> bool:
-    """Whether nobody holds the job, its next step needs a device, and none is free: claiming it would change nothing."""
-    needs_one = Job.objects.filter(pk=job_id, status__in=(JobStatus.QUEUED.value, JobStatus.RUNNING.value))
-    return needs_one.exists() and job_id in lease.unheld() and not leases.any_free()
+    """Whether nobody holds the job, it is to be trained, and no device is free: claiming it would change nothing.
+
+    Then it asks for one that a model lends.
+    """
+    waits = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
+    needs_one = Job.objects.filter(pk=job_id, status__in=waits, adapter=None)
+    if not needs_one.exists() or job_id not in lease.unheld() or loans.is_reserved(job_id) or leases.any_free():
+        return False
+    loans.ask(job_id)
+    return True
 
 
 def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:

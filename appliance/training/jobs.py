@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from appliance.audit.record import record
+from appliance.fleet import loans
 from appliance.fleet.models import Deployment
 from appliance.registry.models import Adapter, AdapterState, Alias, ModelVersion
 from appliance.tenants.models import ApiKey, Tenant
@@ -168,6 +169,8 @@ def _move(job: Job, to: JobStatus, word: str, action: str, only_from: JobStatus 
             Adapter.objects.filter(pk=row.adapter_id, state=AdapterState.CANDIDATE).update(state=AdapterState.REJECTED)
         if to in WORKABLE:
             transaction.on_commit(lambda: wake_job(row.pk))
+        else:
+            loans.forget(row.pk)
         record(action, row.pk, tenant=row.tenant_id)
     row.refresh_from_db()
     return row

@@ -12,11 +12,12 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from appliance.fleet import loans
 from appliance.fleet.models import Deployment
 from appliance.registry.models import Adapter
 from appliance.training import lease, metrics
 from appliance.training.adapters import public_name
-from appliance.training.devices import Leased
+from appliance.training.devices import Leased, NoDevice
 from appliance.training.errors import AttemptFailed, BrokeOff, LeaseLost
 from appliance.training.events import add_event
 from appliance.training.heartbeat import Heartbeat
@@ -26,6 +27,7 @@ from appliance.training.patience import patiently
 from appliance.training.rows import rows_for
 from appliance.training.serving import NoEngine
 from finetune import manifest
+from finetune.job import JobStatus
 from finetune.train.errors import SpecRefused
 from finetune.train.hyperparameters import choose
 from finetune.train.launch import Trainer
@@ -119,7 +121,22 @@ def _follow(job: Job, fence: int, heart: Heartbeat, trainer: Trainer) -> dict[st
         if name == "stopped":
             raise LeaseLost(f"{job.pk}: the trainer was told to stop")
         patiently(lambda event=event: _record(job, fence, event))  # type: ignore[misc]
+        if name == "checkpoint":
+            patiently(lambda: _give_back_if_asked(job, fence))
     raise BrokeOff(f"{job.pk}: the trainer ended without a word")
+
+
+def _give_back_if_asked(job: Job, fence: int) -> None:
+    """Where its device was only lent: the pool or an operator may want it back.
+
+    Raises: NoDevice, which ends the attempt and frees the device.
+    """
+    reason = loans.asked_back(job.pk)
+    if reason is None:
+        return
+    lease.move(job.pk, fence, JobStatus.RUNNING, JobStatus.QUEUED)
+    add_event(job.pk, f"its device was {reason}; training goes on from this checkpoint once there is one")
+    raise NoDevice(f"{job.pk}: {reason}")
 
 
 def _record(job: Job, fence: int, event: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ class EngineKind(Protocol):
     HEALTH_PATH: str
     METRICS_PATH: str
     ADAPTERS_PATH: str
+    SLEEPING_PATH: str  # answers anything but 200 where it can't sleep
     NEVER_ADAPTED: frozenset[str]  # modules, by their last name, whose adapters it would leave out silently
 
     def command(self, spec: EngineSpec) -> list[str]: ...
@@ -53,6 +54,16 @@ class EngineKind(Protocol):
     def load_adapter_request(self, name: str, path: Path) -> JsonRequest: ...
 
     def unload_adapter_request(self, name: str) -> JsonRequest: ...
+
+    def sleep_request(self) -> JsonRequest:
+        """Path and body that move its weights into the host's memory, once its requests have ended."""
+        ...
+
+    def wake_request(self) -> JsonRequest: ...
+
+    def parse_sleeping(self, told: dict[str, Any]) -> bool | None:
+        """What `SLEEPING_PATH` answered; None when that says nothing."""
+        ...
 
     def parse_adapters(self, listed: dict[str, Any]) -> dict[str, str]:
         """What `ADAPTERS_PATH` answered as the adapters' names and the paths they were loaded from."""

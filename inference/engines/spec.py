@@ -12,7 +12,10 @@ from inference.engines.histogram import NOTHING, Histogram
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """One engine to be started. `scratch` is short and lives as long as the engine; `home` and `cache` may be long."""
+    """One engine to be started. `scratch` is short and lives as long as the engine; `home` and `cache` may be long.
+
+    `sleeps`: it is to be able to, where its devices and its kind allow it.
+    """
 
     slot_python: Path
     model: str
@@ -25,6 +28,7 @@ class EngineSpec:
     cache: Path
     scratch: Path
     shutdown_timeout_s: int
+    sleeps: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from inference.engines.spec import Counters, EngineSpec
 HEALTH_PATH = "/health"
 METRICS_PATH = "/metrics"
 ADAPTERS_PATH = "/v1/models"
+SLEEPING_PATH = "/is_sleeping"
 # It skips these modules of an adapter without a word (vllm issue 48974).
 NEVER_ADAPTED = frozenset({"kv_b_proj"})
 
@@ -75,6 +76,7 @@ def command(spec: EngineSpec) -> list[str]:
         *("--custom-histogram-buckets", json.dumps(_BUCKETS_S)),
         "--disable-uvicorn-access-log",
         *_device_flags(spec),
+        *(["--enable-sleep-mode"] if _can_sleep(spec) else []),
         *_checked(spec.flags),
     ]
 
@@ -101,6 +103,7 @@ def environment(spec: EngineSpec) -> dict[str, str]:
         "VLLM_RPC_BASE_PATH": str(spec.scratch),  # holds sockets: their paths must stay short
         "VLLM_HOST_IP": "127.0.0.1",  # there is no other interface where it runs
         **({"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if max_adapter_rank(spec.flags) else {}),
+        **({"VLLM_SERVER_DEV_MODE": "1"} if _can_sleep(spec) else {}),  # the only way to its routes for sleep
         **_device_environment(spec),
     }
 
@@ -158,6 +161,21 @@ def unload_adapter_request(name: str) -> tuple[str, dict[str, Any]]:
     return "/v1/unload_lora_adapter", {"lora_name": name}
 
 
+def sleep_request() -> tuple[str, dict[str, Any]]:
+    """Level 1 keeps the weights, in the host's memory; level 2 would lose them. `wait` cuts no request, the default does."""
+    return "/sleep?level=1&mode=wait", {}
+
+
+def wake_request() -> tuple[str, dict[str, Any]]:
+    return "/wake_up", {}
+
+
+def parse_sleeping(told: dict[str, Any]) -> bool | None:
+    """It says so as long as its scheduler is paused, too."""
+    value = told.get("is_sleeping")
+    return value if isinstance(value, bool) else None
+
+
 def parse_adapters(listed: dict[str, Any]) -> dict[str, str]:
     """The adapters of a model list, each with the path it was loaded from; base models have no parent."""
     cards = listed.get("data")
@@ -192,6 +210,11 @@ def parse_counters(text: str, at: float) -> Counters:
         tpot=_histogram(buckets, "vllm:request_time_per_output_token_seconds").without_fastest(single),
         single_token_requests=single,
     )
+
+
+def _can_sleep(spec: EngineSpec) -> bool:
+    """0.32 can on CUDA and refuses to start with the flag on a CPU; of the older release for Ascend nobody has tried it."""
+    return spec.sleeps and _kind(spec) == "nvidia"
 
 
 def _device_flags(spec: EngineSpec) -> list[str]:

@@ -65,6 +65,16 @@ class AdapterLoader:
         self._results: list[Result] = []
         self.is_settled = False  # what is wanted is there, or could not be loaded
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether something is being loaded, unloaded or verified."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start_over(self) -> None:
+        """Its adapters were unloaded by somebody else: engine and rows are compared before anything is relied on."""
+        self._known = None
+        self.is_settled = False
+
     def want(self, wish: Wish) -> None:
         """What the engine is to have from now on; before the first wish nothing is touched."""
         if wish != self._wish:

@@ -19,11 +19,12 @@ from inference.pool.adapters import Wish
 from inference.pool.backoff import delay_s
 from inference.pool.canary import Journal
 from inference.pool.checkup import Checkup, Patient
+from inference.pool.ending import Ending, Quiet, found, reason_of_death, sooner
 from inference.pool.errors import IllegalMove
 from inference.pool.load import Load
-from inference.pool.log_tail import last_words
 from inference.pool.process import ExitWatch, kill_session
 from inference.pool.settings import PoolSettings
+from inference.pool.sleep import Sleep
 from inference.pool.states import LIVE, ReplicaState, may_move
 from inference.pool.store import Counters, Life, ReplicaRow, Store
 
@@ -31,18 +32,9 @@ log = logging.getLogger(__name__)
 
 _S = ReplicaState
 _LOOK_S = 0.25
+_ASLEEP_S = 5.0
 _RETRY_S = 1.0
 _FAILED_GRACE_S = 2.0  # an engine that does not work gets little time to end by itself
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How an engine is to be ended. Times are monotonic; `failed` when it is ended because it does not work."""
-
-    reason: str
-    drained_by: float
-    grace_s: float
-    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,9 +66,11 @@ class Keeper:
         patient = Patient(row.id, life, model)
         self._checkup = Checkup(patient, around.kind, around.store, around.journal, around.settings)
         self._adapters = AdapterLoader(life, around.kind, around.store, self._watch.wake)
+        self._sleep = Sleep(life, around.kind, around.store)
+        self._is_to_wake = False
         self._warming_since: float | None = None
-        self._ending: Ending | None = None
-        self._last_quiet: tuple[int, int] | None = None
+        self._ending: Ending | None = found(row, around.settings)
+        self._quiet = Quiet(self._checkup, self._adapters)
         self._kill_at: float | None = None
         self._exit_text: str | None = None
         self._backoff: tuple[int, float] | None = None
@@ -87,18 +81,23 @@ class Keeper:
             _S.LOADING: self._while_loading,
             _S.WARMING: self._while_warming,
             _S.READY: self._while_ready,
+            _S.SLEEPING: self._while_sleeping,
         }
 
     def start(self) -> None:
         self._thread.start()
 
-    def end(self, reason: str, drain_s: float, grace_s: float) -> None:
-        """Drain and end the engine; asked again, the sooner deadline holds."""
-        now = self._ending
-        drained_by = time.monotonic() + drain_s
-        if now is None or drained_by < now.drained_by or grace_s < now.grace_s:
-            self._ending = Ending(reason, drained_by, grace_s, failed=now is not None and now.failed)
+    def end(self, reason: str, drain_s: float, grace_s: float, *, sleep: bool = False) -> None:
+        """Drain and end the engine, or with `sleep` have it sleep if it can; asked again, the sooner deadline holds."""
+        ending = sooner(self._ending, reason, drain_s, grace_s, sleep)
+        if ending is not None:
+            self._ending = ending
             self._watch.wake()
+
+    def wake(self) -> None:
+        """Have a sleeping engine serve again, on devices that are its own."""
+        self._is_to_wake = True
+        self._watch.wake()
 
     @property
     def is_ending(self) -> bool:
@@ -207,6 +206,16 @@ class Keeper:
             return 0.0
         return min(pause_s, self._adapters.look())
 
+    def _while_sleeping(self) -> float:
+        if not self._is_to_wake:
+            return _ASLEEP_S  # its end and a wish to wake it are heard at once
+        if failure := self._sleep.wake_up():
+            self._fail(f"it did not wake up: {failure}")
+        else:
+            self._is_to_wake, self._warming_since = False, None
+            self._move(_S.WARMING)
+        return 0.0
+
     def _fail(self, reason: str) -> None:
         """End an engine that does not work: what it has accepted can't be waited for."""
         log.error("replica %s: %s", self.replica_id, reason)
@@ -218,22 +227,24 @@ class Keeper:
         if self._state is _S.READY:
             self._move(_S.DRAINING, ending.reason)
         serving = self._state is _S.DRAINING and not ending.failed
-        if serving and time.monotonic() < ending.drained_by and not self._is_quiet():
+        if serving and time.monotonic() < ending.drained_by and not self._quiet.is_quiet():
             return _LOOK_S
         if self._state is _S.DRAINING:
             self._checkup.read_counters()  # the last reading of this life goes on record with its end
+            if ending.sleep and self._fall_asleep(ending):
+                return _ASLEEP_S
         self._watch.send(signal.SIGTERM)
         self._kill_at = time.monotonic() + ending.grace_s
         return 0.0
 
-    def _is_quiet(self) -> bool:
-        """Nothing to do in two readings in a row: a request may have been on its way at the first."""
-        read = self._checkup.read_counters()
-        counters = self._checkup.gauge.counters
-        busy = self._checkup.canary_is_out() or not read or counters is None or counters.running or counters.waiting
-        now = None if busy or counters is None else (counters.prompt_tokens, counters.generation_tokens)
-        before, self._last_quiet = self._last_quiet, now
-        return now is not None and now == before
+    def _fall_asleep(self, ending: Ending) -> bool:
+        if not self._sleep.fall_asleep():
+            return False
+        self._adapters.start_over()
+        self._is_to_wake = False
+        self._move(_S.SLEEPING, ending.reason)
+        self._ending = None if self._ending is ending else self._ending  # it may be to end after all
+        return True
 
     def _insist(self, ending: Ending, kill_at: float) -> float:
         # the grace may have been cut short meanwhile
@@ -250,7 +261,7 @@ class Keeper:
         if self._exit_text is None:
             self._exit_text = self._watch.exit_text()
         left = kill_session(self.life.pid, self.life.pid_started)
-        reason = self._reason_of_death(self._exit_text)
+        reason = reason_of_death(self._ending, self._exit_text, self.life.log)
         if self._state in LIVE:
             self._record_state(reason)
             if self._state in LIVE:
@@ -275,11 +286,6 @@ class Keeper:
             metrics.ENGINE_FAILURES.labels(self.model or "").inc()
         self._store.set_backoff(self.replica_id, *self._backoff)
         self._move(_S.FAILED, reason)
-
-    def _reason_of_death(self, exit_text: str) -> str:
-        if self._ending is None:
-            return f"the engine {exit_text}\n{last_words(self.life.log)}".strip()
-        return self._ending.reason
 
     def _move(self, to: ReplicaState, reason: str = "") -> None:
         if self._state is to:

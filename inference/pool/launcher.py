@@ -94,6 +94,7 @@ class LocalLauncher:
             cache=self._settings.cache(deployment.id),
             scratch=self._settings.scratch(life_id),
             shutdown_timeout_s=max(1, int(self._settings.grace_s) - 2),
+            sleeps=deployment.lending is not None,
         )
 
     def _make_folders(self, spec: EngineSpec, log: Path) -> None:

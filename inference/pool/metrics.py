@@ -95,8 +95,9 @@ def picture(
     """Replicas and load added up by model: during an upgrade two deployments have one name."""
     models = {deployment.id: deployment.model for deployment in desired}
     wanted: Count[str] = Count()
-    for deployment in desired:
-        wanted[deployment.model] += deployment.replicas if deployment.running else 0
+    lent = Count(row.deployment_id for row in rows if row.loan is not None)
+    for deployment in desired:  # what its operator allowed to be lent is not missing
+        wanted[deployment.model] += max(0, deployment.replicas - lent[deployment.id]) if deployment.running else 0
     replicas = Count((models[row.deployment_id], row.state) for row in rows if row.deployment_id in models)
     there = {model for model, count in wanted.items() if count} | {model for model, _ in replicas}
     loads = {model: Load() for model in there}
@@ -108,7 +109,7 @@ def picture(
         {(model, state): replicas[model, state] for model in there for state in ReplicaState},
         loads,
         {device.id: device.healthy for device in devices},
-        {"replica": len({device for row in rows for device in row.devices}), "fine_tune": len(leased)},
+        {"replica": len({device for row in rows for device in row.devices} - leased), "fine_tune": len(leased)},
         tuple(devices),
     )
 

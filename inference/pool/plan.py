@@ -1,10 +1,10 @@
 """What has to happen next so that the replicas become what is desired: values in, actions out.
 
-A replica owns its devices from its creation until it is deleted, and no device gets a second owner; one that is lent to
-a fine-tune is left alone. A replica for which devices are missing is kept as a failed row without devices, whose reason
-shows the arithmetic. Processes that are not ours may leave a device too little memory for an engine: it gets none there.
-Which devices a replica gets is placement's. A replica that has to go makes way for its successor first: a place has one
-row. Applying the actions and planning again ends with no actions: nothing here
+A replica owns its devices from its creation until it is deleted, and no device gets a second owner; one that is lent to a
+fine-tune is left alone, and the replica that lent it waits for it (lending.py). A replica for which devices are missing is
+kept as a failed row without devices, whose reason shows the arithmetic. Processes that are not ours may leave a device too
+little memory for an engine: it gets none there. Which devices a replica gets is placement's. A replica that has to go makes
+way for its successor first: a place has one row. Applying the actions and planning again ends with no actions: nothing here
 depends on anything but the arguments. Which engine runs, how it is started and when it has drained is for the supervisor.
 """
 
@@ -207,6 +207,8 @@ def _misfits(
             yield f"device {device_id} is not healthy: {device.reason}"
         elif device_id in owned:
             yield f"device {device_id} belongs to another replica"
+        elif row.loan is not None:
+            continue  # whoever has it
         elif device_id in lent:
             yield f"device {device_id} belongs to a fine-tune"
         elif row.life is None and deployment.pinned and device_id not in deployment.pinned:
@@ -268,7 +270,7 @@ def _retire(row: ReplicaRow, reason: str) -> Iterator[Action]:
 
 def _keep(row: ReplicaRow, deployment: DesiredDeployment, now: float) -> Iterator[Action]:
     # starting without a life: the supervisor died between the two
-    idle = row.state in {_S.STOPPED, _S.FAILED, _S.STARTING} and row.life is None
+    idle = row.state in {_S.STOPPED, _S.FAILED, _S.STARTING} and row.life is None and row.loan is None
     if idle and (row.next_start_at is None or row.next_start_at <= now):
         yield Start(row.id, deployment.id)
 

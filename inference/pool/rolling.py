@@ -60,14 +60,18 @@ def outdated(
         if (row in moving if is_misplaced(row, deployment) else is_outdated(row, deployment))
     ]
     yield from (row for row in old if row.state in {_S.STARTING, _S.LOADING, _S.WARMING})
-    first = next((row for row in old if row.state is _S.READY), None)
+    first = next((row for row in old if _serves(row)), None)
     if first is None:
         return
     others = [row for row in of_it if row is not first]
-    if (others and all(row.state is _S.READY and row.id not in loading for row in others)) or (
+    if (others and all(_serves(row) and row.id not in loading for row in others)) or (
         not others and deployment.may_pause
     ):
         yield first
+
+
+def _serves(row: ReplicaRow) -> bool:
+    return row.state is _S.READY and row.loan is None  # one that is to be lent stops serving at any moment
 
 
 def is_outdated(row: ReplicaRow, deployment: DesiredDeployment) -> bool:

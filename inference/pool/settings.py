@@ -10,10 +10,10 @@ from inference.attached.secrets import ATTACHED
 class PoolSettings:
     """Where things are, and how long things may take.
 
-    `drain_s` and `grace_s` bound one replica's end in normal work, `patient_drain_s` the end of one that only makes way
-    for others that serve meanwhile; `stop_drain_s` and `stop_grace_s` the end of the
-    whole appliance, with hung engines too. A hung engine is found within `canary_period_s` + `canary_timeout_s` + one
-    scrape.
+    `drain_s` and `grace_s` bound one replica's end in normal work, `patient_drain_s` the end of one that only makes
+    way for others that serve meanwhile; `stop_drain_s` and `stop_grace_s` the end of the whole appliance, with hung
+    engines too. `time_zone`: the box's, for windows of the day. A hung engine is found within `canary_period_s` +
+    `canary_timeout_s` + one scrape.
     """
 
     data_dir: Path
@@ -36,6 +36,7 @@ class PoolSettings:
     stop_drain_s: float = 5.0
     stop_grace_s: float = 5.0
     logs_kept: int = 5
+    time_zone: str = "UTC"
 
     @property
     def lock(self) -> Path:

@@ -13,6 +13,7 @@ class ReplicaState(StrEnum):
     WARMING = "warming"  # it answers, and has yet to complete a first token
     READY = "ready"  # the gateway may send it requests
     DRAINING = "draining"  # no new requests; the ones it has may end
+    SLEEPING = "sleeping"  # its weights are in the host's memory, its devices are lent
     STOPPED = "stopped"
     FAILED = "failed"
 
@@ -24,13 +25,14 @@ TRANSITIONS: dict[ReplicaState, frozenset[ReplicaState]] = {
     _S.LOADING: frozenset({_S.WARMING, _S.STOPPED, _S.FAILED}),
     _S.WARMING: frozenset({_S.READY, _S.STOPPED, _S.FAILED}),
     _S.READY: frozenset({_S.DRAINING, _S.FAILED}),
-    _S.DRAINING: frozenset({_S.STOPPED, _S.FAILED}),
+    _S.DRAINING: frozenset({_S.SLEEPING, _S.STOPPED, _S.FAILED}),
+    _S.SLEEPING: frozenset({_S.WARMING, _S.STOPPED, _S.FAILED}),
     _S.STOPPED: frozenset({_S.STARTING, _S.FAILED}),
     _S.FAILED: frozenset({_S.STARTING, _S.STOPPED}),
 }
 
 # States in which an engine may be running.
-LIVE = frozenset({_S.STARTING, _S.LOADING, _S.WARMING, _S.READY, _S.DRAINING})
+LIVE = frozenset({_S.STARTING, _S.LOADING, _S.WARMING, _S.READY, _S.DRAINING, _S.SLEEPING})
 
 
 def may_move(from_state: ReplicaState, to_state: ReplicaState) -> bool:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from inference.devices.info import DeviceInfo
 from inference.engines.spec import Counters
+from inference.pool.lend_policy import Lending, Loan
 from inference.pool.load import Load
 from inference.pool.states import ReplicaState
 from inference.pool.strategies import DEFAULT
@@ -24,7 +25,8 @@ class DesiredDeployment:
     """A deployment as somebody wants it; `model` is the public name, `running` False wants none of its replicas.
 
     `restart` counts how often new engines were asked for; `may_pause` allows that nobody serves meanwhile. `placement`
-    names one of strategies.py; `pinned` are the only devices its replicas may have, none means any.
+    names one of strategies.py; `pinned` are the only devices its replicas may have, none means any. `lending` is None
+    where its replicas' devices are never lent.
     """
 
     id: str
@@ -43,6 +45,7 @@ class DesiredDeployment:
     may_pause: bool = False
     placement: str = DEFAULT
     pinned: tuple[str, ...] = ()
+    lending: Lending | None = None
 
     @property
     def way(self) -> str:
@@ -81,7 +84,10 @@ class Life:
 
 @dataclass(frozen=True)
 class ReplicaRow:
-    """A replica and the devices it owns, from its creation until it is deleted; `restarts` counts failures in a row."""
+    """A replica and the devices it owns, from its creation until it is deleted; `restarts` counts failures in a row.
+
+    With a `loan` that is given, a fine-tune owns the devices meanwhile.
+    """
 
     id: str
     deployment_id: str
@@ -92,6 +98,7 @@ class ReplicaRow:
     life: Life | None
     restarts: int
     next_start_at: float | None
+    loan: Loan | None = None
 
 
 class Store(Protocol):
@@ -107,6 +114,26 @@ class Store(Protocol):
 
     def leased_devices(self) -> set[str]:
         """The devices that fine-tunes hold at the moment."""
+        ...
+
+    def wishes(self) -> list[str]:
+        """The fine-tunes that wait for a device at the moment, the longest wait first."""
+        ...
+
+    def lend(self, replica_id: str, job_id: str) -> bool:
+        """Put a loan on record; False when the replica is not ready or lent already."""
+        ...
+
+    def hand_over(self, replica_id: str, job_id: str) -> bool:
+        """Make the fine-tune the owner of a resting replica's devices; False when it waits for them no longer."""
+        ...
+
+    def ask_back(self, replica_id: str, reason: str) -> None:
+        """Say that lent devices are to come back; the reason is the replica's from now on."""
+        ...
+
+    def take_back(self, replica_id: str) -> bool:
+        """End a loan; False when somebody holds one of the devices."""
         ...
 
     def move(self, replica_id: str, from_state: ReplicaState, to_state: ReplicaState, reason: str = "") -> bool:

@@ -20,6 +20,7 @@ from inference.pool.device_watch import DeviceWatch, with_foreign
 from inference.pool.errors import LaunchFailed
 from inference.pool.keeper import Keeper, Surroundings
 from inference.pool.launcher import LocalLauncher
+from inference.pool.lender import Lender
 from inference.pool.load import Load
 from inference.pool.plan import (
     NOT_WANTED,
@@ -49,6 +50,7 @@ class Supervisor:
         self._store = around.store
         self._settings = around.settings
         self._launcher = launcher
+        self._lender = Lender(around.store, around.settings)
         self._watch = DeviceWatch(probe, self._settings.devices_s, lambda: os.eventfd_write(self._wakeup, 1))
         self._keepers: dict[str, Keeper] = {}
         self._devices: list[DeviceInfo] = []
@@ -92,8 +94,12 @@ class Supervisor:
         leased = self._store.leased_devices()
         self._look_at_devices(rows, leased)
         metrics.NOW.picture = metrics.picture(desired, rows, self._devices, leased, self._keepers.values())
-        for action in self._next_actions(desired, rows, leased):
+        actions = self._next_actions(desired, rows, leased)
+        for action in actions:
             self._try(action, by_id, deployments)
+        if self._read_at is not None and not self._is_stopping:
+            touched = {action.replica_id for action in actions if not isinstance(action, Create)}
+            self._lender.step(desired, rows, leased, self._keepers, touched)
         self._hand_out_adapters(deployments)
         self._sample(desired)
         metrics.LAST_PLAN.set_to_current_time()

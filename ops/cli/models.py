@@ -18,6 +18,7 @@ from inference.devices.errors import DeviceError
 from inference.pool.strategies import DEFAULT
 from ops.cli import model_changes
 from ops.cli.database import rows
+from ops.cli.lending import lend, shown
 from ops.cli.model_changes import OUTDATED, deployed, told
 from ops.cli.placing import DeviceOption, PlacementOption, short_of, tell_short, where
 from ops.cli.printing import AsJson, Exit, fail, show_done, show_rows
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from appliance.registry.models import ModelVersion
 
 app = typer.Typer(help="Model versions and their deployments.", no_args_is_help=True)
-for change in (model_changes.scale, model_changes.restart, model_changes.canary, model_changes.withdraw):
+for change in (model_changes.scale, model_changes.restart, lend, model_changes.canary, model_changes.withdraw):
     app.command()(change)
 app.command("stop")(model_changes.withdraw)
 
@@ -47,6 +48,7 @@ def list_models(as_json: AsJson = False) -> None:
                 "fim": m.fim,
                 "replicas": running[m.pk].replicas if m.pk in running else 0,
                 "ready": Replica.objects.filter(deployment__model=m, state="ready").count(),
+                "lends": shown(running.get(m.pk)),
             }
             for m in ModelVersion.objects.all()
         ]

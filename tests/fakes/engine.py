@@ -4,7 +4,8 @@ The last prompt text orders the behaviour as `name=value` words: `tokens=5`, `de
 (seconds before the first), `die=3` (connections drop after so many tokens), `hang=3`, `error=3` (an error event),
 `status=500`, `split=1` (bytes written in small pieces), `merge=1` (all in one write), `deaf=1` (aborts are not heard),
 `late=1` (seconds between a merged stream's last event and its end),
-`pad=1000` (bytes of text per token). It counts tokens as vLLM does. What tokens mean is left to the real engine.
+`pad=1000` (bytes of text per token). With `can_sleep` it has vLLM's routes for sleep; what it is asked while it sleeps
+waits until it wakes. It counts tokens as vLLM does. What tokens mean is left to the real engine.
 
 Given its base model's name it knows no other model but the adapters it was told to load, and begins an adapter's answers
 with `<adapter's name>`; without one it answers to every name.
@@ -40,6 +41,9 @@ class FakeEngine:
         self.heads: list[dict[str, str]] = []
         self.aborted: list[str] = []
         self.num_connections = 0
+        self.can_sleep = False
+        self.awake = asyncio.Event()
+        self.awake.set()
         self.running: dict[str, asyncio.Event] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -96,6 +100,8 @@ class _Connection(HttpConnection):
 
     async def answer(self) -> None:
         path, body = self.url.decode(), json.loads(self.body or b"{}")
+        if self.engine.can_sleep and self.sleeps(path.partition("?")[0]):
+            return
         if path == "/inference/v1/abort_requests":
             self.abort(body["request_ids"])
         elif path == "/v1/models":
@@ -108,9 +114,24 @@ class _Connection(HttpConnection):
                 self.refuse(404, f"The model `{body['model']}` does not exist.")
                 return
             self.engine.heads.append(self.headers)
+            await self.engine.awake.wait()
             await _Generation(self, path, body).run()
         else:
             self.respond(404, {"detail": "Not Found"})
+
+    def sleeps(self, path: str) -> bool:
+        """Answer one of the routes for sleep; False for any other."""
+        if path == "/sleep":
+            self.engine.awake.clear()
+            self.respond(200, {"status": "sleeping", "level": 1})
+        elif path == "/wake_up":
+            self.engine.awake.set()
+            self.respond(200, {"status": "awake", "tags": None})
+        elif path == "/is_sleeping":
+            self.respond(200, {"is_sleeping": not self.engine.awake.is_set()})
+        else:
+            return False
+        return True
 
     def models(self) -> list[dict[str, Any]]:
         base = {"id": self.engine.base or "base", "object": "model", "root": "/models/base", "parent": None}

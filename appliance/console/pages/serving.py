@@ -13,7 +13,7 @@ from django.utils import timezone
 from appliance.console import attention, words
 from appliance.console.access import PersonRequest, operator_only
 from appliance.fleet import leases
-from appliance.fleet.models import AttachedServer, Device, EngineLife, Replica
+from appliance.fleet.models import AttachedServer, Deployment, Device, EngineLife, Replica
 from inference.devices.info import device_order
 
 LOG_BYTES = 8192
@@ -34,6 +34,7 @@ def facts() -> dict[str, Any]:
     return {
         "verdict": attention.verdict(),
         "replicas": [{"row": replica, "log": _log_tail(replica)} for replica in replicas],
+        "lenders": Deployment.objects.filter(running=True, lends=True),
         "attached": AttachedServer.objects.select_related("life"),
         "devices": [
             {"row": device, "word": _word(device), "owner": owners.get(device.id, "")}

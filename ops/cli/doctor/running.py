@@ -146,7 +146,7 @@ def _replicas() -> Iterator[Finding]:
         if broken:
             reason = next(iter(broken[0].reason.splitlines()), "no reason was recorded")
             yield failed(check, f"{len(broken)} failed: {reason}", "`coderack status` shows them, their logs say more")
-        elif num_ready < row.replicas:
+        elif num_ready < row.replicas - sum(bool(replica.lent_to) for replica in found):
             yield warning(check, f"{num_ready} of {row.replicas} are ready", "`coderack status` shows what the rest do")
         else:
             yield ok(check, f"{num_ready} of {row.replicas} are ready")

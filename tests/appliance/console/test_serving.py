@@ -94,3 +94,15 @@ def test_it_shows_a_devices_power_links_and_foreign_processes(cast: Cast) -> Non
     assert "110 W" in page
     assert "nvlink-0" in page
     assert "Processes that are not ours: &lt;python&gt; 4711 (3" in page
+
+
+def test_it_says_what_lends_its_devices_and_who_has_them(cast: Cast, deployment: Deployment) -> None:
+    assert "lends its devices" not in _page(cast)
+    Deployment.objects.filter(pk=deployment.pk).update(lends=True, lend_window="22:00-06:00", min_serving=2)
+    Replica.objects.create(
+        deployment=deployment, index=0, state="sleeping", reason="lent to ftjob-1", lent_to="ftjob-1", lent=True
+    )
+    page = _page(cast)
+    assert "lends its devices to fine-tunes between 22:00-06:00; 2 replicas at least go on serving." in page
+    assert "lent to ftjob-1" in page
+    assert "sleeping" in page

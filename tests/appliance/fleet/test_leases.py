@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
+from django.db import connection, connections
 from django.utils import timezone
 
 from appliance.fleet import leases
@@ -196,7 +196,12 @@ def test_a_replica_without_devices_owns_nothing(store: DatabaseStore, deployment
 def test_replicas_from_before_own_their_devices_after_the_migration(store: DatabaseStore, deployment: str) -> None:
     call_command("migrate", "fleet", "0004", verbosity=0)
     for index, devices in enumerate((["cpu:0", "cpu:1"], ["cpu:2"], [])):
-        Replica.objects.create(deployment_id=deployment, index=index, devices=devices, state="ready")
+        with connection.cursor() as cursor:  # the model has columns that were not there
+            cursor.execute(
+                "INSERT INTO fleet_replica (id, deployment_id, index, state, reason, devices, restarts, state_since) "
+                "VALUES (gen_random_uuid(), %s, %s, 'ready', '', %s::varchar(32)[], 0, now())",
+                [deployment, index, devices],
+            )
     call_command("migrate", verbosity=0)
     owners = dict(DeviceOwner.objects.values_list("device_id", "replica__index"))
     assert owners == {"cpu:0": 0, "cpu:1": 0, "cpu:2": 1}

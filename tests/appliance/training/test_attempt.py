@@ -144,8 +144,7 @@ def test_a_job_that_breaks_off_too_often_fails_and_its_candidate_is_loaded_no_lo
 
 
 def test_waiting_is_no_failure_and_claims_nothing_more(cast: Cast, tmp_path: Path) -> None:
-    adapter = cast.adapter(AdapterState.CANDIDATE)
-    job = cast.job(S.RUNNING, adapter=adapter, training_file=prepared(cast, tmp_path))
+    job = cast.job(S.RUNNING, training_file=prepared(cast, tmp_path))
     for _ in range(5):
         work_on(job.pk)
     job.refresh_from_db()

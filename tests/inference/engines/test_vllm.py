@@ -252,3 +252,20 @@ def test_a_cpu_engine_with_adapters_gets_the_plugin_that_keeps_the_base_apart() 
     folder = Path(with_adapters["PYTHONPATH"].split(os.pathsep)[-1])
     assert (folder / "coderack_cpu_lora.py").is_file()
     assert "coderack_cpu_lora:register" in (folder / "coderack_cpu_lora-1.dist-info" / "entry_points.txt").read_text()
+
+
+def test_an_engine_on_a_card_can_sleep_where_its_devices_are_lent():
+    card = replace(SPEC, devices=CARDS, sleeps=True)
+    assert "--enable-sleep-mode" in vllm.command(card)
+    assert vllm.environment(card)["VLLM_SERVER_DEV_MODE"] == "1"
+    on_npus = tuple(DeviceInfo(f"ascend:{n}", "ascend", "910B2", 1) for n in (0, 1))
+    for spec in (replace(SPEC, sleeps=True), replace(SPEC, devices=CARDS), replace(card, devices=on_npus)):
+        assert "--enable-sleep-mode" not in vllm.command(spec)
+        assert "VLLM_SERVER_DEV_MODE" not in vllm.environment(spec), "its routes are for developers"
+
+
+def test_it_reads_whether_an_engine_sleeps():
+    assert vllm.parse_sleeping({"is_sleeping": True}) is True
+    assert vllm.parse_sleeping({"is_sleeping": False}) is False
+    assert vllm.parse_sleeping({}) is None
+    assert vllm.parse_sleeping({"is_sleeping": "no"}) is None

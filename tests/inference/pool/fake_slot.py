@@ -2,8 +2,8 @@
 
 Faults are files in the model's folder, looked at when they matter: `broken` (its text is raised while loading), `hang`
 (completions wait and counters stand still, health answers), `slow` (completions wait while the counters move), `deaf`
-(SIGTERM is ignored), `picky` (adapters are refused with its text), `patient` (loading one takes that many seconds). What
-tokens mean is left to the real engine.
+(SIGTERM is ignored), `sleepy` (it can sleep, as on a card; with the text `bad` it does not wake), `picky` (adapters are
+refused with its text), `patient` (loading one takes that many seconds). What tokens mean is left to the real engine.
 """
 
 import sys
@@ -20,6 +20,7 @@ model = Path(options["--model"])
 counts = {"prompt": 0, "generation": 0, "running": 0, "several": 0}
 aborted = set()
 adapters = {}
+asleep = []
 lora = "--enable-lora" in sys.argv and os.environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING") == "True"
 if (model / "broken").exists():
     raise ValueError((model / "broken").read_text())
@@ -36,6 +37,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/health":
             return self.answer(200, b"")
+        if self.path == "/is_sleeping" and (model / "sleepy").exists():
+            return self.answer(200, json.dumps({"is_sleeping": bool(asleep)}).encode())
+        if self.path == "/is_sleeping":
+            return self.answer(404, b'{"detail":"Not Found"}')
         if self.path == "/v1/models":
             cards = [{"id": "m", "root": str(model), "parent": None}]
             cards += [{"id": name, "root": path, "parent": "m"} for name, path in adapters.items()]
@@ -53,13 +58,23 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/inference/v1/abort_requests":
             aborted.update(body["request_ids"])
             return self.answer(200, b"")
+        if self.path == "/sleep?level=1&mode=wait":
+            while counts["running"]:
+                time.sleep(0.02)
+            asleep[:] = [1]
+            return self.answer(200, b'{"status":"sleeping","level":1}')
+        if self.path == "/wake_up":
+            if (model / "sleepy").read_text() == "bad":
+                return self.answer(500, b"out of memory")
+            asleep.clear()
+            return self.answer(200, b'{"status":"awake","tags":null}')
         if self.path.endswith("_lora_adapter"):
             return self.change_adapters(body)
         name = "cmpl-%s-0" % self.headers["X-Request-Id"]
         counts["running"] += 1
         until = time.monotonic() + float(body.get("seconds", 0))
         held = lambda: any((model / fault).exists() for fault in ("hang", "slow")) or time.monotonic() < until
-        while name not in aborted and held():
+        while name not in aborted and (asleep or held()):
             time.sleep(0.02)
         counts["running"] -= 1
         ended = name in aborted

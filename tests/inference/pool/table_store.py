@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from inference.pool.lend_policy import Loan
 from inference.pool.states import ReplicaState, may_move
 from inference.pool.store import Counters, DesiredAdapter, DesiredDeployment, DeviceInfo, Life, Load, ReplicaRow
 
@@ -30,6 +31,7 @@ class Tables:
     adapters: list[DesiredAdapter] = field(default_factory=list)
     loads: dict[tuple[str, str], tuple[bool, str]] = field(default_factory=dict)
     leased: set[str] = field(default_factory=set)
+    wishes: list[str] = field(default_factory=list)
 
 
 class TableStore:
@@ -121,6 +123,43 @@ class TableStore:
     def leased_devices(self) -> set[str]:
         with self.open() as tables:
             return set(tables.leased)
+
+    def wishes(self) -> list[str]:
+        with self.open() as tables:
+            return list(tables.wishes)
+
+    def lend(self, replica_id: str, job_id: str) -> bool:
+        with self.open() as tables:
+            row = tables.rows[replica_id]
+            if row.state is not ReplicaState.READY or row.loan is not None:
+                return False
+            tables.rows[replica_id] = replace(row, loan=Loan(job_id))
+        return True
+
+    def hand_over(self, replica_id: str, job_id: str) -> bool:
+        with self.open() as tables:
+            row = tables.rows[replica_id]
+            assert row.life is None or row.state is ReplicaState.SLEEPING, "it is at rest"
+            assert not tables.leased & set(row.devices), "one owner"
+            if row.loan != Loan(job_id) or job_id not in tables.wishes:
+                return False
+            tables.rows[replica_id] = replace(row, loan=Loan(job_id, given=True))
+            tables.leased |= set(row.devices)
+            tables.wishes.remove(job_id)
+        return True
+
+    def ask_back(self, replica_id: str, reason: str) -> None:
+        with self.open() as tables:
+            row = tables.rows[replica_id]
+            tables.rows[replica_id] = replace(row, loan=replace(row.loan, asked_back=True), reason=reason)
+
+    def take_back(self, replica_id: str) -> bool:
+        with self.open() as tables:
+            row = tables.rows[replica_id]
+            if row.loan is None or tables.leased & set(row.devices):
+                return False
+            tables.rows[replica_id] = replace(row, loan=None)
+        return True
 
     def desired_adapters(self) -> list[DesiredAdapter]:
         with self.open() as tables:

@@ -55,6 +55,7 @@ def error(told: str) -> dict[str, Any]:
         (("demo",), Exit.NOT_RUNNING, "make start"),
         (("demo-check",), Exit.NOT_FOUND, "make demo"),
         (("bundle", "show", "/nowhere"), Exit.FAILED, "nowhere"),
+        (("model", "lend", "m", "--window", "25:00-06:00"), Exit.USAGE, "no window"),
         (
             ("plan-capacity", "--model", "x", "--hardware", "8xH20-96", "--precision", "fp8"),
             Exit.USAGE,
