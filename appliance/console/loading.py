@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
+from appliance.fleet.merged import standing
 from appliance.fleet.models import AdapterLoad, Replica
 from appliance.registry.models import LOADED_STATES, Adapter
 
@@ -35,7 +36,8 @@ def loadings(adapters: Iterable[Adapter]) -> dict[UUID, Loading]:
     for load in AdapterLoad.objects.filter(adapter__in=[adapter.pk for adapter in known], life_id__in=every):
         loads[load.adapter_id].append(load)
     return {
-        adapter.pk: Loading(
+        adapter.pk: _merged(adapter)
+        or Loading(
             loaded=sum(load.loaded for load in loads[adapter.pk]),
             engines=len(lives[adapter.base_id]),
             expected=adapter.state in LOADED_STATES,
@@ -43,6 +45,12 @@ def loadings(adapters: Iterable[Adapter]) -> dict[UUID, Loading]:
         )
         for adapter in known
     }
+
+
+def _merged(adapter: Adapter) -> Loading | None:
+    """Of an adapter that one engine serves as a merged model."""
+    how = standing(adapter)
+    return None if how is None else Loading(int(how.served), 1, True, () if how.served else (how.reason,))
 
 
 def _lives(bases: set[int]) -> dict[int, list[UUID]]:

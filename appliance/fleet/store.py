@@ -18,6 +18,7 @@ from django.utils import timezone
 from appliance.fleet import leases
 from appliance.fleet.models import AdapterLoad, Deployment, Device, DeviceOwner, EngineLife, Replica, Sample
 from appliance.registry.models import LOADED_STATES, Adapter
+from inference.catalog.checkpoint import needs_merging
 from inference.engines.histogram import Histogram
 from inference.pool.states import ReplicaState
 from inference.pool.store import Counters, DesiredAdapter, DesiredDeployment, DeviceInfo, Life, Load, ReplicaRow
@@ -25,6 +26,7 @@ from inference.pool.store import Counters, DesiredAdapter, DesiredDeployment, De
 SAMPLES_KEPT = timedelta(days=7)
 PRUNE_EVERY_S = 600.0
 LOOK_EVERY_S = 5.0
+_DECIDE_ON_MERGING = ("base__deployment__slot__flavour", "base__path")
 _THREAD = threading.local()
 
 P = ParamSpec("P")
@@ -164,11 +166,12 @@ class DatabaseStore:
         rows = (
             Adapter.objects.filter(state__in=LOADED_STATES, base__deployment__running=True, tenant__is_active=True)
             .order_by("-state", "created_at")
-            .values_list("id", "name", "base__deployment__id", "path", "digest", "rank")
+            .values_list("id", "name", "base__deployment__id", "path", "digest", "rank", *_DECIDE_ON_MERGING)
         )
         return [
             DesiredAdapter(str(id_), name, str(deployment_id), Path(path), digest, rank)
-            for id_, name, deployment_id, path, digest, rank in rows
+            for id_, name, deployment_id, path, digest, rank, flavour, base in rows
+            if not needs_merging(flavour, Path(base))  # an engine of its own serves it
         ]
 
     @fresh_connection

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from appliance.audit.record import record
 from appliance.fleet import leases
-from appliance.registry.models import Adapter, AdapterState
+from appliance.registry.models import Adapter, AdapterState, MergedModel
 from appliance.training import lease, metrics
 from appliance.training.adapters import move
 from appliance.training.datasets import BeingMade, ensure_dataset
@@ -78,7 +78,8 @@ def work_on(job_id: str) -> None:
 def _waits_in_vain(job_id: str) -> bool:
     """Whether nobody holds the job, its next step needs a device, and none is free: claiming it would change nothing."""
     needs_one = Job.objects.filter(pk=job_id, status__in=(JobStatus.QUEUED.value, JobStatus.RUNNING.value))
-    return needs_one.exists() and job_id in lease.unheld() and not leases.any_free()
+    scored = MergedModel.objects.filter(adapter__job=job_id).exists()  # its own engine may have the last device
+    return not scored and needs_one.exists() and job_id in lease.unheld() and not leases.any_free()
 
 
 def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
