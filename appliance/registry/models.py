@@ -97,7 +97,6 @@ class Adapter(models.Model):
     lineage = models.JSONField(_("lineage"), default=dict)
     created_at = models.DateTimeField(_("made"), auto_now_add=True)
     state_since = models.DateTimeField(_("since"), auto_now_add=True)
-    pinned = models.BooleanField(_("pinned"), default=False, help_text=_("engines load it first and never unload it"))
 
     class Meta:
         ordering = ("-created_at",)

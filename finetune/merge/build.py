@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from finetune import files, manifest
-from finetune.merge.errors import CannotMerge, NoRoom
+from finetune.merge import room
+from finetune.merge.errors import CannotMerge
 from finetune.merge.lora import Lora
 from finetune.merge.shard import Tensor, read_header
 
-SPARE_BYTES = 256 * 1024 * 1024  # what is left on the disk beside the copy
 _PIECE_BYTES = 4 * 1024 * 1024
 _WEIGHTS = ".safetensors"
 
@@ -53,7 +53,7 @@ def build(spec: MergeSpec) -> manifest.Manifest:
     faults = manifest.verify(spec.adapter)
     if faults:
         raise CannotMerge(f"the adapter is not whole: {'; '.join(faults[:3])}")
-    _require_room(spec.out.parent, sum(file.size_bytes for file in base.files))
+    room.require(spec.out.parent, sum(file.size_bytes for file in base.files))
     made = spec.out.with_name(f".{spec.out.name}.new")
     shutil.rmtree(made, ignore_errors=True)
     try:
@@ -82,15 +82,6 @@ def _registered(path: Path, digest: str) -> manifest.Manifest:
     if found.digest != digest:
         raise CannotMerge(f"{path / manifest.FILE_NAME} is not the one that was registered")
     return found
-
-
-def _require_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed + SPARE_BYTES > free:
-        raise NoRoom(
-            f"a merged copy has {needed / 1e9:.2f} GB and {SPARE_BYTES / 1e9:.2f} GB are kept free, but {folder} has "
-            f"{free / 1e9:.2f} GB left"
-        )
 
 
 def _copy(base: Path, made: Path, file: manifest.File, lora: Lora) -> None:

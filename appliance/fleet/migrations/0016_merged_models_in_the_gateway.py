@@ -47,5 +47,5 @@ def _sql(text: str) -> str:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("fleet", "0014_placement"), ("registry", "0004_pins_and_merged_models")]
+    dependencies = [("fleet", "0014_placement"), ("registry", "0004_merged_models")]
     operations = [migrations.RunSQL(_sql(f"{REPLICAS}{MERGED}"), _sql(REPLICAS))]

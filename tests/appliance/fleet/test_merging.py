@@ -252,9 +252,7 @@ def test_what_does_not_fit_stays_visible_with_the_arithmetic(merging: Merging, a
 
 
 CASES = [
-    Case(state, *flags)
-    for state in S
-    for flags in product((True, False), (None, True, False), *[(True, False)] * 6)
+    Case(state, *flags) for state in S for flags in product((True, False), (None, True, False), *[(True, False)] * 6)
 ]
 
 

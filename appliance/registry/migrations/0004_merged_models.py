@@ -1,4 +1,4 @@
-"""Adapters that engines keep loaded, and adapters merged into their base where engines can't apply them."""
+"""Adapters merged into their base where engines can't apply them."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -10,13 +10,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddField(
-            model_name="adapter",
-            name="pinned",
-            field=models.BooleanField(
-                default=False, help_text="engines load it first and never unload it", verbose_name="pinned"
-            ),
-        ),
         migrations.CreateModel(
             name="MergedModel",
             fields=[
