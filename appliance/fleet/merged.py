@@ -71,6 +71,12 @@ def merges(deployment: Deployment) -> bool:
     return needs_merging(deployment.slot.flavour, Path(deployment.model.path))
 
 
+def bases_that_merge() -> set[int]:
+    """The served model versions whose adapters need merged models."""
+    rows = Deployment.objects.filter(running=True, serves=True).select_related("model", "slot")
+    return {row.model_id for row in rows if merges(row)}
+
+
 def serving_of(adapter: Adapter) -> Deployment | None:
     """The deployment that serves an adapter's base."""
     rows = Deployment.objects.select_related("model", "slot")

@@ -68,7 +68,7 @@ class Merging:
         self._leaving = True
         self._wake.set()
         self._kill()
-        self._thread.join(1.0)
+        self._thread.join(0.3)  # the pool has two seconds; what the thread does may be cut off anywhere
 
     def _run(self) -> None:
         try:
@@ -196,13 +196,13 @@ class Merging:
 
 def _all_wanted() -> list[_Wanted]:
     """Every adapter that has a merged model or may need one."""
-    bases = {row.model_id: row for row in _serving() if merges(row)}
+    serving = {row.model_id: row for row in _serving()}
+    bases = [model_id for model_id, row in serving.items() if merges(row)]
     rows = {row.adapter_id: row for row in MergedModel.objects.select_related("version", "adapter")}
     if not bases and not rows:
         return []
     adapters = Adapter.objects.select_related("base", "tenant")
     found = adapters.filter(pk__in=rows) | adapters.filter(base__in=bases, state=AdapterState.ACTIVE)
-    serving = {row.model_id: row for row in _serving()}
     return [
         _Wanted(one, row, serving.get(one.base_id), None if row is None else deployment_of(row))
         for one in found.order_by("created_at")

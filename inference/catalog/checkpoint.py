@@ -29,7 +29,7 @@ def stored_precision(path: Path) -> str:
 
 
 def needs_merging(flavour: str, model: Path) -> bool:
-    """Whether engines of a slot's flavour can't apply adapters to a model: on the CPU there are no kernels for it beside experts."""
+    """Whether engines of a slot's flavour can't apply adapters to a model: the CPU's have no kernels for it with experts."""
     try:
         return flavour == "cpu" and has_experts(model)
     except BadCheckpoint:

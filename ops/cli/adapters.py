@@ -24,9 +24,10 @@ def list_adapters(
 ) -> None:
     """List adapters, newest first."""
     with rows():
-        from appliance.fleet.merged import standing  # noqa: PLC0415 - after Django's setup
+        from appliance.fleet.merged import bases_that_merge, standing  # noqa: PLC0415 - after Django's setup
         from appliance.registry.models import Adapter  # noqa: PLC0415
 
+        apart = bases_that_merge()
         found = Adapter.objects.select_related("base")
         lines = [
             {
@@ -39,7 +40,7 @@ def list_adapters(
                 "merged": "" if how is None else str(how),
             }
             for a in (found.filter(tenant_id=tenant) if tenant else found)
-            for how in (standing(a),)
+            for how in (standing(a) if a.base_id in apart else None,)
         ]
     show_rows(lines, as_json, "No adapters yet: a fine-tune makes one.")
 
