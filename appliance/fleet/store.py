@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from appliance.fleet import leases
 from appliance.fleet.models import AdapterLoad, Deployment, Device, DeviceOwner, EngineLife, Replica, Sample
-from appliance.registry.models import LOADED_STATES, Adapter
+from appliance.registry.models import LOADED_STATES, Adapter, MergedModel
 from inference.catalog.checkpoint import needs_merging
 from inference.engines.histogram import Histogram
 from inference.pool.states import ReplicaState
@@ -214,7 +214,7 @@ class DatabaseStore:
 
 def all_desired() -> list[DesiredDeployment]:
     """Every deployment as the pool sees it."""
-    return [desired_of(row) for row in Deployment.objects.select_related("model", "slot")]
+    return [desired_of(row) for row in Deployment.objects.select_related("model__merged__adapter__base", "slot")]
 
 
 def all_replicas() -> list[ReplicaRow]:
@@ -224,6 +224,7 @@ def all_replicas() -> list[ReplicaRow]:
 
 def desired_of(row: Deployment) -> DesiredDeployment:
     """A deployment as the pool sees it."""
+    merged: MergedModel | None = getattr(row.model, "merged", None)
     return DesiredDeployment(
         id=str(row.id),
         name=row.model.name,
@@ -241,6 +242,7 @@ def desired_of(row: Deployment) -> DesiredDeployment:
         may_pause=row.may_pause,
         placement=row.placement,
         pinned=tuple(row.pinned),
+        counted_as="" if merged is None else merged.adapter.base.name,
     )
 
 

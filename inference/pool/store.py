@@ -24,7 +24,8 @@ class DesiredDeployment:
     """A deployment as somebody wants it; `model` is the public name, `running` False wants none of its replicas.
 
     `restart` counts how often new engines were asked for; `may_pause` allows that nobody serves meanwhile. `placement`
-    names one of strategies.py; `pinned` are the only devices its replicas may have, none means any.
+    names one of strategies.py; `pinned` are the only devices its replicas may have, none means any. Its throughput is
+    counted with that of the model `counted_as`, which is its own where that is empty.
     """
 
     id: str
@@ -43,6 +44,7 @@ class DesiredDeployment:
     may_pause: bool = False
     placement: str = DEFAULT
     pinned: tuple[str, ...] = ()
+    counted_as: str = ""
 
     @property
     def way(self) -> str:

@@ -108,6 +108,7 @@ def test_an_active_adapter_is_built_and_served_once_under_its_name(
     assert place.parent == tmp_path / "data" / FOLDER
     assert manifest.verify(place) == []
     (wanted,) = [one for one in DatabaseStore(tmp_path).desired() if one.id == str(row.pk)]
+    assert wanted.counted_as == "moe", "charts know no names of tenants"
     assert (wanted.model, wanted.model_path, wanted.model_digest) == (NAME, place, manifest.read(place).digest)
 
 
