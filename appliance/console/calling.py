@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from django.http import HttpRequest
 
+from appliance.fleet.merged import merges
 from appliance.fleet.models import Deployment
 from appliance.registry.models import Adapter, AdapterState, Alias
 from appliance.tenants.models import Tenant
@@ -153,5 +154,5 @@ def upload_line(request: HttpRequest) -> str:
 
 def tunable_model() -> str:
     """A model to name in an example: one that is served with adapters, "" where there is none."""
-    found = Deployment.objects.filter(running=True, flags__contains=["--enable-lora"]).order_by("model__name")
-    return found.values_list("model__name", flat=True).first() or ""
+    served = Deployment.objects.filter(running=True, serves=True).select_related("model", "slot").order_by("name")
+    return next((row.name for row in served if "--enable-lora" in row.flags or merges(row)), "")

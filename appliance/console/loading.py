@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
+from appliance.fleet.merged import bases_that_merge, standing
 from appliance.fleet.models import AdapterLoad, Replica
 from appliance.registry.models import LOADED_STATES, Adapter
 
@@ -29,13 +30,15 @@ class Loading:
 def loadings(adapters: Iterable[Adapter]) -> dict[UUID, Loading]:
     """For each adapter."""
     known = list(adapters)
+    apart = bases_that_merge()
     lives = _lives({adapter.base_id for adapter in known})
     every = {life for of_base in lives.values() for life in of_base}
     loads: dict[UUID, list[AdapterLoad]] = defaultdict(list)
     for load in AdapterLoad.objects.filter(adapter__in=[adapter.pk for adapter in known], life_id__in=every):
         loads[load.adapter_id].append(load)
     return {
-        adapter.pk: Loading(
+        adapter.pk: (_merged(adapter) if adapter.base_id in apart else None)
+        or Loading(
             loaded=sum(load.loaded for load in loads[adapter.pk]),
             engines=len(lives[adapter.base_id]),
             expected=adapter.state in LOADED_STATES,
@@ -43,6 +46,12 @@ def loadings(adapters: Iterable[Adapter]) -> dict[UUID, Loading]:
         )
         for adapter in known
     }
+
+
+def _merged(adapter: Adapter) -> Loading | None:
+    """Of an adapter that one engine serves as a merged model."""
+    how = standing(adapter)
+    return None if how is None else Loading(int(how.served), 1, True, () if how.served else (how.reason,))
 
 
 def _lives(bases: set[int]) -> dict[int, list[UUID]]:

@@ -18,7 +18,8 @@ from django.utils import timezone
 from appliance.fleet import leases, loans
 from appliance.fleet.models import AdapterLoad, Deployment, Device, DeviceOwner, EngineLife, Replica, Sample
 from appliance.fleet.owning import forget_expired
-from appliance.registry.models import LOADED_STATES, Adapter
+from appliance.registry.models import LOADED_STATES, Adapter, MergedModel
+from inference.catalog.checkpoint import needs_merging
 from inference.engines.histogram import Histogram
 from inference.pool.states import ReplicaState
 from inference.pool.store import Counters, DesiredAdapter, DesiredDeployment, DeviceInfo, Life, Load, ReplicaRow
@@ -26,6 +27,7 @@ from inference.pool.store import Counters, DesiredAdapter, DesiredDeployment, De
 SAMPLES_KEPT = timedelta(days=7)
 PRUNE_EVERY_S = 600.0
 LOOK_EVERY_S = 5.0
+_DECIDE_ON_MERGING = ("base__deployment__slot__flavour", "base__path")
 _THREAD = threading.local()
 
 P = ParamSpec("P")
@@ -171,11 +173,12 @@ class DatabaseStore:
         rows = (
             Adapter.objects.filter(state__in=LOADED_STATES, base__deployment__running=True, tenant__is_active=True)
             .order_by("-state", "created_at")
-            .values_list("id", "name", "base__deployment__id", "path", "digest", "rank")
+            .values_list("id", "name", "base__deployment__id", "path", "digest", "rank", *_DECIDE_ON_MERGING)
         )
         return [
             DesiredAdapter(str(id_), name, str(deployment_id), Path(path), digest, rank)
-            for id_, name, deployment_id, path, digest, rank in rows
+            for id_, name, deployment_id, path, digest, rank, flavour, base in rows
+            if not needs_merging(flavour, Path(base))  # an engine of its own serves it
         ]
 
     @fresh_connection
@@ -218,7 +221,7 @@ class DatabaseStore:
 
 def all_desired() -> list[DesiredDeployment]:
     """Every deployment as the pool sees it."""
-    return [desired_of(row) for row in Deployment.objects.select_related("model", "slot")]
+    return [desired_of(row) for row in Deployment.objects.select_related("model__merged__adapter__base", "slot")]
 
 
 def all_replicas() -> list[ReplicaRow]:
@@ -228,6 +231,7 @@ def all_replicas() -> list[ReplicaRow]:
 
 def desired_of(row: Deployment) -> DesiredDeployment:
     """A deployment as the pool sees it."""
+    merged: MergedModel | None = getattr(row.model, "merged", None)
     return DesiredDeployment(
         id=str(row.id),
         name=row.model.name,
@@ -246,6 +250,7 @@ def desired_of(row: Deployment) -> DesiredDeployment:
         placement=row.placement,
         pinned=tuple(row.pinned),
         lending=loans.lending_of(row),
+        counted_as="" if merged is None else merged.adapter.base.name,
     )
 
 

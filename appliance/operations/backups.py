@@ -19,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from appliance.audit.models import AuditEntry
 from appliance.audit.record import Detail, record
+from appliance.fleet.merged import forget_merged_models
 from appliance.fleet.models import AttachedServer, Deployment, Device, DeviceOwner, EngineLife, Replica
 from appliance.ledger.models import LedgerEntry
 from appliance.operations.models import AcceptanceRun
@@ -103,6 +104,7 @@ def _forget_what_ran() -> None:
     AttachedServer.objects.update(life=None, state="starting", base_prompt_tokens=None, base_generation_tokens=None)
     for rows in (DeviceOwner, Replica, Device, Session):
         rows._default_manager.all().delete()
+    forget_merged_models()
     Job.objects.exclude(lease_expires_at=None).update(lease_expires_at=None, lease_holder="")
 
 

@@ -6,6 +6,7 @@ import uuid
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext_lazy as _
 
 from appliance.tenants.models import Tenant
@@ -28,8 +29,19 @@ class EngineSlot(models.Model):
         return self.name
 
 
+class _Registered(models.Manager["ModelVersion"]):
+    """Without merged copies, which are nobody's to deploy, list or name: they come and go with their adapters."""
+
+    def get_queryset(self) -> models.QuerySet[ModelVersion]:
+        # no join: rows of it can then be locked
+        return super().get_queryset().filter(~Exists(MergedModel.objects.filter(version=OuterRef("pk"))))
+
+
 class ModelVersion(models.Model):
-    """Weights on disk whose manifest was verified. `name` is the id that tenants use."""
+    """Weights on disk whose manifest was verified. `name` is the id that tenants use.
+
+    `objects` leaves out the merged copies of adapters; they are found by their `MergedModel`.
+    """
 
     name = models.CharField(_("name"), max_length=200)
     preset = models.CharField(_("preset"), max_length=64, blank=True)
@@ -39,6 +51,8 @@ class ModelVersion(models.Model):
     fim = models.BooleanField(_("fills in the middle"), default=False)
     owned_by = models.CharField(_("owned by"), max_length=64, default="coderack")
     created_at = models.DateTimeField(_("registered"), auto_now_add=True)
+
+    objects = _Registered()
 
     class Meta:
         ordering = ("name",)
@@ -89,6 +103,23 @@ class Adapter(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class MergedModel(models.Model):
+    """An adapter's weights merged into its base's, for engines that can't apply the adapter. The row is the wish for it.
+
+    `version` is the copy on the disk once it is whole. It is built again after `retry_at` where that failed, for `reason`.
+    """
+
+    adapter = models.OneToOneField(Adapter, on_delete=models.CASCADE, related_name="merged")
+    version = models.OneToOneField(ModelVersion, null=True, on_delete=models.PROTECT, related_name="merged")
+    reason = models.TextField(blank=True)
+    failures = models.PositiveIntegerField(default=0)
+    retry_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.adapter.name} merged"
 
 
 class Alias(models.Model):

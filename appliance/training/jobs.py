@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from appliance.audit.record import record
 from appliance.fleet import loans
+from appliance.fleet.merged import merges
 from appliance.fleet.models import Deployment
 from appliance.registry.models import Adapter, AdapterState, Alias, ModelVersion
 from appliance.tenants.models import ApiKey, Tenant
@@ -74,7 +75,7 @@ def create(
 
 
 def _base(name: str, tenant: Tenant) -> ModelVersion:
-    deployment = Deployment.objects.filter(running=True, serves=True, name=name).select_related("model").first()
+    deployment = Deployment.objects.filter(running=True, serves=True, name=name).select_related("model", "slot").first()
     allowed = tenant.plan.allowed_models
     if deployment is None and Alias.objects.filter(tenant=tenant, name=name).exists():
         raise JobRefused(f"{name!r} is an alias: name the base model itself.", "model")
@@ -82,7 +83,7 @@ def _base(name: str, tenant: Tenant) -> ModelVersion:
         raise JobRefused(f"The model {name!r} does not exist or is not served.", "model", "model_not_found")
     if allowed is not None and name not in allowed:
         raise JobRefused(f"The plan does not include {name!r}.", "model", "model_not_allowed")
-    if not lora_targets(deployment.model) or "--enable-lora" not in deployment.flags:
+    if not lora_targets(deployment.model) or not (merges(deployment) or "--enable-lora" in deployment.flags):
         raise JobRefused(f"{name!r} can't be fine-tuned as it is served here; ask its operator.", "model")
     return deployment.model
 

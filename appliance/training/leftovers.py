@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from appliance.training import files
 from appliance.training.models import Job, StoredFile
-from appliance.training.rows import SPLIT
+from appliance.training.rows import SCORES, SPLIT
 from appliance.training.training import job_dir
 from finetune.job import TERMINAL
 
@@ -24,7 +24,12 @@ def clear_if_over(job_id: str) -> None:
     if not Job.objects.filter(pk=job_id, status__in=[status.value for status in TERMINAL]).exists():
         return
     folder = job_dir(job_id)
-    stale = [folder / SPLIT, *(folder.glob("attempts/*/checkpoint-*")), *(folder.glob("attempts/*/scoring-*"))]
+    stale = [
+        folder / SPLIT,
+        folder / SCORES,
+        *(folder.glob("attempts/*/checkpoint-*")),
+        *(folder.glob("attempts/*/scoring-*")),
+    ]
     for path in [*stale, *folder.glob("attempts/*/home")]:
         shutil.rmtree(path, ignore_errors=True)
 

@@ -5,6 +5,8 @@ Scores of the training stack come from a process of the engine slot, everything 
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
 import json
 import time
@@ -18,6 +20,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from appliance.audit.record import record
+from appliance.fleet.merged import ask_for, merges, serving_of, standing
 from appliance.fleet.models import AdapterLoad, Deployment
 from appliance.registry.models import Adapter, AdapterState
 from appliance.tenants.models import AdapterPolicy
@@ -30,8 +33,8 @@ from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import Dataset, Evaluation, Job
 from appliance.training.patience import patiently
 from appliance.training.planted import planted_secret
-from appliance.training.rows import read_rows, rows_for
-from appliance.training.serving import EngineSampler, NoEngine, ReadyEngine, ready_engine
+from appliance.training.rows import SCORES, read_rows, rows_for
+from appliance.training.serving import EngineSampler, NoEngine, ReadyEngine, merged_engine, ready_engine
 from appliance.training.training import MAX_LENGTH, attempt_dir, job_dir
 from finetune.evaluate import humaneval, sandbox
 from finetune.evaluate.check import Check, Verdict
@@ -42,6 +45,7 @@ from finetune.evaluate.humaneval import Task
 from finetune.evaluate.plan import Inputs, evaluate
 from finetune.evaluate.run_scoring import run_scoring
 from finetune.evaluate.scored import Scored
+from finetune.files import write_json
 from finetune.job import JobStatus
 from inference.metering.journal import JournalWriter
 from ops.suites.humaneval import suite_path
@@ -65,12 +69,44 @@ def prove(
     """
     folder = attempt_dir(job.pk, fence)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = _loaded_engine(adapter, heart)
-    add_event(job.pk, "the adapter is loaded beside the base model; its checks begin")
+    inputs = _inputs(job, adapter, fence, heart, training, validation)
+    if _merges(adapter):
+        ask_for(adapter)  # only now: its engine may take the device that the scores were made on
+    sampler = _loaded(adapter, heart)
+    add_event(job.pk, "the adapter is served beside the base model; its checks begin")
     with metrics.EVALUATION.time():
-        checks = _measure(job, adapter, fence, heart, engine, training, validation)
+        checks = evaluate(sampler, job.base.name, adapter.name, inputs)
     heart.check()
     patiently(lambda: _carry_out(job, adapter, fence, checks, decide(checks)))
+
+
+def _merges(adapter: Adapter) -> bool:
+    """Whether a merged model serves it.
+
+    Raises: NoEngine.
+    """
+    deployment = serving_of(adapter)
+    if deployment is None:
+        raise NoEngine(f"{adapter.base.name} is not served at the moment")
+    return merges(deployment)
+
+
+def _loaded(adapter: Adapter, heart: Heartbeat) -> EngineSampler:
+    """Asks the base and the adapter, each where it is served."""
+    merged = {adapter.name: _merged_engine(adapter, heart)} if _merges(adapter) else {}
+    engine = ready_engine(adapter.base) if merged else _loaded_engine(adapter, heart)
+    return EngineSampler(engine, journal(), heart.check, merged)
+
+
+def _merged_engine(adapter: Adapter, heart: Heartbeat) -> ReadyEngine:
+    deadline = time.monotonic() + LOAD_TIMEOUT_S
+    while True:
+        try:
+            return merged_engine(adapter)
+        except NoEngine as absent:
+            if time.monotonic() > deadline:
+                raise NoEngine(f"{adapter.name}: {standing(adapter)}") from absent
+        heart.sleep(0.5)
 
 
 def _loaded_engine(adapter: Adapter, heart: Heartbeat) -> ReadyEngine:
@@ -86,27 +122,36 @@ def _loaded_engine(adapter: Adapter, heart: Heartbeat) -> ReadyEngine:
     return ready_engine(adapter.base)
 
 
-def _measure(
-    job: Job,
-    adapter: Adapter,
-    fence: int,
-    heart: Heartbeat,
-    engine: ReadyEngine,
-    training: Dataset,
-    validation: Dataset | None,
-) -> list[Check]:
+def _inputs(
+    job: Job, adapter: Adapter, fence: int, heart: Heartbeat, training: Dataset, validation: Dataset | None
+) -> Inputs:
+    """What is known before an engine is asked."""
     train_rows, held_out, _ = rows_for(job.seed, job_dir(job.pk), training, validation)
     texts = [(f"held-out {n}", row) for n, row in enumerate(_first(held_out))]
     names = frozenset(name for name, _ in texts)
     texts += [(f"seen {n}", row) for n, row in enumerate(_first((train_rows,)))]
-    inputs = Inputs(
+    return Inputs(
         training=_training_scores(job, adapter, fence, heart, texts), held_out=names, planted=tuple(_planted(training)),
         secret=planted_secret(), tasks=_tasks(job),
     )  # fmt: skip
-    return evaluate(EngineSampler(engine, journal(), heart.check), job.base.name, adapter.name, inputs)
 
 
 def _training_scores(
+    job: Job, adapter: Adapter, fence: int, heart: Heartbeat, texts: list[tuple[str, dict[str, Any]]]
+) -> list[Scored]:
+    """Made once: a later attempt, for which no device may be free, finds them on the disk."""
+    place = job_dir(job.pk) / SCORES / f"{adapter.digest}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        kept = [Scored.from_json(entry) for entry in json.loads(place.read_text(encoding="utf-8"))]
+        if [row.id for row in kept] == [name for name, _ in texts]:
+            return kept
+    scored = _score(job, adapter, fence, heart, texts)
+    place.parent.mkdir(mode=0o700, exist_ok=True)
+    write_json(place, [dataclasses.asdict(row) for row in scored])
+    return scored
+
+
+def _score(
     job: Job, adapter: Adapter, fence: int, heart: Heartbeat, texts: list[tuple[str, dict[str, Any]]]
 ) -> list[Scored]:
     deployment = Deployment.objects.select_related("slot").filter(model=job.base, running=True).first()

@@ -15,6 +15,7 @@ from appliance.training.models import Dataset
 SPLIT_FROM_ROWS = 50  # a tenth of fewer rows says nothing
 HELD_OUT_PERCENT = 10
 SPLIT = "split"
+SCORES = "scores"  # what the training stack made of texts of these rows
 
 
 def rows_for(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from appliance.fleet.merged import standing
 from appliance.fleet.models import Replica
-from appliance.registry.models import ModelVersion
+from appliance.registry.models import Adapter, MergedModel, ModelVersion
 from appliance.tenants.models import SYSTEM_TENANT
 from appliance.training.errors import BrokeOff
 from inference.engines import vllm
@@ -57,17 +59,34 @@ def ready_engine(model: ModelVersion) -> ReadyEngine:
     return ReadyEngine(str(row.pk), str(row.life.pk), Path(row.life.socket))
 
 
+def merged_engine(adapter: Adapter) -> ReadyEngine:
+    """The ready engine that serves an adapter's merged model.
+
+    Raises: NoEngine, with what it waits for.
+    """
+    row = MergedModel.objects.filter(adapter=adapter).select_related("version").first()
+    if row is None or row.version is None:
+        raise NoEngine(f"{adapter.name}: {standing(adapter)}")
+    return ready_engine(row.version)
+
+
 class EngineSampler:
-    """finetune.evaluate's Sampler on one engine. Usable from several threads.
+    """finetune.evaluate's Sampler on one engine, or on several with a model each. Usable from several threads.
 
     Raises: NoEngine where the engine gives no answer; BrokeOff where it refuses the request.
     """
 
-    def __init__(self, engine: ReadyEngine, journal: JournalWriter, check: Callable[[], None] = lambda: None) -> None:
-        """`check` raises before each request once nobody needs the answers any more."""
+    def __init__(
+        self,
+        engine: ReadyEngine,
+        journal: JournalWriter,
+        check: Callable[[], None] = lambda: None,
+        others: Mapping[str, ReadyEngine] = MappingProxyType({}),
+    ) -> None:
+        """`check` raises before each request once nobody needs the answers any more. `others` serve single models."""
         self._engine = engine
+        self._others = others
         self._check = check
-        self._client = EngineClient(engine.socket)
         self._journal = journal
         self.num_requests = 0
 
@@ -106,13 +125,15 @@ class EngineSampler:
         started_at = time.time()
         sent = {"model": model, "priority": AFTER_TENANTS, **body}
         answer: Answer | None = None
+        engine = self._others.get(model, self._engine)
+        client = EngineClient(engine.socket)
         try:
-            answer = self._client.post("/v1/completions", sent, TIMEOUT_S, request_id)
+            answer = client.post("/v1/completions", sent, TIMEOUT_S, request_id)
         except EngineUnreachable as error:
-            self._abort(request_id)
+            _abort(client, request_id)
             raise NoEngine(f"the engine gave no answer: {error}") from error
         finally:
-            self._journal.append(self._record(request_id, model, answer, started_at))
+            self._journal.append(_record(engine, request_id, model, answer, started_at))
         self.num_requests += 1
         if 400 <= answer.status < 500 and answer.status != 404:
             raise BrokeOff(f"the engine refused an evaluation: {answer.body[:300].decode(errors='replace')}")
@@ -120,21 +141,23 @@ class EngineSampler:
             raise NoEngine(f"the engine answered {answer.status}: {answer.body[:300].decode(errors='replace')}")
         return answer.json()
 
-    def _abort(self, request_id: str) -> None:
-        """Nobody reads the answer any more: the engine needn't go on with it."""
-        with contextlib.suppress(EngineUnreachable):
-            self._client.post(*vllm.abort_request(request_id), 2.0)
 
-    def _record(self, request_id: str, model: str, answer: Answer | None, started_at: float) -> UsageRecord:
-        usage = (answer.json().get("usage") or {}) if answer is not None and answer.status == 200 else {}
-        completion = int(usage.get("completion_tokens") or 0)
-        prompt = int(usage.get("prompt_tokens") or 0)
-        details = usage.get("prompt_tokens_details") or {}
-        return UsageRecord(
-            request_id=request_id, tenant_id=SYSTEM_TENANT, key_id=None, model=model, endpoint="evaluation", stream=False,
-            life_id=self._engine.life_id, replica_id=self._engine.replica_id, started_at=started_at,
-            finished_at=time.time(), prompt_tokens=prompt, cached_tokens=int(details.get("cached_tokens") or 0),
-            completion_tokens=completion, engine_prompt_tokens=prompt, outcome="completed" if usage else "failed",
-            http_status=answer.status if answer is not None else 503, ttft_ms=None,
-            exact=bool(usage) or (answer is not None and answer.status != 200),
-        )  # fmt: skip
+def _abort(client: EngineClient, request_id: str) -> None:
+    """Nobody reads the answer any more: the engine needn't go on with it."""
+    with contextlib.suppress(EngineUnreachable):
+        client.post(*vllm.abort_request(request_id), 2.0)
+
+
+def _record(engine: ReadyEngine, request_id: str, model: str, answer: Answer | None, started_at: float) -> UsageRecord:
+    usage = (answer.json().get("usage") or {}) if answer is not None and answer.status == 200 else {}
+    completion = int(usage.get("completion_tokens") or 0)
+    prompt = int(usage.get("prompt_tokens") or 0)
+    details = usage.get("prompt_tokens_details") or {}
+    return UsageRecord(
+        request_id=request_id, tenant_id=SYSTEM_TENANT, key_id=None, model=model, endpoint="evaluation", stream=False,
+        life_id=engine.life_id, replica_id=engine.replica_id, started_at=started_at,
+        finished_at=time.time(), prompt_tokens=prompt, cached_tokens=int(details.get("cached_tokens") or 0),
+        completion_tokens=completion, engine_prompt_tokens=prompt, outcome="completed" if usage else "failed",
+        http_status=answer.status if answer is not None else 503, ttft_ms=None,
+        exact=bool(usage) or (answer is not None and answer.status != 200),
+    )  # fmt: skip

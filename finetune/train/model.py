@@ -10,12 +10,16 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils import transformers_weight_conversion
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from finetune import manifest
 from finetune.train.errors import ModelRefused
 
 log = logging.getLogger(__name__)
+# PEFT 0.21 takes gate_proj, up_proj and down_proj of a model with experts for names of an older transformers, and adapts
+# the routed experts instead of the shared ones or the dense layers that were asked for. Our targets are today's names.
+transformers_weight_conversion.get_checkpoint_conversion_mapping = lambda _model_type: None
 
 
 def load_tokenizer(model_path: Path) -> Any:
@@ -67,8 +71,13 @@ def add_lora(base: Any, *, rank: int, alpha: int, targets: Sequence[str]) -> Any
     config = LoraConfig(
         r=rank, lora_alpha=alpha, target_modules=sorted(targets), lora_dropout=0.0, bias="none", task_type="CAUSAL_LM"
     )
-    # set after the call: the name, and no path of this machine, belongs in the adapter
     model = get_peft_model(base, config, autocast_adapter_dtype=True)
+    made = model.peft_config["default"]
+    if set(made.target_modules) != set(targets) or made.target_parameters:
+        raise ModelRefused(
+            f"target_modules: PEFT would adapt {made.target_modules} and {made.target_parameters} instead"
+        )
+    # set after the call: the name, and no path of this machine, belongs in the adapter
     model.peft_config["default"].base_model_name_or_path = Path(base.config._name_or_path).name
     return model
 

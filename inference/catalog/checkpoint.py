@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from inference.catalog.errors import BadCheckpoint
 
 ASCEND_DESCRIPTION = "quant_model_description.json"  # what Ascend's own quantizer writes beside the weights
+_EXPERTS = ("n_routed_experts", "num_local_experts", "num_experts")  # DeepSeek's, Mixtral's and Qwen's name for them
 
 
 def stored_precision(path: Path) -> str:
@@ -16,12 +18,7 @@ def stored_precision(path: Path) -> str:
 
     Raises: BadCheckpoint when there is no config.json, or none that can be read.
     """
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadCheckpoint(f"{path / 'config.json'} can't be read: {error}") from None
-    if not isinstance(config, dict):
-        raise BadCheckpoint(f"{path / 'config.json'} holds no object")
+    config = _config(path)
     if (path / ASCEND_DESCRIPTION).is_file():
         return "w8a8"
     quantization = config.get("quantization_config")
@@ -31,7 +28,37 @@ def stored_precision(path: Path) -> str:
     return "bf16" if dtype in {"bfloat16", "float16"} else ""
 
 
+def needs_merging(flavour: str, model: Path) -> bool:
+    """Whether engines of a slot's flavour can't apply adapters to a model: the CPU's have no kernels for it with experts."""
+    try:
+        return flavour == "cpu" and has_experts(model)
+    except BadCheckpoint:
+        return False
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadCheckpoint(f"{path / 'config.json'} can't be read: {error}") from None
+    if not isinstance(config, dict):
+        raise BadCheckpoint(f"{path / 'config.json'} holds no object")
+    return config
+
+
 def _quantized(given: dict[str, Any]) -> str:
     if given.get("quant_method") == "fp8":
         return "fp8-block" if given.get("weight_block_size") else "fp8-tensor"
     return ""
+
+
+@functools.lru_cache(maxsize=256)
+def has_experts(path: Path) -> bool:
+    """Whether a checkpoint has layers that are mixtures of experts, as its config.json says. A registered one never changes.
+
+    Raises: BadCheckpoint when there is no config.json, or none that can be read.
+    """
+    config = _config(path)
+    experts = next((config[name] for name in _EXPERTS if isinstance(config.get(name), int)), 0)
+    dense, layers = config.get("first_k_dense_replace", 0), config.get("num_hidden_layers", 1)
+    return bool(experts) and not (isinstance(dense, int) and isinstance(layers, int) and dense >= layers)

@@ -43,6 +43,12 @@ OWN_FLAGS = frozenset(
 )
 _DEFAULT_MEMORY_SHARE = 0.9  # the smaller of its releases' defaults: a card is not refused that it would take
 _SHORTEST = 4  # characters of a flag's name that could mean anything
+_LORA_FLAGS = frozenset(
+    {
+        *("--enable-lora", "--no-enable-lora", "--max-lora-rank", "--max-loras", "--max-cpu-loras", "--lora-dtype"),
+        *("--lora-target-modules", "--fully-sharded-loras", "--no-fully-sharded-loras", "--specialize-active-lora"),
+    }
+)
 _DEFAULT_RANK = 16  # what vLLM takes where --max-lora-rank is not given
 # vLLM's own bounds of version 0.32, and those that contracts are written in: they jump from 1 s to 2.5 s otherwise.
 _BUCKETS_S = {
@@ -140,6 +146,18 @@ def adapted_modules(flags: tuple[str, ...]) -> frozenset[str] | None:
         elif listing:
             modules.add(flag)
     return frozenset(modules) or None
+
+
+def without_adapters(flags: tuple[str, ...]) -> tuple[str, ...]:
+    """The flags of an engine that is to take no adapters."""
+    kept: list[str] = []
+    dropping = False
+    for flag in flags:
+        if flag.startswith("--"):
+            dropping = flag.partition("=")[0].replace("_", "-") in _LORA_FLAGS
+        if not dropping:
+            kept.append(flag)
+    return tuple(kept)
 
 
 def memory_share(flags: tuple[str, ...]) -> float:

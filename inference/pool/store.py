@@ -26,7 +26,8 @@ class DesiredDeployment:
 
     `restart` counts how often new engines were asked for; `may_pause` allows that nobody serves meanwhile. `placement`
     names one of strategies.py; `pinned` are the only devices its replicas may have, none means any. `lending` is None
-    where its replicas' devices are never lent.
+    where its replicas' devices are never lent. Its throughput is counted with that of the model `counted_as`, which is
+    its own where that is empty.
     """
 
     id: str
@@ -46,6 +47,7 @@ class DesiredDeployment:
     placement: str = DEFAULT
     pinned: tuple[str, ...] = ()
     lending: Lending | None = None
+    counted_as: str = ""
 
     @property
     def way(self) -> str:

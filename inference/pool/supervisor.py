@@ -230,8 +230,8 @@ class Supervisor:
             keepers = [keeper for keeper in self._keepers.values() if keeper.deployment_id == deployment.id]
             if deployment.running or keepers:  # zeros of a version that is not served would say nothing
                 # during an upgrade two deployments of one name work side by side
-                of_others = loads.get(deployment.model, Load())
-                loads[deployment.model] = sum((keeper.sample() for keeper in keepers), start=of_others)
+                name = deployment.counted_as or deployment.model
+                loads[name] = sum((keeper.sample() for keeper in keepers), start=loads.get(name, Load()))
         for model, load in loads.items():
             self._store.record_sample(model, load, time.time())
 

@@ -30,6 +30,7 @@ MADE_AGAIN = {
     "demo": "the last demo's report",
     "logs": "for people; a support bundle has their ends",
     "open": "what gateway workers had under way: nothing of it runs where a backup is restored",
+    "merged": "adapters merged into their base, for engines that can't apply them: made from what is kept",
     "pgdata": "the embedded PostgreSQL's files: the dump has what is in them",
     "pgdata.begun": "marks a cluster that is half-made",
     "ready.json": "the facts of a running appliance",
@@ -41,7 +42,7 @@ MADE_AGAIN = {
 # Of the cache directory, which may be the same one: from wheels, downloads and bundles.
 CACHE = frozenset({"downloads", "engines", "models", "static", "suites"})
 # Of a fine-tune: homes of processes and the training rows' split. Elsewhere a tenant may be called so.
-SCRATCH = ("jobs", frozenset({"home", "split"}))
+SCRATCH = ("jobs", frozenset({"home", "scores", "split"}))
 
 
 def is_left_out(path: Path) -> bool:

@@ -24,8 +24,10 @@ def list_adapters(
 ) -> None:
     """List adapters, newest first."""
     with rows():
-        from appliance.registry.models import Adapter  # noqa: PLC0415 - after Django's setup
+        from appliance.fleet.merged import bases_that_merge, standing  # noqa: PLC0415 - after Django's setup
+        from appliance.registry.models import Adapter  # noqa: PLC0415
 
+        apart = bases_that_merge()
         found = Adapter.objects.select_related("base")
         lines = [
             {
@@ -33,9 +35,12 @@ def list_adapters(
                 "tenant": a.tenant_id,
                 "state": a.state,
                 "since": f"{a.state_since:%Y-%m-%d %H:%M:%S}Z",
-                "engines": a.loads.filter(loaded=True, life__ended_at=None).count(),
+                "engines": a.loads.filter(loaded=True, life__ended_at=None).count()
+                + int(how is not None and how.served),
+                "merged": "" if how is None else str(how),
             }
             for a in (found.filter(tenant_id=tenant) if tenant else found)
+            for how in (standing(a) if a.base_id in apart else None,)
         ]
     show_rows(lines, as_json, "No adapters yet: a fine-tune makes one.")
 
@@ -103,7 +108,10 @@ def _adapter(name: str) -> Adapter:
 
 
 def _facts(adapter: Adapter) -> dict[str, Any]:
+    from appliance.fleet.merged import standing  # noqa: PLC0415 - after Django's setup
+
     evaluation = getattr(adapter, "evaluation", None)
+    how = standing(adapter)
     approval = getattr(adapter, "approval", None)
     return {
         "name": adapter.name,
@@ -115,6 +123,7 @@ def _facts(adapter: Adapter) -> dict[str, Any]:
         "modules": ", ".join(adapter.target_modules),
         "path": adapter.path,
         "lineage": adapter.lineage,
+        "merged": None if how is None else str(how),
         "verdict": evaluation.verdict if evaluation else None,
         "decision": str(approval) if approval else None,
         "checks": [

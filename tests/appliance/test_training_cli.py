@@ -11,7 +11,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from appliance.first_rows import ensure_base, register_model
-from appliance.registry.models import Adapter
+from appliance.fleet.models import Deployment
+from appliance.registry.models import Adapter, EngineSlot, MergedModel, ModelVersion
 from appliance.tenants.keys import mint
 from appliance.tenants.models import Membership, Tenant, User
 from appliance.training.models import Approval, Checkpoint, Evaluation, Job, JobEvent, StoredFile
@@ -128,3 +129,15 @@ def test_a_withdrawn_adapter_stays_withdrawn(job: Job) -> None:
     assert run("adapter", "withdraw", NAME).exit_code == 0
     assert Adapter.objects.get(name=NAME).state == "withdrawn"
     assert run("adapter", "withdraw", NAME).exit_code == Exit.FAILED
+
+
+def test_it_says_why_a_merged_model_is_not_served(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"n_routed_experts": 8, "num_hidden_layers": 2}))
+    ModelVersion.objects.update(path=str(tmp_path))
+    Adapter.objects.update(state="active")
+    slot = EngineSlot.objects.create(name="cpu-1", flavour="cpu", engine_version="1", path="/slots/cpu-1", digest="d")
+    Deployment.objects.create(model=job.base, slot=slot, max_model_len=512)
+    MergedModel.objects.create(adapter=Adapter.objects.get(), reason="no room", failures=1)
+    (listed,) = answer("adapter", "list")
+    assert (listed["engines"], listed["merged"]) == (0, "not served: no room")
+    assert answer("adapter", "show", NAME)["merged"] == "not served: no room"

@@ -49,7 +49,7 @@ def delete(request: KeyRequest, model_id: str) -> dict[str, Any]:
         raise Refused("An alias is removed in the console.", "model")
     if adapter is None:
         allowed = tenant.plan.allowed_models
-        served = Deployment.objects.filter(model__name=model_id, running=True).exists()
+        served = Deployment.objects.filter(name=model_id, running=True, serves=True).exists()
         if served and (allowed is None or model_id in allowed):
             raise Refused("Base models are the operator's to withdraw.", "model", "model_not_allowed")
         raise _not_found()

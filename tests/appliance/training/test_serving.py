@@ -104,3 +104,22 @@ def test_nothing_is_asked_once_nobody_wants_the_answer(engine: FakeEngine, journ
     with pytest.raises(LeaseLost):
         sampler.complete("base", "tokens=4", 16)
     assert engine.bodies == []
+
+
+def test_a_model_that_another_engine_serves_is_asked_there(
+    engine: FakeEngine, journal: JournalWriter, tmp_path: Path
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        merged = FakeEngine(Path(folder) / "m.sock")
+        merged.start()
+        try:
+            lives = [str(uuid.uuid4()) for _ in range(2)]
+            others = {"ft:a": ReadyEngine("r2", lives[1], merged.socket)}
+            sampler = EngineSampler(ReadyEngine("r1", lives[0], engine.socket), journal, others=others)
+            asked = [Completion("base", "tokens=2", 16), Completion("ft:a", "tokens=3", 16)]
+            assert [len(answer.split()) for answer in sampler.complete_many(asked)] == [2, 3]
+        finally:
+            merged.stop()
+    assert [body["model"] for body in engine.bodies] == ["base"]
+    assert [body["model"] for body in merged.bodies] == ["ft:a"]
+    assert {(row.model, row.life_id) for row in booked(tmp_path)} == {("base", lives[0]), ("ft:a", lives[1])}

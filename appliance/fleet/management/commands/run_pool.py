@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 from typing import Any
 
@@ -11,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from appliance.fleet.attached_store import AttachedRows
 from appliance.fleet.dead_engines import pool_settings
+from appliance.fleet.merging import Merging
 from appliance.fleet.store import DatabaseStore
 from appliance.metrics.show import show
 from inference.pool import metrics, run_pool
@@ -27,7 +27,14 @@ class Command(BaseCommand):
         env = settings.ENV
         try:
             store = DatabaseStore(env.run_dir / "stopping")
-            sole = functools.partial(show, env.metrics_dir, "pool", metrics.REGISTRY)
-            sys.exit(run_pool(store, pool_settings(env), sole, AttachedRows(store)))
+            merging = Merging(env.data_dir)
+
+            def sole() -> None:
+                show(env.metrics_dir, "pool", metrics.REGISTRY)
+                merging.start()
+
+            status = run_pool(store, pool_settings(env), sole, AttachedRows(store))
+            merging.leave()
+            sys.exit(status)
         except AnotherPoolRuns as error:
             raise CommandError(str(error)) from None
