@@ -9,6 +9,7 @@ import logging
 import os
 import select
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 from inference.devices import DeviceInfo, Probe
@@ -34,8 +35,9 @@ from inference.pool.plan import (
     plan,
     wants_engines,
 )
+from inference.pool.reading import Reading
 from inference.pool.states import ReplicaState
-from inference.pool.store import DesiredDeployment, Life, ReplicaRow
+from inference.pool.store import DesiredAdapter, DesiredDeployment, Life, ReplicaRow
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Supervisor:
     def __init__(self, around: Surroundings, launcher: LocalLauncher, probe: Probe) -> None:
         self._around = around
         self._store = around.store
+        self._reading = Reading(around.store)
         self._settings = around.settings
         self._launcher = launcher
         self._watch = DeviceWatch(probe, self._settings.devices_s, lambda: os.eventfd_write(self._wakeup, 1))
@@ -82,19 +85,18 @@ class Supervisor:
     def _tick(self) -> bool:
         """One look at everything; True when the stop that was asked for is complete."""
         self._is_stopping = self._store.stop_requested()
-        desired = [] if self._is_stopping else self._store.desired()
+        known = self._reading.read()
+        desired, rows, leased = [] if self._is_stopping else known.desired, known.rows, known.leased
         self._tokens.add(self._keepers.values())  # also of those that have just ended
         self._keepers = {key: keeper for key, keeper in self._keepers.items() if not keeper.is_done}
-        rows = self._store.replicas()
         deployments = {deployment.id: deployment for deployment in desired}
         self._match_keepers(rows, deployments)
         by_id = {row.id: row for row in rows}
-        leased = self._store.leased_devices()
         self._look_at_devices(rows, leased)
         metrics.NOW.picture = metrics.picture(desired, rows, self._devices, leased, self._keepers.values())
         for action in self._next_actions(desired, rows, leased):
             self._try(action, by_id, deployments)
-        self._hand_out_adapters(deployments)
+        self._hand_out_adapters(deployments, known.adapters)
         self._sample(desired)
         metrics.LAST_PLAN.set_to_current_time()
         return self._is_stopping and not rows and not self._keepers
@@ -132,10 +134,9 @@ class Supervisor:
                 deployment = deployments.get(row.deployment_id)
                 self._keep(row, row.life, deployment.model if deployment else None)
 
-    def _hand_out_adapters(self, deployments: dict[str, DesiredDeployment]) -> None:
+    def _hand_out_adapters(self, deployments: dict[str, DesiredDeployment], adapters: Iterable[DesiredAdapter]) -> None:
         """Tell every keeper what its engine is to have; keepers of engines that are to go keep what they have."""
         kind = self._around.kind
-        adapters = self._store.desired_adapters() if deployments else []
         wishes = {
             deployment.id: Wish(
                 deployment.model_path.resolve(),
