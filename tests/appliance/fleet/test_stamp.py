@@ -1,4 +1,4 @@
-"""The pool's stamp on a real PostgreSQL: it changes with whatever the pool would read, and with nothing that is always written."""
+"""The pool's stamp on a real PostgreSQL: it changes with whatever the pool reads, not with what is always written."""
 
 from __future__ import annotations
 
