@@ -14,6 +14,7 @@ from appliance.console.pages.approvals import approvals, approve_adapter, reject
 from appliance.console.pages.audit import audit
 from appliance.console.pages.batch import batch, batch_file, cancel_batch
 from appliance.console.pages.batches import batches
+from appliance.console.pages.capacity import capacity
 from appliance.console.pages.conversations import (
     conversation,
     conversations,
@@ -48,6 +49,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("playground/", require_safe(playground), name="playground"),
     path("playground/key/", require_POST(playground_key), name="playground_key"),
     path("serving/", require_safe(serving), name="serving"),
+    path("capacity/", require_safe(capacity), name="capacity"),
     path("models/", require_safe(models), name="models"),
     path("models/adapters/<uuid:adapter_id>/", require_safe(adapter), name="adapter"),
     path("models/adapters/<uuid:adapter_id>/withdraw/", form(withdraw_adapter), name="adapter_withdraw"),

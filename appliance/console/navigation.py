@@ -32,6 +32,7 @@ PAGES = (
     Page("overview", pgettext_lazy("page", "Overview"), "monitoring"),
     Page("playground", pgettext_lazy("page", "Playground"), "forum"),
     Page("serving", pgettext_lazy("page", "Serving"), "dns", operators_only=True),
+    Page("capacity", pgettext_lazy("page", "Capacity"), "speed", operators_only=True),
     Page("models", pgettext_lazy("page", "Models"), "deployed_code", operators_only=True),
     Page("fine_tuning", pgettext_lazy("page", "Fine-tuning"), "model_training"),
     Page("data", pgettext_lazy("page", "Data"), "dataset"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 from uuid import UUID
 
@@ -11,11 +12,12 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from appliance.fleet.models import AttachedServer, EngineLife
-from appliance.fleet.store import DatabaseStore, fresh_connection
+from appliance.fleet.store import DatabaseStore, fresh_connection, stamp
 from inference.attached.secrets import ATTACHED, Secrets
 from inference.engines.spec import Counters
 from inference.gateway.open_table import State, beside, read_table, tables
 from inference.pool.attached_store import AttachedRow, AttachedState, Totals
+from inference.pool.reading import ANEW_S
 
 
 class AttachedRows:
@@ -26,11 +28,18 @@ class AttachedRows:
         env = settings.ENV
         self._secrets: Path = env.data_dir / ATTACHED
         self._open: Path = beside(env.journal_dir)
+        self._rows: list[AttachedRow] = []
+        self._stamp: object = None
+        self._until = 0.0
 
     @fresh_connection
     def attached(self) -> list[AttachedRow]:
-        """Every attached server with its present life."""
-        return [_row(row) for row in AttachedServer.objects.select_related("life")]
+        """Every attached server with its present life; asked by one thread, which reads them again when one changed."""
+        now, stamp_now = time.monotonic(), stamp()
+        if stamp_now != self._stamp or now >= self._until:
+            self._rows = [_row(row) for row in AttachedServer.objects.select_related("life")]
+            self._stamp, self._until = stamp_now, now + ANEW_S
+        return self._rows
 
     @fresh_connection
     def move_attached(self, server_id: str, from_state: AttachedState, to_state: AttachedState, reason: str) -> bool:

@@ -28,6 +28,17 @@ SAMPLES_KEPT = timedelta(days=7)
 PRUNE_EVERY_S = 600.0
 LOOK_EVERY_S = 5.0
 _DECIDE_ON_MERGING = ("base__deployment__slot__flavour", "base__path")
+# A lease that runs out changes no row. The triggers behind the generation: migrations 0002, 0004 and 0010.
+STAMP_SQL = """
+SELECT value, (SELECT string_agg(device_id, ' ' ORDER BY device_id) FROM fleet_deviceowner
+               WHERE job_id IS NOT NULL AND expires_at > statement_timestamp())
+FROM gateway_generation
+"""
+SAVE_COUNTERS_SQL = """
+UPDATE fleet_enginelife SET prompt_tokens = %s, generation_tokens = %s, requests_running = %s, requests_waiting = %s,
+    kv_usage = %s, counters_at = %s
+WHERE id = %s
+"""
 _THREAD = threading.local()
 
 P = ParamSpec("P")
@@ -57,6 +68,11 @@ class DatabaseStore:
     def __init__(self, stop_marker: Path) -> None:
         self._stop_marker = stop_marker
         self._pruned_at = 0.0
+
+    @fresh_connection
+    def stamp(self) -> object:
+        """The directory's generation, which every change of these rows raises as a part of it, and the devices lent."""
+        return stamp()
 
     @fresh_connection
     def desired(self) -> list[DesiredDeployment]:
@@ -146,15 +162,15 @@ class DatabaseStore:
 
     @fresh_connection
     def save_counters(self, life_id: str, counters: Counters) -> None:
-        """The engine's own token counters, as just read."""
-        EngineLife.objects.filter(id=life_id).update(
-            prompt_tokens=counters.prompt_tokens,
-            generation_tokens=counters.generation_tokens,
-            requests_running=counters.running,
-            requests_waiting=counters.waiting,
-            kv_usage=counters.kv_usage,
-            counters_at=_utc(counters.at),
-        )
+        """The engine's own token counters, as just read: each engine's every few seconds, hence the plain statement."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                SAVE_COUNTERS_SQL,
+                (
+                    *(counters.prompt_tokens, counters.generation_tokens, counters.running, counters.waiting),
+                    *(counters.kv_usage, _utc(counters.at), life_id),
+                ),
+            )
 
     @fresh_connection
     def set_backoff(self, replica_id: str, restarts: int, next_start_at: float | None) -> None:
@@ -217,6 +233,13 @@ class DatabaseStore:
         if time.monotonic() - self._pruned_at > PRUNE_EVERY_S:
             self._pruned_at = time.monotonic()
             Sample.objects.filter(at__lt=timezone.now() - SAMPLES_KEPT).delete()
+
+
+def stamp() -> object:
+    """Another one whenever a deployment, replica, adapter, attached server, tenant or lease is another."""
+    with connection.cursor() as cursor:
+        cursor.execute(STAMP_SQL)
+        return cursor.fetchone()
 
 
 def all_desired() -> list[DesiredDeployment]:

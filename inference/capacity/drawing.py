@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from html import escape
 
 from inference.capacity.answer import Answer
@@ -23,13 +24,36 @@ FONT = 'font-family="sans-serif"'
 Place = tuple[float, float]
 
 
-def frontier_svg(answer: Answer) -> str:
-    """Input on the right axis, output on the upward one; the band is where the frontier lies in 8 of 10 cases."""
-    picture = _Picture(answer)
+@dataclass(frozen=True)
+class Texts:
+    """What is written into the picture, for readers of other languages; what stands in braces is filled in."""
+
+    title: str = "{model} in {precision} on {hardware}"
+    case: str = (
+        "{input_tokens} tokens in, {output_tokens} out, {hit_rate} cached, {tpot_ms} ms a token; "
+        "engine: {engine}, {parallelism}"
+    )
+    input: str = "input tokens/s"
+    output: str = "output tokens/s"
+    label: str = "Output tokens/s beside input tokens/s"
+    predicted: str = "predicted"
+    band: str = "8 of 10 cases (a factor of {factor} either way)"
+    ceiling: str = "physics ends here"
+    impossible: str = "Not possible: {reason}"
+    outlooks: Mapping[Outlook, str] = field(default_factory=lambda: {outlook: outlook.value for outlook in Outlook})
+
+
+def frontier_svg(answer: Answer, texts: Texts | None = None) -> str:
+    """Input on the right axis, output on the upward one; the band is where the frontier lies in 8 of 10 cases.
+
+    Everything in it that comes from a question is escaped; no style and no script, so that it can stand in a page.
+    """
+    texts = texts or Texts()
+    picture = _Picture(answer, texts)
     body = "\n".join([*picture.axes(), *picture.curves(), *picture.pairs(), *picture.words()])
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        f'role="img" aria-label="Output tokens/s beside input tokens/s">\n'
+        f'role="img" aria-label="{escape(texts.label)}">\n'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>\n{body}\n</svg>\n'
     )
 
@@ -37,8 +61,9 @@ def frontier_svg(answer: Answer) -> str:
 class _Picture:
     """Scales and parts of one answer's picture."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, texts: Texts) -> None:
         self.answer = answer
+        self.texts = texts
         self.curve = [(point.input_tps, point.output_tps) for point in answer.frontier]
         factor = answer.calibrated.interval_factor
         self.low = self._scaled(1 / factor)
@@ -59,9 +84,9 @@ class _Picture:
             yield f'<line x1="{LEFT}" y1="{at:.1f}" x2="{right}" y2="{at:.1f}" stroke="{GRID}"/>'
             yield _text(LEFT - 8, at + 4, f"{y:,.0f}", "end")
         yield f'<path d="M{LEFT} {TOP} V{bottom} H{right}" fill="none" stroke="{INK}"/>'
-        yield _text((LEFT + right) / 2, bottom + 40, "input tokens/s", "middle")
+        yield _text((LEFT + right) / 2, bottom + 40, self.texts.input, "middle")
         middle = (TOP + bottom) / 2
-        yield f'<g transform="rotate(-90 20 {middle})">{_text(20, middle, "output tokens/s", "middle")}</g>'
+        yield f'<g transform="rotate(-90 20 {middle})">{_text(20, middle, self.texts.output, "middle")}</g>'
 
     def curves(self) -> Iterator[str]:
         """The band, the frontier, and physics' ends where they are in sight."""
@@ -84,36 +109,30 @@ class _Picture:
 
     def words(self) -> Iterator[str]:
         """What the picture is about, and what its parts mean."""
-        asked, calibrated = self.answer.question, self.answer.calibrated
-        yield _text(LEFT, 26, f"{asked.model} in {asked.precision} on {asked.hardware}", "start", 16, "bold")
-        yield _text(
-            LEFT,
-            48,
-            f"{asked.input_tokens} tokens in, {asked.output_tokens} out, {asked.hit_rate:.0%} cached, "
-            f"{asked.tpot_ms:g} ms a token; engine: {calibrated.engine.value}, {calibrated.parallelism}",
-        )
+        asked, calibrated, texts = self.answer.question, self.answer.calibrated, self.texts
+        title = texts.title.format(model=asked.model, precision=asked.precision, hardware=asked.hardware)
+        yield _text(LEFT, 26, title, "start", 16, "bold")
+        case = texts.case.format(
+            input_tokens=asked.input_tokens, output_tokens=asked.output_tokens, hit_rate=f"{asked.hit_rate:.0%}",
+            tpot_ms=f"{asked.tpot_ms:g}", engine=calibrated.engine.value, parallelism=calibrated.parallelism,
+        )  # fmt: skip
+        yield _text(LEFT, 48, case)
         if not self.answer.possible:
-            yield _text(
-                LEFT,
-                TOP + 22,
-                "Not possible: " + (self.answer.reason or ""),
-                "start",
-                11,
-                colour=COLOURS[Outlook.UNLIKELY],
-            )
+            reason = texts.impossible.format(reason=self.answer.reason or "")
+            yield _text(LEFT, TOP + 22, reason, "start", 11, colour=COLOURS[Outlook.UNLIKELY])
         y = HEIGHT - 28
         yield f'<line x1="{LEFT}" y1="{y - 4}" x2="{LEFT + 26}" y2="{y - 4}" stroke="{LINE}" stroke-width="2.5"/>'
-        yield _text(LEFT + 32, y, "predicted")
+        yield _text(LEFT + 32, y, texts.predicted)
         yield f'<rect x="{LEFT + 118}" y="{y - 11}" width="26" height="14" fill="{BAND}"/>'
-        yield _text(LEFT + 150, y, f"8 of 10 cases (a factor of {calibrated.interval_factor:.1f} either way)")
+        yield _text(LEFT + 150, y, texts.band.format(factor=f"{calibrated.interval_factor:.1f}"))
         yield f'<line x1="{LEFT + 442}" y1="{y - 4}" x2="{LEFT + 468}" y2="{y - 4}" stroke="{CEILING}" stroke-dasharray="6 4"/>'
-        yield _text(LEFT + 474, y, "physics ends here")
+        yield _text(LEFT + 474, y, texts.ceiling)
 
     def _pair(self, row: ContractRow) -> Iterator[str]:
         x, y = self._at((row.input_tps, row.output_tps))
         colour = COLOURS[row.outlook]
         yield f'<circle class="pair" cx="{x:.1f}" cy="{y:.1f}" r="5.5" fill="{colour}"/>'
-        words = f"{row.input_tps:,.0f} + {row.output_tps:,.0f}: {row.outlook.value}"
+        words = f"{row.input_tps:,.0f} + {row.output_tps:,.0f}: {self.texts.outlooks[row.outlook]}"
         # Room to the right, or else to the left.
         beyond = x > WIDTH - RIGHT - 210
         yield _text(x - 10 if beyond else x + 10, y - 8, words, "end" if beyond else "start", colour=colour, halo=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from inference.engines import EngineKind
 from inference.engines.errors import EngineError
 from inference.pool.canary import Canary, Journal
-from inference.pool.engine_client import EngineClient
 from inference.pool.errors import EngineUnreachable
 from inference.pool.gauge import Gauge
+from inference.pool.kept_client import KeptClient
 from inference.pool.pulse import Pulse
 from inference.pool.settings import PoolSettings
 from inference.pool.store import Counters, Life, Store
@@ -43,7 +43,7 @@ class Checkup:
         self._store = store
         self._journal = journal
         self._settings = settings
-        self._client = EngineClient(patient.life.socket)
+        self._client = KeptClient(patient.life.socket)
         self._pulse = Pulse(settings.canary_timeout_s)
         self._canary: Canary | None = None
         self._next_canary = 0.0
@@ -109,10 +109,11 @@ class Checkup:
             log.warning("replica %s: a canary failed: %s", self._patient.replica_id, failure)
         return failure
 
-    def wait_for_canary(self, timeout_s: float) -> None:
-        """Let a canary on its way get its record into the journal."""
+    def leave(self, timeout_s: float) -> None:
+        """Let a canary on its way get its record into the journal, and hang up."""
         if self._canary is not None:
             self._canary.join(timeout_s)
+        self._client.close()
 
 
 def _is_news(new: Counters, saved: Counters) -> bool:

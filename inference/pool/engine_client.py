@@ -1,6 +1,7 @@
 """The pool's own small HTTP client for one engine on its Unix socket: health, counters, a canary, an abort.
 
-One connection per call and a time limit on each; it is for a few calls a second, never for tenants' requests.
+One connection per call and a time limit on each; it is for a few calls a second, never for tenants' requests. Who asks all
+the time keeps connections: kept_client.py.
 """
 
 import http.client
@@ -44,19 +45,25 @@ class EngineClient:
 
     def _call(self, method: str, target: str, body: bytes | None, headers: dict[str, str], timeout_s: float) -> Answer:
         """Raises: EngineUnreachable when it refuses, breaks off, or stays silent for `timeout_s`."""
-        connection = _UnixConnection(self._path, timeout_s)
+        connection = UnixConnection(self._path, timeout_s)
         try:
             sent = {"Content-Type": "application/json", "Connection": "close", **headers}
             connection.request(method, target, body, sent)
-            response = connection.getresponse()
-            return Answer(response.status, response.read(_MAX_BYTES))
+            return read_answer(connection.getresponse())
         except (OSError, http.client.HTTPException) as error:
             raise EngineUnreachable(f"{method} {target}: {type(error).__name__}: {error}") from error
         finally:
             connection.close()
 
 
-class _UnixConnection(http.client.HTTPConnection):
+def read_answer(response: http.client.HTTPResponse) -> Answer:
+    """A whole answer, or the beginning of one that is too long."""
+    return Answer(response.status, response.read(_MAX_BYTES))
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """One to an engine's socket."""
+
     def __init__(self, path: Path, timeout_s: float) -> None:
         super().__init__("engine", timeout=timeout_s)
         self._path = path

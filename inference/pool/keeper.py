@@ -152,7 +152,7 @@ class Keeper:
                 metrics.FAULTS.labels("keeper").inc()
                 pause_s = _RETRY_S
                 time.sleep(_RETRY_S if exited else 0.0)
-        self._checkup.wait_for_canary(_RETRY_S)
+        self._checkup.leave(_RETRY_S)
         self._watch.close()
 
     def _step(self) -> float:

@@ -104,6 +104,13 @@ class ReplicaRow:
 
 
 class Store(Protocol):
+    def stamp(self) -> object:
+        """Equal to the one before while `desired`, `replicas`, `desired_adapters` and `leased_devices` tell the same.
+
+        One cheap question. What a stamp may leave out is read again after some seconds all the same.
+        """
+        ...
+
     def desired(self) -> list[DesiredDeployment]: ...
 
     def replicas(self) -> list[ReplicaRow]: ...

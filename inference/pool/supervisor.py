@@ -9,6 +9,7 @@ import logging
 import os
 import select
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 from inference.devices import DeviceInfo, Probe
@@ -35,8 +36,9 @@ from inference.pool.plan import (
     plan,
     wants_engines,
 )
+from inference.pool.reading import Reading
 from inference.pool.states import ReplicaState
-from inference.pool.store import DesiredDeployment, Life, ReplicaRow
+from inference.pool.store import DesiredAdapter, DesiredDeployment, Life, ReplicaRow
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Supervisor:
     def __init__(self, around: Surroundings, launcher: LocalLauncher, probe: Probe) -> None:
         self._around = around
         self._store = around.store
+        self._reading = Reading(around.store)
         self._settings = around.settings
         self._launcher = launcher
         self._lender = Lender(around.store, around.settings)
@@ -84,14 +87,13 @@ class Supervisor:
     def _tick(self) -> bool:
         """One look at everything; True when the stop that was asked for is complete."""
         self._is_stopping = self._store.stop_requested()
-        desired = [] if self._is_stopping else self._store.desired()
+        known = self._reading.read()
+        desired, rows, leased = [] if self._is_stopping else known.desired, known.rows, known.leased
         self._tokens.add(self._keepers.values())  # also of those that have just ended
         self._keepers = {key: keeper for key, keeper in self._keepers.items() if not keeper.is_done}
-        rows = self._store.replicas()
         deployments = {deployment.id: deployment for deployment in desired}
         self._match_keepers(rows, deployments)
         by_id = {row.id: row for row in rows}
-        leased = self._store.leased_devices()
         self._look_at_devices(rows, leased)
         metrics.NOW.picture = metrics.picture(desired, rows, self._devices, leased, self._keepers.values())
         actions = self._next_actions(desired, rows, leased)
@@ -100,7 +102,7 @@ class Supervisor:
         if self._read_at is not None and not self._is_stopping:
             touched = {action.replica_id for action in actions if not isinstance(action, Create)}
             self._lender.step(desired, rows, leased, self._keepers, touched)
-        self._hand_out_adapters(deployments)
+        self._hand_out_adapters(deployments, known.adapters)
         self._sample(desired)
         metrics.LAST_PLAN.set_to_current_time()
         return self._is_stopping and not rows and not self._keepers
@@ -138,10 +140,9 @@ class Supervisor:
                 deployment = deployments.get(row.deployment_id)
                 self._keep(row, row.life, deployment.model if deployment else None)
 
-    def _hand_out_adapters(self, deployments: dict[str, DesiredDeployment]) -> None:
+    def _hand_out_adapters(self, deployments: dict[str, DesiredDeployment], adapters: Iterable[DesiredAdapter]) -> None:
         """Tell every keeper what its engine is to have; keepers of engines that are to go keep what they have."""
         kind = self._around.kind
-        adapters = self._store.desired_adapters() if deployments else []
         wishes = {
             deployment.id: Wish(
                 deployment.model_path.resolve(),

@@ -77,6 +77,7 @@ OWNERS_FILES = {"conversations_file": "/tenants/{tenant}/conversations.jsonl"}
 FOR_OPERATORS = {
     "serving": "/serving/",
     "models": "/models/",
+    "capacity": "/capacity/?model=deepseek-coder-v2-instruct&cards=8&card=h20-96&precision=fp8",
     "tenant_new": "/tenants/new/",
     "upgrades": "/upgrades/",
     "upgrade": "/upgrades/{upgrade}/",

@@ -20,6 +20,7 @@ PEOPLE = ("operator", "owner", "developer", "rival", "stranger", None)
 MATRIX = {
     "overview": ("/", (OK, 302, 302, 302, OK, LOGIN)),
     "serving": ("/serving/", (OK, NO, NO, NO, NO, LOGIN)),
+    "capacity": ("/capacity/", (OK, NO, NO, NO, NO, LOGIN)),
     "models": ("/models/", (OK, NO, NO, NO, NO, LOGIN)),
     "tenants": ("/tenants/", (OK, OK, OK, OK, OK, LOGIN)),
     "tenant_new": ("/tenants/new/", (OK, NO, NO, NO, NO, LOGIN)),

@@ -27,6 +27,7 @@ if (model / "broken").exists():
 signal.signal(signal.SIGTERM, lambda *_: None if (model / "deaf").exists() else sys.exit(0))
 
 class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
     def address_string(self): return "unix"
     def log_message(self, *_): pass
     def answer(self, status, body):

@@ -57,6 +57,11 @@ class TableStore:
                 file.truncate()
                 file.write(pickle.dumps(tables))
 
+    def stamp(self) -> object:
+        with self.open() as tables:
+            leased, adapters = frozenset(tables.leased), tuple(tables.adapters)
+            return tuple(tables.desired), tuple(tables.rows.values()), leased, adapters
+
     def desired(self) -> list[DesiredDeployment]:
         with self.open() as tables:
             return list(tables.desired)
