@@ -137,7 +137,7 @@ class EngineConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: gone."""
         self._pool.forget(self._target, self)
-        self._passage = self._way = None
+        self._passage = self._way = self._parser = None  # each holds the connection
         self._lose()
 
     def data_received(self, data: bytes) -> None:
