@@ -28,16 +28,14 @@ WRITE_HIGH_BYTES = 256 * 1024
 class Front(AnswerWriter, asyncio.Protocol):
     """A client's connection."""
 
-    _reader: RequestReader
-
     def __init__(self, gateway: Gateway) -> None:
         super().__init__()
         self._gateway = gateway
+        self._reader: RequestReader  # from `connection_made` on
         self._requests: deque[Request] = deque()  # the first one is being answered
         self._broken = False  # no further request is read from this connection
         self._linger: Linger | None = None
-        self._close_after = False
-        self._read_held = False
+        self._close_after = self._read_held = False
         self._last_read = time.monotonic()
         self._stall = Stall(self._last_read)
         self.output_paused = False
