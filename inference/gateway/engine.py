@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
 
 from inference.gateway import metrics
 from inference.gateway.attached import Attached, Outside
+from inference.gateway.passage import Passage
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,6 @@ IDLE_REUSE_S = 3.0
 MAX_BARREN_BYTES = 256 * 1024  # in a row, neither a whole head nor a body: an endless header is a server's fault
 
 Target = str | Attached
-
-# Is offered each read that begins between two chunks, before the parser; True: it has taken a whole chunk.
-Shortcut = Callable[[bytes], bool]
 
 
 class Receiver(Protocol):
@@ -48,6 +45,25 @@ class Receiver(Protocol):
 class EngineConnection(asyncio.Protocol):
     """One connection, one request at a time."""
 
+    __slots__ = (
+        "_barren",
+        "_between_chunks",
+        "_complete",
+        "_headers",
+        "_in_chunk",
+        "_keep_alive",
+        "_parser",
+        "_parts",
+        "_passage",
+        "_pool",
+        "_receiver",
+        "_status",
+        "_target",
+        "_transport",
+        "_way",
+        "idle_since",
+    )
+
     def __init__(self, pool: EnginePool, target: Target) -> None:
         self._pool = pool
         self._target = target
@@ -62,7 +78,8 @@ class EngineConnection(asyncio.Protocol):
         self._barren = 0
         self._in_chunk: bool | None = None  # None: no chunk has begun
         self._between_chunks = False
-        self.shortcut: Shortcut | None = None
+        self._passage: Passage | None = None
+        self._way: Passage | None = None  # the passage while the transport's reads go there
         self.idle_since = 0.0
 
     def send(self, data: bytes, receiver: Receiver) -> None:
@@ -72,7 +89,8 @@ class EngineConnection(asyncio.Protocol):
         self._parts, self._headers, self._status, self._complete = [], [], None, False
         self._keep_alive = False
         self._barren = 0
-        self._in_chunk, self._between_chunks, self.shortcut = None, False, None
+        self._in_chunk, self._between_chunks = None, False
+        self.shorten(None)
         if self._transport is None or self._transport.is_closing():
             asyncio.get_running_loop().call_soon(self._lose)
             return
@@ -88,9 +106,22 @@ class EngineConnection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
+    def shorten(self, passage: Passage | None) -> None:
+        """Reads that begin between two chunks go to the passage, and what it does not take comes back here."""
+        self._passage = passage
+        self._choose_way()
+
+    def _choose_way(self) -> None:
+        way = self._passage if self._between_chunks else None
+        if way is not self._way and self._transport is not None:
+            self._way = way
+            # All that asyncio calls of a protocol is there.
+            self._transport.set_protocol(self if way is None else cast(asyncio.Protocol, way))
+
     def close(self) -> None:
         """Give the connection up; the receiver hears nothing more."""
-        self._receiver = self.shortcut = None
+        self._receiver = None
+        self.shorten(None)
         if self._transport is not None:
             self._transport.abort()
 
@@ -106,12 +137,11 @@ class EngineConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: gone."""
         self._pool.forget(self._target, self)
+        self._passage = self._way = self._parser = None  # each holds the connection
         self._lose()
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes of an answer; one call of the receiver for all of them."""
-        if self._between_chunks and self.shortcut is not None and self.shortcut(data):
-            return
         if self._receiver is None or self._parser is None:
             self.close()  # bytes that nobody asked for
             return
@@ -134,12 +164,15 @@ class EngineConnection(asyncio.Protocol):
             self._deliver()
             if self._complete and self._receiver is not None:
                 self._receiver = None
-                self._between_chunks, self.shortcut = False, None
+                self._between_chunks = False
+                self.shorten(None)
                 if self._keep_alive:
                     self._pool.release(self._target, self)
                 elif self._transport is not None:
                     self._transport.close()
                 receiver.on_complete()
+            else:
+                self._choose_way()
         except Exception as error:  # noqa: BLE001 - the top: what a server wrote may be anything, and the client waits
             log.error("an engine's answer can't be read: %s", type(error).__name__)
             metrics.GARBLED.inc()

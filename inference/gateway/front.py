@@ -31,12 +31,11 @@ class Front(AnswerWriter, asyncio.Protocol):
     def __init__(self, gateway: Gateway) -> None:
         super().__init__()
         self._gateway = gateway
-        self._reader = RequestReader(self, "")
+        self._reader: RequestReader  # from `connection_made` on
         self._requests: deque[Request] = deque()  # the first one is being answered
         self._broken = False  # no further request is read from this connection
         self._linger: Linger | None = None
-        self._close_after = False
-        self._read_held = False
+        self._close_after = self._read_held = False
         self._last_read = time.monotonic()
         self._stall = Stall(self._last_read)
         self.output_paused = False
@@ -53,9 +52,11 @@ class Front(AnswerWriter, asyncio.Protocol):
         """asyncio: gone."""
         self._gateway.fronts.discard(self)
         self._broken = True
+        self._reader.close()
         requests, self._requests = self._requests, deque()
-        if requests and requests[0].handler is not None:
-            requests[0].handler.client_lost()
+        if requests and (handler := requests[0].handler) is not None:
+            requests[0].handler = None
+            handler.client_lost()
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes of requests."""
@@ -190,6 +191,7 @@ class Front(AnswerWriter, asyncio.Protocol):
             return
         self.end_answer(last)
         request = self._requests.popleft()
+        request.handler = None  # they hold each other, and would wait for the collector
         if self._close_after:
             self._close(linger=not request.complete)
         elif self._requests:

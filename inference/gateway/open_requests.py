@@ -74,6 +74,10 @@ class OpenSlot:
         """So many events of its stream have come."""
         self._words[self._at + table.EVENTS] = events
 
+    def counter(self) -> tuple[memoryview, int]:
+        """Where `count` writes to, for whoever counts each event and stops before the request ends."""
+        return self._words, self._at + table.EVENTS
+
     def first(self, ttft_ms: int) -> None:
         """The first one came."""
         self._words[self._at + table.TTFT] = ttft_ms + 1

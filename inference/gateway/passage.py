@@ -9,9 +9,13 @@ the parser and `sse`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from inference.gateway.open_requests import OpenSlot
 from inference.gateway.sse import USAGE, EventStream
+
+if TYPE_CHECKING:
+    from inference.gateway.engine import EngineConnection
 
 # How every ordinary event of vLLM begins: neither an error nor the end of a stream does.
 _BEGINS = b'data: {"id":"'
@@ -53,28 +57,49 @@ def _num_chunks(data: bytes) -> int:
 
 
 class Passage:
-    """Of one stream of one sequence. `write` is the client's transport's own."""
+    """Of one stream of one sequence: what the engine's transport calls for each read, in place of the connection.
 
-    __slots__ = ("_events", "_slot", "_write")
+    `write` is the client's transport's own. Whoever ends the request ends this first: the word that it counts in is
+    another request's later on.
+    """
 
-    def __init__(self, events: EventStream, slot: OpenSlot, write: Callable[[bytes], None]) -> None:
+    # What an event touches lies together: with hundreds of streams each object of its own is a miss of the cache.
+    __slots__ = ("_at", "_connection", "_events", "_words", "_write")
+
+    def __init__(
+        self, connection: EngineConnection, events: EventStream, slot: OpenSlot, write: Callable[[bytes], None]
+    ) -> None:
+        self._connection = connection
         self._events = events
-        self._slot = slot
+        self._words, self._at = slot.counter()
         self._write = write
 
-    def take(self, data: bytes) -> bool:
-        """Pass a read on; False where it has to go the long way. It was read between two chunks."""
+    def data_received(self, data: bytes) -> None:
+        """A read that begins between two chunks: passed on, or left to the connection."""
         # Slices, one byte, and a search from the end: searching for two bytes from the front costs ten times as much.
+        num_bytes = len(data)
+        first, begins = _BEGINNINGS[num_bytes] if num_bytes < _NUM_BEGINNINGS else _NONE
         num = 1
-        first, begins = _BEGINNINGS[len(data)] if len(data) < _NUM_BEGINNINGS else _NONE
         if data[first] != begins:
             num = _num_chunks(data)
         elif data[_LAST] != _END or _NEWLINE in data[_WITHIN]:
-            return False
+            num = 0
         if not num or data.rfind(USAGE) >= 0:
-            return False
+            self._connection.data_received(data)
+            return
         events = self._events
-        events.num_events = num_events = events.num_events + num
-        self._slot.count(num_events)
+        self._words[self._at] = events.num_events = events.num_events + num
         self._write(data)
-        return True
+
+    def eof_received(self) -> None:
+        """asyncio: the connection's matter, as all that follows."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: gone."""
+        self._connection.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """asyncio: a request is written by now."""
+
+    def resume_writing(self) -> None:
+        """asyncio: the same."""

@@ -68,6 +68,10 @@ class RequestReader:
         self._check_sizes()
         return True
 
+    def close(self) -> None:
+        """Nothing more comes. Sink, reader and parser hold each other until then."""
+        del self._sink, self._parser
+
     def _check_sizes(self) -> None:
         if self.head_since is not None and self._head_bytes > MAX_HEAD_BYTES:
             raise errors.head_too_large("header")

@@ -15,7 +15,6 @@ from inference.gateway import errors, metrics, usage
 from inference.gateway.admit import Admitted
 from inference.gateway.conversation import LOGGED, Tap
 from inference.gateway.ending import Ending, new_events
-from inference.gateway.engine import Shortcut
 from inference.gateway.engine_errors import reshape
 from inference.gateway.errors import ApiError
 from inference.gateway.held import Held
@@ -27,6 +26,7 @@ from inference.gateway.usage import Usage
 
 if TYPE_CHECKING:
     from inference.gateway.app import Gateway
+    from inference.gateway.engine import EngineConnection
     from inference.gateway.front import Front
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Relay:
         self._head_sent = False
         self._began = time.monotonic()
         self._last_byte = self._began
-        self._shortcut: Shortcut | None = None
+        self._passage: Passage | None = None
         self._num_seen = 0  # events, when the clock last looked: the short way tells nobody the time
         self._comment_timer: asyncio.TimerHandle | None = None
         self._lane = lane_of(admitted)
@@ -141,13 +141,12 @@ class Relay:
             front.finish(out)
         elif ending.connection is not None:
             untouched = events.plain and ending.tap is None and self._sending.names is None
-            ending.connection.shortcut = self._short_way(front) if untouched else None
+            ending.connection.shorten(self._short_way(front, ending.connection) if untouched else None)
 
-    def _short_way(self, front: Front) -> Shortcut | None:
-        if self._shortcut is None and self._ending.events.num_events:
-            write = front.chunk_writer()
-            self._shortcut = Passage(self._ending.events, self._held.slot, write).take if write is not None else None
-        return self._shortcut
+    def _short_way(self, front: Front, connection: EngineConnection) -> Passage | None:
+        if self._passage is None and self._ending.events.num_events and (write := front.chunk_writer()) is not None:
+            self._passage = Passage(connection, self._ending.events, self._held.slot, write)
+        return self._passage
 
     def on_complete(self) -> None:
         """The answer is whole; one that ends without its last event is a failure."""
@@ -192,7 +191,7 @@ class Relay:
             self._status = self._answer_bytes = 0
             self._answer.clear()  # a refusal that broke off
             self._ending.events = new_events(self._admitted)
-            self._shortcut = None  # it counted the lost ones
+            self._passage = None  # it counted the lost ones
             self._gateway.end(self._ending)
             self._held.slot.withdraw()
             self._ending.leave_place()
@@ -239,7 +238,7 @@ class Relay:
         """The client's side, which hears nothing from here on."""
         front, self._front = self._front, None
         if self._ending.connection is not None:
-            self._ending.connection.shortcut = None
+            self._ending.connection.shorten(None)
             self._ending.connection.resume()  # a slow client's end is no reason not to read the engine's
         return front
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,7 +40,12 @@ class Wire(asyncio.Transport):
 class Handler:
     """Answers in the steps that a test takes."""
 
+    request: Any = None
+
     def body_end(self) -> None:
+        pass
+
+    def client_lost(self) -> None:
         pass
 
 
@@ -105,3 +113,46 @@ def test_an_answer_without_a_body_is_its_head() -> None:
 
     (head,) = asyncio.run(scene())
     assert head.startswith(b"HTTP/1.1 204 ")
+
+
+@pytest.fixture
+def collector_off() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("collector_off")
+def test_neither_an_answered_request_nor_a_lost_client_waits_for_the_collector() -> None:
+    async def scene() -> None:
+        front, _ = asked()
+        request = front._requests[0]
+        handler: Any = request.handler
+        handler.request = request  # as all handlers do
+        answered = weakref.ref(request)
+        del request, handler
+        front.respond(200, [], b"fine")
+        await asyncio.sleep(0)
+        assert answered() is None
+        front.connection_lost(None)
+        left = weakref.ref(front)
+        del front
+        await asyncio.sleep(0)
+        assert left() is None
+
+    asyncio.run(scene())
+
+
+@pytest.mark.usefixtures("collector_off")
+def test_a_client_that_left_before_its_answer_does_not_wait_for_the_collector() -> None:
+    async def scene() -> None:
+        front, _ = asked()
+        request = front._requests[0]
+        handler: Any = request.handler
+        handler.request = request
+        unanswered = weakref.ref(request)
+        del request, handler
+        front.connection_lost(None)
+        assert unanswered() is None
+
+    asyncio.run(scene())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,14 +18,31 @@ from inference.gateway.sse import EventStream
 
 
 class Slot:
-    """Remembers what it was told."""
+    """Remembers what was counted in it."""
 
     def __init__(self) -> None:
-        self.events = 0
+        self._words = memoryview(bytearray(24)).cast("Q")
 
-    def count(self, events: int) -> None:
+    def counter(self) -> tuple[memoryview, int]:
         """The same as an open request's."""
-        self.events = events
+        return self._words, 1
+
+    @property
+    def events(self) -> int:
+        """The count; nothing else was written to."""
+        assert self._words[0] == self._words[2] == 0
+        return self._words[1]
+
+
+class Connection:
+    """Remembers the reads that a passage leaves to it."""
+
+    def __init__(self) -> None:
+        self.left: list[bytes] = []
+
+    def data_received(self, data: bytes) -> None:
+        """Kept."""
+        self.left.append(data)
 
 
 class Collected:
@@ -31,6 +50,7 @@ class Collected:
 
     def __init__(self) -> None:
         self.data = b""
+        self.lost = False
 
     def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Ignored."""
@@ -43,11 +63,18 @@ class Collected:
         """Ignored."""
 
     def on_lost(self) -> None:
-        """Ignored."""
+        """Kept."""
+        self.lost = True
 
 
 class Wire:
-    """A transport that takes everything."""
+    """A transport that takes everything. `protocol`: who gets its reads."""
+
+    protocol: Any = None
+
+    def set_protocol(self, protocol: Any) -> None:
+        """From here on."""
+        self.protocol = protocol
 
     def is_closing(self) -> bool:
         """Never."""
@@ -55,6 +82,9 @@ class Wire:
 
     def write(self, data: bytes) -> None:
         """Gone."""
+
+    def abort(self) -> None:
+        """Nothing to end."""
 
     def resume_reading(self) -> None:
         """Nothing was paused."""
@@ -68,18 +98,23 @@ def event(text: str = "x" * 200) -> bytes:
     return b'data: {"id":"cmpl-1","choices":[{"index":0,"text":"%b"}]}\n\n' % text.encode()
 
 
-def passage() -> tuple[Passage, EventStream, Slot, list[bytes]]:
-    events, slot, written = EventStream(wants_usage=False, num_sequences=1), Slot(), list[bytes]()
-    return Passage(events, slot, written.append), events, slot, written  # type: ignore[arg-type]
+class Stream:
+    """A passage with what stands around it."""
+
+    def __init__(self) -> None:
+        self.connection, self.slot, self.written = Connection(), Slot(), list[bytes]()
+        self.events = EventStream(wants_usage=False, num_sequences=1)
+        make: Any = Passage
+        self.passage: Passage = make(self.connection, self.events, self.slot, self.written.append)
 
 
 @pytest.mark.parametrize("num_bytes", [0, 180, 200, 201, 202, 203, 220, 4000])
 def test_a_whole_chunk_with_one_event_passes_as_it_came_and_is_counted(num_bytes: int) -> None:
-    short, events, slot, written = passage()
+    stream = Stream()
     data = chunk(event("x" * num_bytes))
-    assert short.take(data)
-    assert written == [data]
-    assert (events.num_events, slot.events) == (1, 1)
+    stream.passage.data_received(data)
+    assert (stream.written, stream.connection.left) == ([data], [])
+    assert (stream.events.num_events, stream.slot.events) == (1, 1)
 
 
 USAGE = b'data: {"id":"cmpl-1","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
@@ -111,18 +146,19 @@ USAGE = b'data: {"id":"cmpl-1","choices":[],"usage":{"prompt_tokens":1,"completi
     ],
 )
 def test_all_else_is_left_to_the_parser(data: bytes) -> None:
-    short, events, slot, written = passage()
-    assert not short.take(data)
-    assert (written, events.num_events, slot.events) == ([], 0, 0)
+    stream = Stream()
+    stream.passage.data_received(data)
+    assert (stream.written, stream.connection.left) == ([], [data])
+    assert (stream.events.num_events, stream.slot.events) == (0, 0)
 
 
 @pytest.mark.parametrize("texts", [["x" * 200, "y"], ["", "x" * 20, "y" * 3000, "z"]])
 def test_several_whole_chunks_with_an_event_each_pass_as_they_came(texts: list[str]) -> None:
-    short, events, slot, written = passage()
+    stream = Stream()
     data = b"".join(chunk(event(text)) for text in texts)
-    assert short.take(data)
-    assert written == [data]
-    assert (events.num_events, slot.events) == (len(texts), len(texts))
+    stream.passage.data_received(data)
+    assert (stream.written, stream.connection.left) == ([data], [])
+    assert (stream.events.num_events, stream.slot.events) == (len(texts), len(texts))
 
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -144,22 +180,79 @@ def test_however_reads_fall_the_client_gets_every_byte_once_and_in_order(
             at += len(chunk(body))
         cuts.add(at)
     edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(stream)), len(stream)]
-    collected = Collected()
-    connection = EngineConnection(EnginePool(Outside(Path("none"))), "none")
-    connection.connection_made(Wire())  # type: ignore[arg-type]
+    collected, wire = Collected(), Wire()
+    connection = connected(wire)
     connection.send(b"", collected)
-    short, *_ = passage()
 
-    def take(data: bytes) -> bool:
-        if short.take(data):
-            while data:
-                size, _, data = data.partition(b"\r\n")
-                collected.data += data[: int(size, 16)]
-                data = data[int(size, 16) + 2 :]
-            return True
-        return False
+    def write(data: bytes) -> None:
+        while data:
+            size, _, data = data.partition(b"\r\n")
+            collected.data += data[: int(size, 16)]
+            data = data[int(size, 16) + 2 :]
 
-    connection.shortcut = take
+    connection.shorten(passage_of(connection, write))
     for start, end in pairwise(edges):
-        connection.data_received(stream[start:end])
+        wire.protocol.data_received(stream[start:end])
     assert collected.data == b"".join(bodies)
+
+
+def connected(wire: Wire) -> EngineConnection:
+    connection = EngineConnection(EnginePool(Outside(Path("none"))), "none")
+    wire.protocol = connection
+    made: Any = wire
+    connection.connection_made(made)
+    return connection
+
+
+def passage_of(connection: EngineConnection, write: Callable[[bytes], None]) -> Passage:
+    slot: Any = Slot()
+    return Passage(connection, EventStream(wants_usage=False, num_sequences=1), slot, write)
+
+
+def test_reads_go_to_the_passage_between_two_chunks_only() -> None:
+    wire, written = Wire(), list[bytes]()
+    connection, collected = connected(wire), Collected()
+    connection.send(b"", collected)
+    passage = passage_of(connection, written.append)
+    connection.shorten(passage)
+    assert wire.protocol is connection  # no chunk has begun
+    for data, way in [
+        (HEAD + chunk(event()), passage),
+        (chunk(event("1")), passage),
+        (chunk(event("2"))[:9], connection),
+        (chunk(event("2"))[9:], passage),
+        (chunk(event("3")) + chunk(event("4")), passage),
+        (chunk(event("5")) + chunk(b"data: [DONE]\n\n"), passage),
+        (b"0\r\n\r\n", connection),
+    ]:
+        wire.protocol.data_received(data)
+        assert wire.protocol is way
+    assert written == [chunk(event("1")), chunk(event("3")) + chunk(event("4"))]
+    assert collected.data == event() + event("2") + event("5") + b"data: [DONE]\n\n"
+    connection.send(b"", collected)
+    assert wire.protocol is connection
+
+
+@pytest.mark.parametrize("end", ["shorten", "close"])
+def test_once_a_request_has_ended_its_passage_gets_no_read(end: str) -> None:
+    wire = Wire()
+    connection = connected(wire)
+    connection.send(b"", Collected())
+    connection.shorten(passage_of(connection, list[bytes]().append))
+    wire.protocol.data_received(HEAD + chunk(event()))
+    assert wire.protocol is not connection
+    if end == "close":
+        connection.close()
+    else:
+        connection.shorten(None)
+    assert wire.protocol is connection
+
+
+def test_a_connection_that_is_lost_meanwhile_is_told_of_it() -> None:
+    wire, collected = Wire(), Collected()
+    connection = connected(wire)
+    connection.send(b"", collected)
+    connection.shorten(passage_of(connection, list[bytes]().append))
+    wire.protocol.data_received(HEAD + chunk(event()))
+    wire.protocol.connection_lost(None)
+    assert collected.lost
