@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import msgspec
 
 from inference.gateway import body as bodies
 from inference.gateway import errors, fim, metrics
@@ -25,8 +26,7 @@ IN_THREAD_BYTES = 128 * 1024
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """A request that an engine may have. `body` is what is forwarded, before render's own fields."""
 
     endpoint: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import time
 from collections.abc import Coroutine
@@ -13,6 +12,7 @@ from inference.conversations.vault import Vault
 from inference.gateway import errors, metrics
 from inference.gateway.attached import Outside
 from inference.gateway.board import Board
+from inference.gateway.cells import Cells
 from inference.gateway.console import ConsoleSplice
 from inference.gateway.conversation import Conversations
 from inference.gateway.directory import Directory, Replica
@@ -38,7 +38,7 @@ from inference.metering.journal import JournalWriter
 
 log = logging.getLogger(__name__)
 
-_in_flight = functools.cache(metrics.IN_FLIGHT.labels)
+_in_flight = Cells(metrics.IN_FLIGHT).of
 SWEEP_S = 1.0
 WITHOUT_DIRECTORY = frozenset({Kind.HEALTH, Kind.METRICS, Kind.PROCESS_METRICS})
 
@@ -108,14 +108,14 @@ class Gateway:
     def begin(self, request: Ending, replica: Replica, base: str) -> None:
         """A request is at an engine; `base` is the base model's name, for the metrics."""
         self._active[request] = replica, base
-        _in_flight(base).inc()
+        _in_flight(base)(1)
 
     def end(self, request: Ending) -> None:
         """It no longer is; said twice, the second time counts for nothing."""
         active = self._active.pop(request, None)
         if active is not None:
             _, base = active
-            _in_flight(base).dec()
+            _in_flight(base)(-1)
 
     async def _sweep_forever(self) -> None:
         while True:

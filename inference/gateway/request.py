@@ -6,10 +6,11 @@ import functools
 import secrets
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Protocol
+
+import msgspec
 
 from inference.gateway.errors import ApiError
 from inference.gateway.paths import Target
@@ -56,8 +57,7 @@ def new_request_id() -> str:
     return f"req-{secrets.token_hex(16)}"
 
 
-@dataclass
-class Request:
+class Request(msgspec.Struct):
     """Head of a request; header names are in lower case."""
 
     method: bytes
@@ -67,9 +67,9 @@ class Request:
     version: str
     keep_alive: bool
     peer: str
-    request_id: str = field(default_factory=new_request_id)
+    request_id: str = msgspec.field(default_factory=new_request_id)
     complete: bool = False
-    waiting_body: list[bytes] = field(default_factory=list)
+    waiting_body: list[bytes] = msgspec.field(default_factory=list)
     handler: Handler | None = None
 
     def header(self, name: bytes) -> bytes | None:

@@ -6,10 +6,10 @@ every replica's places free, so that the next one finds a place at once. Each wo
 
 from __future__ import annotations
 
-import functools
 import math
 
 from inference.gateway import metrics
+from inference.gateway.cells import Buckets
 from inference.gateway.lanes import Lane
 
 WAIT_SHARE = 0.5  # of the target, which a wait in the queue may take
@@ -17,7 +17,7 @@ HELD_BACK_S = 60.0  # after such a wait
 HELD_BACK = 1 / 8  # of a replica's places, and one: more than the slack beyond what it runs at once
 DEFAULT_FIM_S = 0.3
 
-_ttft = functools.cache(metrics.LANE_TTFT.labels)
+_ttft = Buckets(metrics.LANE_TTFT).of
 
 
 class Targets:
@@ -31,7 +31,7 @@ class Targets:
 
     def first_event(self, lane: Lane, ttft_s: float) -> None:
         """A stream began after so long."""
-        _ttft(lane.label).observe(ttft_s)
+        _ttft(lane.label)(ttft_s)
         if ttft_s > self._of_lane.get(lane, math.inf):
             metrics.OVER_TARGET.labels(lane.label).inc()
 

@@ -56,8 +56,7 @@ class Prices:
         return -(-millionths // PER_MILLION)
 
 
-@dataclass(frozen=True)
-class Need:
+class Need(NamedTuple):
     """What a request may use at most, before it has run."""
 
     tokens: int
