@@ -69,6 +69,10 @@ class Outside:
 
         Raises: OSError, also for a certificate that is not to be trusted.
         """
+        # A request's way here is stepped by hand, and a time limit needs a task around it.
+        return await asyncio.get_running_loop().create_task(self._connect(server, make))
+
+    async def _connect(self, server: Attached, make: Callable[[], P]) -> P:
         known = self._known(server)
         loop = asyncio.get_running_loop()
         place = known.address
