@@ -64,7 +64,7 @@ class Need(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """One limit of one scope, and what the request takes of it. `whose` says which limit it is, in words."""
+    """One limit of one scope, and what the request takes of it. `key` is `scope:kind`; `whose` says which limit it is."""
 
     key: str
     kind: Kind
