@@ -175,7 +175,10 @@ class Board:
         words = self._words
         if words[EPOCH] != self._epoch:
             self._look_around()
-        return any(words[region + NUM_HEADS] for region in self._others)
+        for region in self._others:  # a loop: `any` over a generator is three times as slow
+            if words[region + NUM_HEADS]:
+                return True
+        return False
 
     def head(self, life: int) -> int:
         """The least key of what waits in the other workers for this replica; NO_HEAD where nothing does."""
@@ -205,8 +208,10 @@ class Board:
 
     def served(self, share: int) -> int:
         """A counter of service, over all workers there ever were."""
-        words, at = self._words, FIRST_REGION + REGION_SHARES + share
-        return sum(words[at + number * REGION_WORDS] for number in range(words[NUM_REGIONS]))
+        words, at, total = self._words, FIRST_REGION + REGION_SHARES + share, 0
+        for number in range(words[NUM_REGIONS]):
+            total += words[at + number * REGION_WORDS]
+        return total
 
     def serve(self, share: int, amount: int) -> None:
         """Add to a counter; below zero what was charged and not used."""

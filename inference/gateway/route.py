@@ -35,7 +35,7 @@ def choose(candidates: Sequence[Candidate], prefix: int, turn: int) -> Replica |
     free = [one for one in candidates if one.free]
     if not free:
         return None
-    least = min(one.tokens for one in free)
+    least = min([one.tokens for one in free])
     preferred = (
         candidates[0] if len(candidates) == 1 else max(candidates, key=lambda one: affinity(prefix, one.replica))
     )

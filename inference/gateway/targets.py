@@ -40,8 +40,12 @@ class Targets:
         if wait_s > self._of_lane.get(lane, math.inf) * WAIT_SHARE:
             self._until[base] = now + HELD_BACK_S
 
+    def holds_back(self, lane: Lane, base: str, now: float) -> bool:
+        """Whether any place of a replica is not for this lane now."""
+        return bool(self._until) and lane not in self._of_lane and now < self._until.get(base, -math.inf)
+
     def held_back(self, lane: Lane, base: str, places: int, now: float) -> int:
         """So many of a replica's places are not for this lane now; one is always left."""
-        if lane in self._of_lane or now >= self._until.get(base, -math.inf):
+        if not self.holds_back(lane, base, now):
             return 0
         return min(math.ceil(places * HELD_BACK) + 1, places - 1)
