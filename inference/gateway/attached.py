@@ -10,7 +10,7 @@ import asyncio
 import functools
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -136,7 +136,7 @@ def believable(used: Usage, admitted: Admitted) -> Usage:
     engine = min(max(used.engine_prompt_tokens, 0), admitted.model.max_model_len * admitted.num_sequences)
     cached = min(max(used.cached_tokens, 0), prompt)
     within = Usage(prompt, cached, completion, engine, used.exact)
-    return within if within == used else replace(within, exact=False)
+    return within if within == used else msgspec.structs.replace(within, exact=False)
 
 
 class Names:

@@ -175,10 +175,7 @@ class Board:
         words = self._words
         if words[EPOCH] != self._epoch:
             self._look_around()
-        for region in self._others:  # a loop: `any` over a generator is three times as slow
-            if words[region + NUM_HEADS]:
-                return True
-        return False
+        return any([words[region + NUM_HEADS] for region in self._others])  # noqa: C419 - a third of a generator's time
 
     def head(self, life: int) -> int:
         """The least key of what waits in the other workers for this replica; NO_HEAD where nothing does."""

@@ -275,4 +275,3 @@ class Dispatcher:
         """Called every second."""
         self.board.sweep()
         self.breaker.keep({one.life_id for every in self._directory.snapshot.replicas.values() for one in every})
-

@@ -103,9 +103,10 @@ def allowed_methods(kind: Kind) -> str:
 
 def classify(raw_target: bytes) -> Target:
     """Decide by the path of a request line's target; its query plays no part."""
-    usual = _USUAL.get(raw_target)
-    if usual is not None:
-        return usual
+    return _USUAL.get(raw_target) or _classify(raw_target)
+
+
+def _classify(raw_target: bytes) -> Target:
     path = raw_target.partition(b"?")[0]
     if not path.startswith(b"/") or _TRICK.search(path):
         return Target(Kind.NOWHERE)
