@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import redis
 from django.db.models import Q, QuerySet, Sum
@@ -28,11 +28,11 @@ COST = (
 
 @dataclass(frozen=True)
 class Seed:
-    """A gate's counter: its key, how it counts, the number of its window, what was used in it."""
+    """A scope's counter: how it counts, when its window ends (Unix microseconds), what was used in it."""
 
-    key: str
+    scope: str
     kind: Kind
-    window: int
+    ends: int
     used: int
 
 
@@ -44,8 +44,8 @@ def seed(client: redis.Redis, now: datetime) -> int:
     seeds = list(seeds_at(now))
     if not seeds:
         return 0
-    keys = [PREFIX + one.key for one in seeds]
-    values = [value for one in seeds for value in (one.kind.value, one.window, one.used)]
+    keys = [PREFIX + one.scope for one in seeds]
+    values = [value for one in seeds for value in (one.kind.value, one.ends, one.used)]
     script = SCRIPTS["seed"]
     try:
         return int(client.evalsha(script.digest, len(keys), *keys, *values))
@@ -60,22 +60,26 @@ def seeds_at(now: datetime) -> Iterator[Seed]:
         now.replace(hour=0, minute=0, second=0, microsecond=0),
         now.replace(day=1, hour=0, minute=0, second=0, microsecond=0),
     )
-    numbers = {day: int(day.timestamp()) // 86_400, month: now.year * 12 + now.month}
+    tomorrow, next_month = _micros(day + timedelta(days=1)), _micros((month + timedelta(days=32)).replace(day=1))
     limited = Q(plan__tokens_per_day__gt=0) | Q(plan__tokens_per_month__gt=0) | Q(plan__monthly_budget_micros__gt=0)
     for tenant in Tenant.objects.filter(limited, is_active=True).exclude(pk=SYSTEM_TENANT).select_related("plan"):
         rows, scope = LedgerEntry.objects.filter(tenant_id=tenant.pk), f"t:{tenant.pk}"
         if tenant.plan.tokens_per_day is not None:
-            yield Seed(f"{scope}:{Kind.DAY}", Kind.DAY, numbers[day], _tokens(rows, day))
+            yield Seed(scope, Kind.DAY, tomorrow, _tokens(rows, day))
         if tenant.plan.tokens_per_month is not None:
-            yield Seed(f"{scope}:{Kind.MONTH}", Kind.MONTH, numbers[month], _tokens(rows, month))
+            yield Seed(scope, Kind.MONTH, next_month, _tokens(rows, month))
         if tenant.plan.monthly_budget_micros is not None:
-            yield Seed(f"{scope}:{Kind.SPEND}", Kind.SPEND, numbers[month], cost_since(rows, month, tenant.plan))
+            yield Seed(scope, Kind.SPEND, next_month, cost_since(rows, month, tenant.plan))
     keys = ApiKey.objects.filter(monthly_budget_micros__isnull=False, revoked_at=None, tenant__is_active=True)
     for key in keys.exclude(tenant_id=SYSTEM_TENANT).select_related("tenant__plan"):
         ids = ApiKey.objects.filter(Q(pk=key.pk) | Q(limits_of=key)).values_list("pk", flat=True)
         rows = LedgerEntry.objects.filter(tenant_id=key.tenant_id, key_id__in=[str(one) for one in ids])
         cost = cost_since(rows, month, key.tenant.plan)
-        yield Seed(f"k:{key.pk}:{Kind.SPEND}", Kind.SPEND, numbers[month], cost)
+        yield Seed(f"k:{key.pk}", Kind.SPEND, next_month, cost)
+
+
+def _micros(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1_000_000
 
 
 def _tokens(rows: QuerySet[LedgerEntry], since: datetime) -> int:

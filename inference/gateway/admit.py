@@ -6,14 +6,14 @@ Everything here ends in an `Admitted` or in an `ApiError`. Limits in time (rates
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
+
+import msgspec
 
 from inference.gateway import body as bodies
 from inference.gateway import errors, fim, metrics
 from inference.gateway.canary import target_for, version_for
+from inference.gateway.cells import Cells
 from inference.gateway.directory import Directory, Key, Model
 from inference.gateway.fields import check_messages, sort_fields
 from inference.gateway.fim import NOTHING, Dropped
@@ -22,11 +22,10 @@ from inference.gateway.tokens import TokenCounter, max_prompt_tokens, template_t
 # To read and search a body of this size takes about as long as the way to another thread and back is worth.
 IN_THREAD_BYTES = 128 * 1024
 
-T = TypeVar("T")
+_dropped = Cells(metrics.DROPPED_FIELDS).of
 
 
-@dataclass(frozen=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """A request that an engine may have. `body` is what is forwarded, before render's own fields."""
 
     endpoint: str
@@ -47,22 +46,25 @@ async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, count
 
     Raises: ApiError.
     """
-    received, fields, dropped = await _run(len(raw), lambda: _read(raw, endpoint))
+    num_bytes = len(raw)
+    # Large bodies in a thread: nobody else's stream waits for them.
+    small = num_bytes < IN_THREAD_BYTES
+    read = _read(raw, endpoint) if small else await asyncio.to_thread(_read, raw, endpoint)
+    received, fields, dropped = read
     asked: str = fields["model"]
     model = _answering(asked, fields, key, directory)
     hole = await fim.hole_of(fields, model, counter) if endpoint == "completions" else None
-    num_bytes = len(raw)
     if endpoint == "chat":
         tokens = await counter.control_tokens(model.path)
-        num_bytes += await _run(num_bytes, lambda: tokens.keep_literal(fields))
+        num_bytes += tokens.keep_literal(fields) if small else await asyncio.to_thread(tokens.keep_literal, fields)
     dropped_text = NOTHING
     if hole is not None:
         dropped_text = await fim.fit_context(fields, hole, key, model, counter)
         fim.add_stops(fields, hole.tokens)
     else:
         await fit_context(fields, num_bytes, key, model, counter)
-    for name, count in Counter(dropped).items():
-        metrics.DROPPED_FIELDS.labels(name).inc(count)
+    for name in dropped:
+        _dropped(name)(1)
     num_prompts = 1 if endpoint == "chat" else len(bodies.prompts_of(fields["prompt"]))
     stream = bool(fields.get("stream"))
     options = received.get("stream_options") or {}
@@ -89,11 +91,6 @@ def _read(raw: bytes, endpoint: str) -> tuple[dict[str, Any], dict[str, Any], li
     if endpoint == "chat":
         check_messages(fields.get("messages"))
     return received, fields, dropped
-
-
-async def _run(num_bytes: int, work: Callable[[], T]) -> T:
-    """Small bodies at once, large ones in a thread: nobody else's stream waits for them."""
-    return work() if num_bytes < IN_THREAD_BYTES else await asyncio.to_thread(work)
 
 
 def _answering(name: str, fields: dict[str, Any], key: Key, directory: Directory) -> Model:

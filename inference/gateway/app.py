@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import time
-from collections.abc import Coroutine
-from typing import Any
 
 from inference.conversations.vault import Vault
 from inference.gateway import errors, metrics
 from inference.gateway.attached import Outside
+from inference.gateway.beside import Beside
 from inference.gateway.board import Board
+from inference.gateway.cells import Cells
 from inference.gateway.console import ConsoleSplice
 from inference.gateway.conversation import Conversations
 from inference.gateway.directory import Directory, Replica
@@ -38,7 +37,7 @@ from inference.metering.journal import JournalWriter
 
 log = logging.getLogger(__name__)
 
-_in_flight = functools.cache(metrics.IN_FLIGHT.labels)
+_in_flight = Cells(metrics.IN_FLIGHT).of
 SWEEP_S = 1.0
 WITHOUT_DIRECTORY = frozenset({Kind.HEALTH, Kind.METRICS, Kind.PROCESS_METRICS})
 
@@ -67,7 +66,8 @@ class Gateway:
         self.fronts: set[Front] = set()
         self.draining = False
         self._active: dict[Ending, tuple[Replica, str]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._beside = Beside(self.loop)
+        self.spawn, self.step = self._beside.spawn, self._beside.step
         forever = (self.feed.run(), self._sweep_forever(), self.limiter.run())
         self._background = [self.loop.create_task(one) for one in forever]
 
@@ -94,28 +94,17 @@ class Gateway:
             return ProcessPage(self, front, request)
         return Local(self, front, request)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run something beside the callbacks; its failure is logged, and `stop` waits for it."""
-        task = self.loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-
-    def _task_done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a request's task failed", exc_info=task.exception())
-
     def begin(self, request: Ending, replica: Replica, base: str) -> None:
         """A request is at an engine; `base` is the base model's name, for the metrics."""
         self._active[request] = replica, base
-        _in_flight(base).inc()
+        _in_flight(base)(1)
 
     def end(self, request: Ending) -> None:
         """It no longer is; said twice, the second time counts for nothing."""
         active = self._active.pop(request, None)
         if active is not None:
             _, base = active
-            _in_flight(base).dec()
+            _in_flight(base)(-1)
 
     async def _sweep_forever(self) -> None:
         while True:
@@ -146,9 +135,7 @@ class Gateway:
             await asyncio.sleep(0.05)
         for front in list(self.fronts):
             front.expire(errors.draining())
-        deadline = time.monotonic() + self.settings.abort_wait_s + 1
-        while self._tasks and time.monotonic() < deadline:  # one that ends may begin another: the prompt's counting
-            await asyncio.wait(list(self._tasks), timeout=deadline - time.monotonic())
+        await self._beside.end(self.loop.time() + self.settings.abort_wait_s + 1)
         await self.limiter.stop()
         for task in self._background:
             task.cancel()

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -69,6 +69,10 @@ class Outside:
 
         Raises: OSError, also for a certificate that is not to be trusted.
         """
+        # A request's way here is stepped by hand, and a time limit needs a task around it.
+        return await asyncio.get_running_loop().create_task(self._connect(server, make))
+
+    async def _connect(self, server: Attached, make: Callable[[], P]) -> P:
         known = self._known(server)
         loop = asyncio.get_running_loop()
         place = known.address
@@ -132,7 +136,7 @@ def believable(used: Usage, admitted: Admitted) -> Usage:
     engine = min(max(used.engine_prompt_tokens, 0), admitted.model.max_model_len * admitted.num_sequences)
     cached = min(max(used.cached_tokens, 0), prompt)
     within = Usage(prompt, cached, completion, engine, used.exact)
-    return within if within == used else replace(within, exact=False)
+    return within if within == used else msgspec.structs.replace(within, exact=False)
 
 
 class Names:

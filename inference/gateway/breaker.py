@@ -30,6 +30,10 @@ class Breaker:
     def __init__(self) -> None:
         self._circuits: dict[str, _Circuit] = {}
 
+    def __bool__(self) -> bool:
+        """Whether any life failed lately."""
+        return bool(self._circuits)
+
     def is_open(self, life_id: str, now: float) -> bool:
         """Whether a request should go elsewhere."""
         circuit = self._circuits.get(life_id)

@@ -7,6 +7,7 @@ its heads want, and passes a place over that another worker's head comes before.
 from __future__ import annotations
 
 import asyncio
+import functools
 import heapq
 import logging
 import math
@@ -16,16 +17,17 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from inference.gateway import errors, metrics
-from inference.gateway.board import NO_HEAD, Board
+from inference.gateway.board import Board
 from inference.gateway.breaker import Breaker
 from inference.gateway.directory import Directory, Replica
 from inference.gateway.errors import ApiError
-from inference.gateway.heads import Alike, Heads, Order
-from inference.gateway.lanes import Lane, rank
+from inference.gateway.heads import Alike, Order
+from inference.gateway.lanes import Lane
 from inference.gateway.pace import Pace
 from inference.gateway.place import Place
 from inference.gateway.queue import Errand, FairQueue, QueueFull, Waiting
 from inference.gateway.route import Candidate, choose
+from inference.gateway.standing import Standing
 from inference.gateway.targets import Targets
 
 if TYPE_CHECKING:
@@ -39,14 +41,17 @@ BATCH_SHARE = (
     0.75  # of the sequences, beyond which no batch request is added: the rest is for those who wait for an answer
 )
 LOOK_AGAIN_S = 0.01  # other workers' requests end, too, and nobody calls
-_COUNTER_BITS = 58
-_MAX_COUNTER = (1 << _COUNTER_BITS) - 1
+
+
+@functools.cache
+def _room(max_sequences: int | None, lane: Lane) -> int:
+    most = max_sequences or DEFAULT_SEQUENCES
+    return max(1, int(most * BATCH_SHARE)) if lane is Lane.BATCH else most + math.ceil(most * SLACK)
 
 
 def room(replica: Replica, lane: Lane) -> int:
     """With how many sequences a replica is full for a lane."""
-    most = replica.max_sequences or DEFAULT_SEQUENCES
-    return max(1, int(most * BATCH_SHARE)) if lane is Lane.BATCH else most + math.ceil(most * SLACK)
+    return _room(replica.max_sequences, lane)
 
 
 class Dispatcher:
@@ -66,7 +71,8 @@ class Dispatcher:
         self._queue_wait_s = queue_wait_s
         self._targets = targets or Targets()
         self._queue = queue
-        self._heads: Heads[Place] = Heads(queue, self._key_of)
+        self._standing = Standing(directory, board, queue)
+        self._heads = self._standing.heads
         self._paces: dict[str, Pace] = defaultdict(Pace)
         self._num_running: Counter[str] = Counter()  # this worker's, by base model
         self._loop = asyncio.get_running_loop()
@@ -84,12 +90,12 @@ class Dispatcher:
         """
         if not self._directory.replicas(errand.model):
             raise errors.overloaded()
-        share = self._lift(errand)
+        share, served = self._standing.lift(errand)
         now = time.monotonic()
         if not self._queue.num_of(errand.base):
-            replica = self._find(errand, avoid, self._key(errand, share, 0.0), now)
+            replica = self._find(errand, avoid, self._standing.key(errand, served, 0.0), now)
             if replica is not None:
-                return self._take(errand, replica, share, now)
+                return self._take(errand, replica, share, served, now)
         return self._wait(errand, avoid, now)
 
     def _wait(self, errand: Errand, avoid: Collection[str], now: float) -> Waiting[Place]:
@@ -143,75 +149,35 @@ class Dispatcher:
         metrics.QUEUE_WAIT.labels(lane.label).observe(now - waiting.since)
         self._targets.waited(lane, waiting.errand.base, now - waiting.since, now)
 
-    # --- whose turn it is
-
-    def _share(self, errand: Errand) -> int:
-        return self.board.share(f"{errand.base}\n{_kind(errand.lane)}\n{errand.tenant}")
-
-    def _clock(self, errand: Errand) -> int:
-        return self.board.share(f"{errand.base}\n{_kind(errand.lane)}\n")
-
-    def _lift(self, errand: Errand) -> int:
-        """The tenant's counter, raised to where service stands unless it already waits: idleness earns no credit."""
-        share = self._share(errand)
-        if self._queue.holds(errand.lane, errand.model, errand.tenant):
-            return share
-        behind = self._stands_at(errand) - self.board.served(share)
-        if behind > 0:
-            # Two workers that do so at once lift twice: all who come later are lifted as far.
-            self.board.serve(share, behind)
-        return share
-
-    def _stands_at(self, errand: Errand) -> int:
-        """The least counter among those who wait; where nobody does, that of whoever was served last."""
-        kind, now = _kind(errand.lane), time.monotonic()
-        rivals = [
-            self._heads.least(one, now) for one in (self._heads.alike() if self._queue else ()) if _kind(one[1]) == kind
-        ]
-        of_base = [found[1].errand for found in rivals if found is not None and found[1].errand.base == errand.base]
-        if of_base:
-            return min(self.board.served(self._share(rival)) for rival in of_base)
-        head = self._head(errand.model) if self.board.shows_heads() else NO_HEAD
-        if head != NO_HEAD and _kind(Lane(head >> _COUNTER_BITS)) == kind:
-            return head & _MAX_COUNTER
-        return self.board.clock(self._clock(errand))
-
-    def _head(self, model: str) -> int:
-        """What waits for a model in the other workers, the least of it."""
-        return min(self.board.head(self.board.life(one.life_id)) for one in self._directory.replicas(model))
-
-    def _key(self, errand: Errand, share: int, waited_s: float) -> int:
-        served = min(max(self.board.served(share), 0), _MAX_COUNTER)
-        return rank(errand.lane, waited_s) << _COUNTER_BITS | served
-
-    def _key_of(self, waiting: Waiting[Place], now: float) -> int:
-        return self._key(waiting.errand, self._share(waiting.errand), now - waiting.since)
-
     # --- choosing
 
     def _usable(self, replicas: Sequence[Replica], avoid: Collection[str], now: float) -> Sequence[Replica]:
         """The best there are: not tried yet and with a closed circuit, then not tried yet, then any."""
+        if not (avoid or self.breaker):
+            return replicas
         fresh = [one for one in replicas if one.life_id not in avoid] if avoid else replicas
         sound = [one for one in fresh if not self.breaker.is_open(one.life_id, now)]
         return sound or fresh or replicas
 
     def _find(self, errand: Errand, avoid: Collection[str], key: int, now: float) -> Replica | None:
         """A replica with room that no other worker's head comes before at."""
-        candidates = []
-        heads = self.board.shows_heads()
+        candidates, board, lane = [], self.board, errand.lane
+        heads = board.shows_heads()
+        holds_back = self._targets.holds_back(lane, errand.base, now)
         for replica in self._usable(self._directory.replicas(errand.model), avoid, now):
-            life = self.board.life(replica.life_id)
-            sequences, tokens = self.board.load(life)
-            places = room(replica, errand.lane)
-            places -= self._targets.held_back(errand.lane, errand.base, places, now)
-            free = sequences < places and not (heads and self.board.head(life) < key)
+            life = board.life(replica.life_id)
+            sequences, tokens = board.load(life)
+            places = _room(replica.max_sequences, lane)
+            if holds_back:
+                places -= self._targets.held_back(lane, errand.base, places, now)
+            free = sequences < places and not (heads and board.head(life) < key)
             candidates.append(Candidate(replica, tokens, free))
         self._turn += 1
         return choose(candidates, errand.prefix, self._turn)
 
-    def _take(self, errand: Errand, replica: Replica, share: int, now: float) -> Place:
+    def _take(self, errand: Errand, replica: Replica, share: int, served: int, now: float) -> Place:
         self.breaker.began(replica.life_id, now)
-        self.board.set_clock(self._clock(errand), self.board.served(share))
+        self.board.set_clock(self._standing.clock(errand), served)
         expected = self._paces[errand.base].expect(errand.num_sequences, errand.max_tokens)
         self._num_running[errand.base] += 1
         return Place(self.board, errand, replica, share, expected, now, self._left)
@@ -285,7 +251,8 @@ class Dispatcher:
             if replica is not None:
                 self._remove(waiting)
                 if not waiting.answer.done():
-                    waiting.answer.set_result(self._take(errand, replica, self._share(errand), now))
+                    share = self._standing.share(errand)
+                    waiting.answer.set_result(self._take(errand, replica, share, self.board.served(share), now))
                 heapq.heappush(turns, (order, alike))
 
     def _show_heads(self, now: float) -> None:
@@ -308,8 +275,3 @@ class Dispatcher:
         """Called every second."""
         self.board.sweep()
         self.breaker.keep({one.life_id for every in self._directory.snapshot.replicas.values() for one in every})
-
-
-def _kind(lane: Lane) -> str:
-    """Lanes that share a counter: what batches and evaluations use of what is left over costs no interactive share."""
-    return "" if lane <= Lane.CHAT else lane.label

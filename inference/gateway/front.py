@@ -145,10 +145,8 @@ class Front(AnswerWriter, asyncio.Protocol):
 
     def _answer_early(self, request: Request) -> None:
         """What need not wait for the body: a refusal of a large one, and the answer to an expectation."""
-        if (
-            isinstance(request.handler, Refusal)
-            and (request.content_length or 0) > self._gateway.settings.max_body_bytes
-        ):
+        most = self._gateway.settings.max_body_bytes
+        if isinstance(request.handler, Refusal) and (request.content_length or 0) > most:
             request.handler.now()
         if request.header(b"expect") is None or request.complete or request.waiting_body:
             return
@@ -179,11 +177,14 @@ class Front(AnswerWriter, asyncio.Protocol):
 
     def start(self, status: int, headers: Headers, length: int | None, *, bodiless: bool = False) -> None:
         """Write the head of the current answer; without a length its body is chunked."""
+        self._start(status, headers, length, bodiless=bodiless)
+        self._gateway.loop.call_soon(self.write_head)
+
+    def _start(self, status: int, headers: Headers, length: int | None, *, bodiless: bool = False) -> None:
         request = self._requests[0]
         # Without all of a request's body, what comes next would not be a request.
         self._close_after = self._close_after or not request.complete or self._gateway.draining or self._broken
         self.begin_answer(request, status, headers, length, bodiless=bodiless, closes=self._close_after)
-        self._gateway.loop.call_soon(self.write_head)
 
     def finish(self, last: bytes = b"") -> None:
         """The current answer is whole with these bytes: on to the next request, or the end of the connection."""
@@ -215,7 +216,7 @@ class Front(AnswerWriter, asyncio.Protocol):
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer."""
-        self.start(status, headers, len(body))
+        self._start(status, headers, len(body))
         self.finish(body)
 
     def refuse(self, error: ApiError, headers: Headers = ()) -> None:

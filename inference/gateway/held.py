@@ -8,7 +8,7 @@ from inference import failpoints
 from inference.gateway.admit import Admitted
 from inference.gateway.directory import Allowance, Key
 from inference.gateway.limits.gates import AMOUNTS, Gate, NamedGate, Prices, named_gates, need_of
-from inference.gateway.limits.headers import headers_of, refusal
+from inference.gateway.limits.headers import header_bytes, refusal
 from inference.gateway.limits.limiter import Limiter, Reservation
 from inference.gateway.limits.outcome import Refused
 from inference.gateway.open_requests import OpenRequests, OpenSlot
@@ -23,8 +23,7 @@ class Held:
         self._reservation = reservation
         self.prices = prices
         self.slot = slot
-        told = headers_of(reservation.gates, reservation.left)
-        self.headers: list[tuple[bytes, bytes]] = [(name.encode(), value.encode()) for name, value in told]
+        self.headers = header_bytes(reservation.gates, reservation.left)
 
     def settle(self, used: Usage, *, booked: bool = True) -> None:
         """The request ended with this usage; `booked` says whether the journal has it already."""

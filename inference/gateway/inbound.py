@@ -54,7 +54,7 @@ class Inbound:
         """Admit and relay."""
         self._arrived = sessions.now()
         if self._front is not None:
-            self._gateway.spawn(self._go())
+            self._gateway.step(self._go())
 
     async def _go(self) -> None:
         try:

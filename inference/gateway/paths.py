@@ -14,6 +14,8 @@ from urllib.parse import unquote
 class Kind(Enum):
     """Who answers a request."""
 
+    __hash__ = object.__hash__  # each is one object, and enum's own hash is slow
+
     CHAT = "chat"
     COMPLETIONS = "completions"
     MODELS = "models"
@@ -84,6 +86,9 @@ _MODEL_PREFIXES = (b"/v1/models/", b"/models/")
 _TRICK = re.compile(rb"//|\\|(?:^|/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)|%5c|%00", re.IGNORECASE)
 
 
+_USUAL = {path: Target(kind) for path, kind in _EXACT.items()}  # as they are nearly always written
+
+
 def addresses(model_name: str) -> Iterator[tuple[str, Kind]]:
     """The gateway's own addresses, a parameter for the model's id in those of single models."""
     yield from ((path.decode(), kind) for path, kind in _EXACT.items())
@@ -98,6 +103,10 @@ def allowed_methods(kind: Kind) -> str:
 
 def classify(raw_target: bytes) -> Target:
     """Decide by the path of a request line's target; its query plays no part."""
+    return _USUAL.get(raw_target) or _classify(raw_target)
+
+
+def _classify(raw_target: bytes) -> Target:
     path = raw_target.partition(b"?")[0]
     if not path.startswith(b"/") or _TRICK.search(path):
         return Target(Kind.NOWHERE)

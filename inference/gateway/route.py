@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from inference.gateway.admit import Admitted
@@ -35,7 +35,7 @@ def choose(candidates: Sequence[Candidate], prefix: int, turn: int) -> Replica |
     free = [one for one in candidates if one.free]
     if not free:
         return None
-    least = min(one.tokens for one in free)
+    least = min([one.tokens for one in free])
     preferred = (
         candidates[0] if len(candidates) == 1 else max(candidates, key=lambda one: affinity(prefix, one.replica))
     )
@@ -62,20 +62,21 @@ def _digest(name: str) -> int:
 def prefix_of(admitted: Admitted) -> int:
     """A number for how a request begins, the same in every worker; other tenants' and models' are others."""
     body = admitted.body
-    text = "".join(_beginning(body["messages"])) if "messages" in body else _first(body["prompt"])
+    text = _beginning(body["messages"]) if "messages" in body else _first(body["prompt"])
     hashed = hashlib.blake2b(f"{admitted.key.tenant_id}\n{admitted.model.name}\n".encode(), digest_size=8)
     hashed.update(text[:PREFIX_CHARACTERS].encode(errors="surrogatepass"))
     return int.from_bytes(hashed.digest(), "little")
 
 
-def _beginning(messages: list[dict[str, Any]]) -> Iterator[str]:
-    left = PREFIX_CHARACTERS
+def _beginning(messages: list[dict[str, Any]]) -> str:
+    text = ""
     for message in messages:
-        for text in chat_texts([message]):
-            yield text[:left]
-            left -= len(text)
-            if left <= 0:
-                return
+        content = message.get("content")
+        for one in (content,) if isinstance(content, str) else chat_texts([message]):
+            text += one[:PREFIX_CHARACTERS]
+            if len(text) >= PREFIX_CHARACTERS:
+                return text
+    return text
 
 
 def _first(prompt: Any) -> str:

@@ -4,14 +4,15 @@ once.
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
-from dataclasses import dataclass, field
+
+import msgspec
 
 from inference import failpoints
 from inference.gateway import metrics
 from inference.gateway.admit import Admitted
+from inference.gateway.cells import Buckets, Cells
 from inference.gateway.directory import Replica
 from inference.gateway.limits.gates import Prices
 from inference.gateway.open_table import OpenRequest
@@ -19,21 +20,18 @@ from inference.gateway.usage import Usage
 from inference.metering.errors import JournalFull
 from inference.metering.journal import JournalWriter, UsageRecord
 
-_requests = functools.cache(metrics.REQUESTS.labels)
-_tokens = functools.cache(metrics.TOKENS.labels)
-_ttft = functools.cache(metrics.TTFT.labels)
-_tpot = functools.cache(metrics.TPOT.labels)
+_requests, _tokens = Cells(metrics.REQUESTS).of, Cells(metrics.TOKENS).of
+_ttft, _tpot = Buckets(metrics.TTFT).of, Buckets(metrics.TPOT).of
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Attempt:
+class Attempt(msgspec.Struct):
     """One request as it went to an engine, and what is known of it so far. Times are Unix seconds."""
 
     request_id: str
     admitted: Admitted
     replica: Replica
-    started_at: float = field(default_factory=time.time)
+    started_at: float = msgspec.field(default_factory=time.time)
     ttft_s: float | None = None
     first_event_at: float | None = None
 
@@ -98,15 +96,15 @@ def settle(journal: JournalWriter, attempt: Attempt, usage: Usage, outcome: str,
 
 def _count(record: UsageRecord, base: str) -> None:
     # an adapter's own name would make as many labels as there are adapters, and each names a tenant
-    _requests(record.endpoint, base, str(record.http_status)).inc()
-    _tokens(base, "input").inc(record.prompt_tokens)
-    _tokens(base, "output").inc(record.completion_tokens)
+    _requests(record.endpoint, base, str(record.http_status))(1)
+    _tokens(base, "input")(record.prompt_tokens)
+    _tokens(base, "output")(record.completion_tokens)
     if record.outcome == "failed" and record.http_status == 200:  # what went out before the failure can't be taken back
         metrics.BROKEN.labels(base).inc()
     if not record.exact:
         metrics.INEXACT.labels(base).inc()
     if record.ttft_ms is not None:
-        _ttft(base).observe(record.ttft_ms / 1000)
+        _ttft(base)(record.ttft_ms / 1000)
 
 
 def _count_pace(record: UsageRecord, first_event_at: float | None, base: str) -> None:
@@ -116,4 +114,4 @@ def _count_pace(record: UsageRecord, first_event_at: float | None, base: str) ->
     """
     if first_event_at is not None and record.completion_tokens > 1:
         streamed_s = max(0.0, record.finished_at - first_event_at)
-        _tpot(base).observe(streamed_s / (record.completion_tokens - 1))
+        _tpot(base)(streamed_s / (record.completion_tokens - 1))

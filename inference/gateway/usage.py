@@ -6,7 +6,6 @@ once and names it even where no token came. Billing follows the counters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -16,8 +15,7 @@ _decoder = msgspec.json.Decoder()
 MAX_FIGURE = 1 << 53
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Tokens of a request as an engine reported them, or a lower bound (`exact` False)."""
 
     prompt_tokens: int = 0

@@ -24,6 +24,7 @@ from inference.gateway.settings import GatewaySettings
 
 HEARTBEAT_S = 1.0
 FIRST_LOAD_S = 5.0
+GC_EVERY = 20_000
 SETTLE_S = 0.5  # the master kills at graceful_timeout; aborted requests' usage and the journal come before that
 
 
@@ -57,6 +58,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]
         heartbeat = loop.create_task(self._heartbeat(stopping))
         await self._first_load(gateway)
         gc.freeze()  # what was imported lives as long as the worker: no collection need look at it
+        gc.set_threshold(GC_EVERY)  # 700 new objects are five requests, and those that run are no garbage
         servers = [await self._listen(gateway, listener.sock) for listener in self.sockets]
         await stopping.wait()
         self.alive = False

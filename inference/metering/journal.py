@@ -129,7 +129,8 @@ class JournalWriter:
             self._waiting.append(encode_line(record))
             self._drain()
             written = not self._waiting
-        self._dirty.set()
+        if not self._dirty.is_set():  # the thread clears it before it syncs, and this line is in the file by now
+            self._dirty.set()
         return written
 
     def close(self) -> None:

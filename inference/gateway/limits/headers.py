@@ -13,6 +13,10 @@ from inference.gateway.limits.outcome import Left, Refused
 BUDGETS = {Kind.DAY: "tokens per day", Kind.MONTH: "tokens per month", Kind.SPEND: "budget of this month"}
 RATES = {Kind.REQUESTS: "requests per minute", Kind.MINUTE: "tokens per minute", Kind.RUNNING: "requests at once"}
 NAMES = {Kind.REQUESTS: "requests", Kind.MINUTE: "tokens"}
+_HEADERS = {
+    kind: (b"x-ratelimit-limit-%b" % name, b"x-ratelimit-remaining-%b" % name, b"x-ratelimit-reset-%b" % name)
+    for kind, name in ((kind, name.encode()) for kind, name in NAMES.items())
+}
 
 
 def duration(seconds: float) -> str:
@@ -28,21 +32,27 @@ def duration(seconds: float) -> str:
 
 def headers_of(gates: Sequence[Gate], left: Sequence[Left]) -> tuple[tuple[str, str], ...]:
     """`x-ratelimit-*` of the tightest gate of each kind."""
-    out: list[tuple[str, str]] = []
-    for kind, name in NAMES.items():
-        found = [
-            (rest.remaining, gate.limit, rest.reset_s)
-            for gate, rest in zip(gates, left, strict=True)
-            if gate.kind is kind
-        ]
-        if found:
-            remaining, limit, reset_s = min(found)
-            out += [
-                (f"x-ratelimit-limit-{name}", str(limit)),
-                (f"x-ratelimit-remaining-{name}", str(remaining)),
-                (f"x-ratelimit-reset-{name}", duration(reset_s)),
-            ]
-    return tuple(out)
+    return tuple((name.decode(), value.decode()) for name, value in header_bytes(gates, left))
+
+
+def header_bytes(gates: Sequence[Gate], left: Sequence[Left]) -> list[tuple[bytes, bytes]]:
+    """The same, as every answer has them."""
+    tightest: dict[Kind, tuple[int, int, float]] = {}
+    for (_, kind, limit, _, _), (remaining, reset_s) in zip(gates, left, strict=True):
+        if kind in NAMES:
+            found = (remaining, limit, reset_s)
+            if kind not in tightest or found < tightest[kind]:
+                tightest[kind] = found
+    out: list[tuple[bytes, bytes]] = []
+    for kind, (of_limit, of_remaining, of_reset) in _HEADERS.items():
+        if kind in tightest:
+            remaining, limit, reset_s = tightest[kind]
+            out += (
+                (of_limit, b"%d" % limit),
+                (of_remaining, b"%d" % remaining),
+                (of_reset, duration(reset_s).encode()),
+            )
+    return out
 
 
 def refusal(gates: Sequence[Gate], refused: Refused) -> ApiError:

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from inference.gateway import metrics
 from inference.gateway.limits.deadlines import Deadlines, TooSlow
@@ -28,15 +29,14 @@ SETTLE_BATCH_S = 0.02
 RECONNECT_S = (0.1, 0.2, 0.5, 1.0)
 
 
-@dataclass
-class Reservation:
+class Reservation(msgspec.Struct):
     """What one request holds until it is settled, which may be said twice."""
 
     request_id: str
     gates: tuple[Gate, ...]
     left: tuple[Left, ...]
     local: bool
-    over: bool = field(default=False, init=False)
+    over: bool = False
 
 
 class Limiter:
@@ -79,10 +79,12 @@ class Limiter:
         """The reserve script's answer to come; None while Redis is away or was too slow a moment ago."""
         if self._wire is None or self._loop.time() < self._slow_until:
             return None
-        keys = [PREFIX + gate.key for gate in gates]
-        values = [value for gate in gates for value in (gate.kind, gate.limit, gate.amount)]
+        scopes: dict[str, int] = {}
+        values: list[Argument] = []
+        for key, kind, limit, amount, _ in gates:
+            values += (scopes.setdefault(PREFIX + key[:-2], len(scopes) + 1), kind, limit, amount)
         return self._wire.call(
-            "EVALSHA", SCRIPTS["reserve"].digest, len(keys) + 2, OPEN, CONTENT, *keys,
+            "EVALSHA", SCRIPTS["reserve"].digest, len(scopes) + 2, OPEN, CONTENT, *scopes,
             request_id, round(LEASE_S * 1_000_000), *values, late=lambda answer: self._undo(answer, request_id),
         )  # fmt: skip
 
@@ -210,7 +212,8 @@ def read(answer: list[int]) -> Taken | Refused:
     """The reserve script's answer."""
     taken, rest = bool(answer[0]), answer[1:]
     figures = rest if taken else rest[2:]
-    left = tuple(Left(figures[at], figures[at + 1] / 1_000_000) for at in range(0, len(figures), 2))
+    pairs = zip(figures[::2], figures[1::2], strict=True)
+    left = tuple([Left(remaining, reset_us / 1_000_000) for remaining, reset_us in pairs])
     if taken:
         return Taken(left)
     return Refused(rest[0] - 1, None if rest[1] < 0 else rest[1] / 1_000_000, left)

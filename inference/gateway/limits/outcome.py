@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 
 class Left(NamedTuple):
@@ -13,15 +14,13 @@ class Left(NamedTuple):
     reset_s: float
 
 
-@dataclass(frozen=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """The request may go on; every gate's amount is reserved."""
 
     left: tuple[Left, ...]
 
 
-@dataclass(frozen=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """Nothing was taken. `index`: the refusing gate's; `retry_s` None: this request never fits."""
 
     index: int

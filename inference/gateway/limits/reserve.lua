@@ -1,66 +1,73 @@
 -- Decide over all gates of a request at once, and take its amounts from every one, or from none.
 --
--- KEYS: the open reservations by the end of their lease (sorted set), their content (hash), then one key for each gate.
--- ARGV: the request's id, its lease in microseconds, then kind, limit and amount of each gate.
+-- KEYS: the open reservations by the end of their lease (sorted set), their content (hash), then one for each scope.
+-- ARGV: the request's id, its lease in microseconds, then of each gate its scope's number, kind, limit and amount; gates
+-- of a scope stand together.
 -- Answer: {1, then of each gate: what remains, microseconds until it is whole again} or
 --         {0, the refusing gate's number, microseconds until it may pass (-1: never), then the same of each gate}.
--- The keys of reservations are read from their content, so this needs one server, not a cluster.
-local id, lease = ARGV[1], tonumber(ARGV[2])
-
-local gates, refused, retry = {}, 0, 0
-for i = 3, #KEYS do
-  local at = 3 + (i - 3) * 3
-  local gate = {key = KEYS[i], kind = ARGV[at], limit = tonumber(ARGV[at + 1]), amount = tonumber(ARGV[at + 2])}
-  local wait = 0
-  if gate.kind == 'r' then
+-- The scopes of reservations are read from their content, so this needs one server, not a cluster.
+local id = ARGV[1]
+local scopes, changes, ends_of, answer = {}, {}, {}, {1}
+local refused, retry, num = 0, 0, 0
+for i = 3, #KEYS do scopes[i - 2], changes[i - 2] = read(KEYS[i]), {} end
+for at = 3, #ARGV, 4 do
+  local scope, kind, limit, amount = tonumber(ARGV[at]), ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  local kept, fields = scopes[scope], changes[scope]
+  local wait, left, reset = 0, 0, 0
+  local n = #fields
+  num = num + 1
+  if kind == 'r' then
     -- GCRA: the theoretical arrival time moves on by one interval for each request; it may be a minute ahead.
-    local interval = 60000000 / gate.limit
-    local tat = math.max(tonumber(redis.call('GET', gate.key) or 0), now)
-    gate.next = tat + interval * gate.amount
-    wait = gate.next - now - 60000000
+    local interval = 60000000 / limit
+    local tat = math.max(tonumber(kept.r or 0), now)
+    local next = tat + interval * amount
+    wait = next - now - 60000000
     if wait < 1 then wait = 0 end -- what is kept is rounded: a minute's last request must not fail by that
-    gate.left = math.floor((60000000 - (tat - now)) / interval + 0.000001)
-    gate.reset = tat - now
-    gate.step = interval
-  elseif gate.kind == 'c' then
-    gate.used = redis.call('SCARD', gate.key)
-    gate.left, gate.reset = gate.limit - gate.used, 0
-    if gate.used + gate.amount > gate.limit then wait = 1000000 end
+    left, reset = (60000000 - (tat - now)) / interval + 0.000001, tat - now
+    fields[n + 1], fields[n + 2] = 'r', string.format('%.3f', next)
+    answer[num * 2], answer[num * 2 + 1] = math.floor(left) - amount, next - now
+  elseif kind == 'c' then
+    local used = tonumber(kept.c or 0)
+    left = limit - used
+    if used + amount > limit then wait = 1000000 end
+    fields[n + 1], fields[n + 2] = 'c', used + amount
+    answer[num * 2], answer[num * 2 + 1] = left - amount, 0
   else
-    local ends
-    gate.window, ends = window(gate.kind)
-    local kept = redis.call('HMGET', gate.key, 'window', 'used')
-    gate.used = tonumber(kept[1] or -1) == gate.window and tonumber(kept[2]) or 0
-    gate.left, gate.reset, gate.ends = gate.limit - gate.used, ends - now, ends
-    if gate.amount > gate.limit then wait = -1 elseif gate.used + gate.amount > gate.limit then wait = ends - now end
+    local used, ends = window(kept, kind)
+    left, reset = limit - used, ends - now
+    if amount > limit then wait = -1 elseif used + amount > limit then wait = reset end
+    fields[n + 1], fields[n + 2] = kind, string.format('%.0f', used + amount)
+    if tonumber(kept[kind .. 'e']) ~= ends then fields[n + 3], fields[n + 4] = kind .. 'e', string.format('%.0f', ends) end
+    ends_of[num] = ends
+    answer[num * 2], answer[num * 2 + 1] = left - amount, reset
   end
-  if retry ~= -1 and (wait == -1 or (wait > 0 and wait > retry)) then refused, retry = i - 2, wait end
-  gates[#gates + 1] = gate
+  if retry ~= -1 and (wait == -1 or (wait > 0 and wait > retry)) then refused, retry = num, wait end
+  ends_of[-num] = {left, reset}
 end
 
-local answer = refused > 0 and {0, refused, math.ceil(retry)} or {1}
-local held = {}
-for _, gate in ipairs(gates) do
-  if refused == 0 then
-    if gate.kind == 'r' then
-      redis.call('SET', gate.key, string.format('%.3f', gate.next), 'PX', math.ceil((gate.next - now) / 1000) + 1)
-      gate.left, gate.reset = gate.left - gate.amount, gate.next - now
-    elseif gate.kind == 'c' then
-      redis.call('SADD', gate.key, id)
-      gate.left = gate.left - gate.amount
-      held[#held + 1] = {gate.key, gate.kind, 0, 0}
-    else
-      redis.call('HSET', gate.key, 'window', gate.window, 'used', string.format('%.0f', gate.used + gate.amount))
-      redis.call('PEXPIREAT', gate.key, math.ceil(gate.ends / 1000) + 86400000)
-      gate.left = gate.left - gate.amount
-      held[#held + 1] = {gate.key, gate.kind, gate.amount, gate.window}
-    end
+if refused > 0 then
+  local told = {0, refused, math.ceil(retry)}
+  for i = 1, num do
+    told[#told + 1] = math.max(0, math.floor(ends_of[-i][1]))
+    told[#told + 1] = math.max(0, math.ceil(ends_of[-i][2]))
   end
-  answer[#answer + 1] = math.max(0, math.floor(gate.left))
-  answer[#answer + 1] = math.max(0, math.ceil(gate.reset))
+  return told
 end
-if refused == 0 then
-  redis.call('ZADD', KEYS[1], string.format('%.0f', now + lease), id)
-  redis.call('HSET', KEYS[2], id, cmsgpack.pack(held))
+local held, last = {}, 0
+for i = 1, num do
+  local at = i * 4 - 1
+  local scope, kind = tonumber(ARGV[at]), ARGV[at + 1]
+  if kind ~= 'r' then
+    if scope ~= last then
+      held[#held + 1] = {KEYS[scope + 2]}
+      last = scope
+    end
+    local of = held[#held]
+    of[#of + 1], of[#of + 2], of[#of + 3] = kind, tonumber(ARGV[at + 3]), ends_of[i] or 0
+  end
+  answer[i * 2], answer[i * 2 + 1] = math.max(0, answer[i * 2]), math.max(0, math.ceil(answer[i * 2 + 1]))
 end
+for i = 3, #KEYS do write(KEYS[i], scopes[i - 2], changes[i - 2]) end
+redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), id)
+redis.call('HSET', KEYS[2], id, cmsgpack.pack(held))
 return answer

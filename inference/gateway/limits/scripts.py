@@ -6,7 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 
-PREFIX = "coderack:limits:"
+# With another layout comes another prefix: what a worker of an older release reserved must not be settled by these scripts.
+# Its days, months and budgets are raised from the ledger.
+PREFIX = "coderack:limits:2:"
 OPEN, CONTENT = f"{PREFIX}open", f"{PREFIX}content"
 
 

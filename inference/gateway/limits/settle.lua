@@ -4,35 +4,59 @@
 -- ARGV: for each reservation its id, the tokens it used and what it cost; with 'expired' as first argument instead, the
 -- reservations whose lease is over, at nothing used.
 -- Answer: how many were open.
-local ended, time = 0, redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
+local ids, used = {}, {}
+if ARGV[1] == 'expired' then
+  local time = redis.call('TIME')
+  local now = string.format('%.0f', time[1] * 1000000 + time[2])
+  ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 200)
+  for i = 1, #ids do used[i] = {0, 0} end
+else
+  for i = 1, #ARGV, 3 do
+    ids[#ids + 1], used[#used + 1] = ARGV[i], {tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])}
+  end
+end
+if #ids == 0 then return 0 end
 
-local function settle(id, tokens, spend)
-  local content = redis.call('HGET', KEYS[2], id)
-  redis.call('ZREM', KEYS[1], id)
-  if not content then return end
-  redis.call('HDEL', KEYS[2], id)
-  ended = ended + 1
-  for _, gate in ipairs(cmsgpack.unpack(content)) do
-    local key, kind, taken, window = gate[1], gate[2], gate[3], gate[4]
-    if kind == 'c' then
-      redis.call('SREM', key, id)
-    else
-      local kept = redis.call('HMGET', key, 'window', 'used')
-      local used, over = tonumber(kept[2] or 0), (kind == 's' and spend or tokens) - taken
-      -- a window that is over keeps nothing back; use beyond the reservation counts in the present one
-      if kept[1] and (tonumber(kept[1]) == window or over > 0) then
-        redis.call('HSET', key, 'used', string.format('%.0f', math.max(0, used + over)))
+local contents = redis.call('HMGET', KEYS[2], unpack(ids))
+redis.call('HDEL', KEYS[2], unpack(ids))
+redis.call('ZREM', KEYS[1], unpack(ids))
+
+-- Each scope is read and written once for all of them.
+local scopes, changed, seen, ended = {}, {}, {}, 0
+local function scope_of(key)
+  if not scopes[key] then
+    local kept, flat = {}, redis.call('HGETALL', key)
+    for i = 1, #flat, 2 do kept[flat[i]] = flat[i + 1] end
+    scopes[key], changed[key] = kept, {}
+  end
+  return scopes[key], changed[key]
+end
+
+for i, content in ipairs(contents) do
+  if content and not seen[ids[i]] then
+    seen[ids[i]] = true
+    ended = ended + 1
+    for _, of in ipairs(cmsgpack.unpack(content)) do
+      local kept, fields = scope_of(of[1])
+      for at = 2, #of, 3 do
+        local kind, taken, window = of[at], of[at + 1], of[at + 2]
+        if kept[kind] then
+          local over = (kind == 'c' and 0 or kind == 's' and used[i][2] or used[i][1]) - taken
+          -- a window that is over keeps nothing back; use beyond the reservation counts in the present one
+          if kind == 'c' or tonumber(kept[kind .. 'e']) == window or over > 0 then
+            kept[kind] = math.max(0, tonumber(kept[kind]) + over)
+            fields[kind] = true
+          end
+        end
       end
     end
   end
 end
-
-if ARGV[1] == 'expired' then
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now), 'LIMIT', 0, 200)) do
-    settle(id, 0, 0)
+for key, fields in pairs(changed) do
+  local flat = {}
+  for kind in pairs(fields) do
+    flat[#flat + 1], flat[#flat + 2] = kind, string.format('%.0f', scopes[key][kind])
   end
-else
-  for i = 1, #ARGV, 3 do settle(ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])) end
+  if #flat > 0 then redis.call('HSET', key, unpack(flat)) end
 end
 return ended

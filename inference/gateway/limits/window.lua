@@ -1,10 +1,16 @@
--- What the scripts share that count in windows: Redis' own time, and which window it lies in. Put before their text.
+-- What the scripts share that count in windows: Redis' own time, when a window ends, and how long a scope is kept. Put
+-- before their text.
+--
+-- A scope (a tenant, a key, a model in a plan) is one hash. 'r' is the GCRA's theoretical arrival time and 'c' the requests
+-- at once; of each window (m, d, M, s) the kind itself is what was used and 'kind .. "e"' when that window ends, in
+-- microseconds, which names it. 'x' is when the key goes if nobody asks for it.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local DAY = 86400000000
+local LONGEST = {m = 60000000, d = DAY, M = 32 * DAY, s = 32 * DAY}
 
--- The first day of the month after the one that holds a day (days since 1970), and the month's number. Gregorian
--- calendar, counted from March as Howard Hinnant's "chrono-compatible low-level date algorithms" do.
+-- The first day of the month after the one that holds a day (days since 1970). Gregorian calendar, counted from March as
+-- Howard Hinnant's "chrono-compatible low-level date algorithms" do.
 local function days_from_civil(y, m)
   if m <= 2 then y = y - 1 end
   local era = math.floor(y / 400)
@@ -14,7 +20,7 @@ local function days_from_civil(y, m)
   return era * 146097 + yoe * 365 + math.floor(yoe / 4) - math.floor(yoe / 100) + doy - 719468
 end
 
-local function month_of(day)
+local function next_month(day)
   local z = day + 719468
   local era = math.floor(z / 146097)
   local doe = z - era * 146097
@@ -23,17 +29,39 @@ local function month_of(day)
   local mp = math.floor((5 * doy + 2) / 153)
   local m = mp < 10 and mp + 3 or mp - 9
   local y = yoe + era * 400 + (m <= 2 and 1 or 0)
-  local next_y, next_m = m == 12 and y + 1 or y, m == 12 and 1 or m + 1
-  return y * 12 + m, days_from_civil(next_y, next_m) * DAY
+  if m == 12 then return days_from_civil(y + 1, 1) end
+  return days_from_civil(y, m + 1)
 end
 
-local function window(kind)
-  if kind == 'm' then
-    local number = math.floor(now / 60000000)
-    return number, (number + 1) * 60000000
-  end
+local function window_end(kind)
+  if kind == 'm' then return (math.floor(now / 60000000) + 1) * 60000000 end
   local day = math.floor(now / DAY)
-  if kind == 'd' then return day, (day + 1) * DAY end
-  return month_of(day)
+  return (kind == 'd' and day + 1 or next_month(day)) * DAY
+end
+
+-- What a window holds, and when it ends: the one that is kept where it is not over. One that ends too late was begun by
+-- a clock that was wrong.
+local function window(kept, kind)
+  local ends = tonumber(kept[kind .. 'e'])
+  if ends and now < ends and ends - now <= LONGEST[kind] then return tonumber(kept[kind]), ends end
+  return 0, window_end(kind)
+end
+
+local function read(key)
+  local kept, flat = {}, redis.call('HGETALL', key)
+  for i = 1, #flat, 2 do kept[flat[i]] = flat[i + 1] end
+  return kept
+end
+
+-- Write fields of a scope, and keep it longer than any of its windows.
+local function write(key, kept, fields)
+  local until_ = tonumber(kept.x)
+  local stays = until_ and until_ - now >= 33 * DAY
+  if not stays then
+    until_ = now + 66 * DAY
+    fields[#fields + 1], fields[#fields + 2] = 'x', string.format('%.0f', until_)
+  end
+  redis.call('HSET', key, unpack(fields))
+  if not stays then redis.call('PEXPIREAT', key, string.format('%.0f', until_ / 1000)) end
 end
 

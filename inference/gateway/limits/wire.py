@@ -1,4 +1,4 @@
-"""One pipelined connection to Redis: commands are written as they come, answers are matched in their order.
+"""One pipelined connection to Redis: commands are written at the end of each turn, answers are matched in their order.
 
 A call costs no task and no lock. Whoever calls waits with a time limit of their own; what comes too late is thrown away.
 """
@@ -42,6 +42,8 @@ class RedisWire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reader = hiredis.Reader(protocolError=RedisRefused, replyError=RedisRefused)
         self._waiting: deque[tuple[asyncio.Future[Any], Late | None]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._unsent: list[bytes] = []
 
     @property
     def open(self) -> bool:
@@ -50,13 +52,21 @@ class RedisWire(asyncio.Protocol):
 
     def call(self, *arguments: Argument, late: Late | None = None) -> asyncio.Future[Any]:
         """Write a command; the answer, or RedisRefused or RedisAway. `late` gets an answer that nobody waits for any more."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Any] = self._loop.create_future()
         if self._transport is None or self._transport.is_closing() or len(self._waiting) >= MAX_WAITING:
             future.set_exception(RedisAway("no connection"))
             return future
         self._waiting.append((future, late))
-        self._transport.write(hiredis.pack_command(arguments))  # type: ignore[arg-type]
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]
         return future
+
+    def _send(self) -> None:
+        """The commands of one turn leave together: one call of the kernel here, one waking of Redis there."""
+        unsent, self._unsent = self._unsent, []
+        if self._transport is not None:
+            self._transport.write(b"".join(unsent))
 
     def close(self) -> None:
         """Give it up."""
@@ -94,6 +104,7 @@ class RedisWire(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: gone."""
         self._transport = None
+        self._unsent.clear()
         waiting, self._waiting = self._waiting, deque()
         for future, _ in waiting:
             if not future.done():

@@ -83,7 +83,7 @@ class BookedRig(Rig):
 
     def used_today(self) -> int:
         """Tokens of the day as the limits count them."""
-        return int(self.client.hget(f"{PREFIX}t:owner:d", "used") or 0)
+        return int(self.client.hget(f"{PREFIX}t:owner", "d") or 0)
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def book(tenant: Tenant, at: datetime, prompt: int, completion: int, key_id: str
 
 
 def used(client: redis.Redis, scope: str, kind: Kind) -> int:
-    return int(client.hget(f"{PREFIX}{scope}:{kind}", "used") or 0)
+    return int(client.hget(f"{PREFIX}{scope}", kind) or 0)
 
 
 def test_a_redis_that_lost_everything_learns_what_was_used(client: redis.Redis, tenant: Tenant) -> None:
@@ -69,7 +69,7 @@ def test_what_redis_counts_beyond_the_ledger_stays(client: redis.Redis, tenant: 
     now = datetime.now(UTC)
     book(tenant, now, 100, 0)
     seed(client, now)
-    client.hset(f"{PREFIX}t:acme:{Kind.DAY}", "used", 900)
+    client.hset(f"{PREFIX}t:acme", Kind.DAY, 900)
     seed(client, now)
     assert used(client, "t:acme", Kind.DAY) == 900
 

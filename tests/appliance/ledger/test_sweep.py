@@ -28,7 +28,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("db")
 REPO = Path(__file__).resolve().parents[3]
-RUNNING, DAY = f"{PREFIX}t:alpha:c", f"{PREFIX}t:alpha:d"
+SCOPE = f"{PREFIX}t:alpha"
 
 
 class Killed(BaseException):
@@ -48,7 +48,7 @@ def journal_dir(tmp_path: Path, client: redis.Redis) -> Path:
     """A worker was killed with three reservations of 100 tokens of the day each."""
     for name in ("req-held", "req-open", "req-booked"):
         client.eval(
-            SCRIPTS["reserve"].text, 4, OPEN, CONTENT, RUNNING, DAY, name, 45_000_000, "c", 10, 1, "d", 1000, 100
+            SCRIPTS["reserve"].text, 3, OPEN, CONTENT, SCOPE, name, 45_000_000, 1, "c", 10, 1, 1, "d", 1000, 100
         )
     directory = tmp_path / "journal"
     directory.mkdir()
@@ -73,8 +73,8 @@ def is_settled(journal_dir: Path, client: redis.Redis) -> None:
     rows = LedgerEntry.objects.values_list("request_id", "completion_tokens", "prompt_tokens", "outcome", "exact")
     assert list(rows) == [("req-open", 30, 0, "lost", False)]
     assert str(LedgerEntry.objects.get().life_id) == LIFE
-    assert (client.zcard(OPEN), client.hlen(CONTENT), client.scard(RUNNING)) == (0, 0, 0)
-    assert int(client.hget(DAY, "used") or 0) == 30 + 12
+    assert (client.zcard(OPEN), client.hlen(CONTENT), int(client.hget(SCOPE, "c"))) == (0, 0, 0)
+    assert int(client.hget(SCOPE, "d") or 0) == 30 + 12
     assert tables(beside(journal_dir)) == []
 
 
@@ -124,7 +124,7 @@ def test_the_workers_own_line_is_believed_rather_than_its_table(
     assert sweeper.sweep() == 1
     [row] = LedgerEntry.objects.all()
     assert (row.completion_tokens, row.prompt_tokens, row.exact, row.outcome) == (50, 7, True, "completed")
-    assert int(client.hget(DAY, "used") or 0) == 50 + 7 + 12
+    assert int(client.hget(SCOPE, "d") or 0) == 50 + 7 + 12
     assert (client.zcard(OPEN), client.hlen(CONTENT)) == (0, 0)
 
 
@@ -205,7 +205,7 @@ def test_a_damaged_slot_is_counted_and_its_reservation_given_back(
     assert sweeper.sweep() == 1
     assert metrics.DAMAGED_SLOTS._value.get() == before + 1
     assert not LedgerEntry.objects.exists()
-    assert (client.zcard(OPEN), int(client.hget(DAY, "used") or 0)) == (0, 12)
+    assert (client.zcard(OPEN), int(client.hget(SCOPE, "d") or 0)) == (0, 12)
 
 
 def test_a_table_that_outlived_its_worker_says_when_it_last_lived(journal_dir: Path) -> None:

@@ -93,14 +93,14 @@ def test_a_replica_that_comes_to_a_long_queue_takes_all_in_one_look(monkeypatch:
         for number in range(300):
             floor.ask(errand(str(number // 10)))
         await asyncio.sleep(0)  # all of them wait now, to be woken in the order of their places
-        key = worker._key
+        key = worker._standing.key
 
         def counting(*args: Any) -> int:
             nonlocal num_keys
             num_keys += 1
             return key(*args)
 
-        monkeypatch.setattr(worker, "_key", counting)
+        monkeypatch.setattr(worker._standing, "key", counting)
         more = replica("more", max_sequences=320)
         worker._directory.snapshot = Snapshot(2, replicas={"m": (replica(), more)})
         before = len(floor.order)

@@ -79,7 +79,7 @@ def test_it_answers_when_admission_fails_unexpectedly(monkeypatch: pytest.Monkey
         directory=Directory(), settings=settings, counter=None, journal=SimpleNamespace(healthy=True)
     )
     handler = inbound.Inbound(gateway, front, request(Kind.CHAT))
-    gateway.spawn = asyncio.run
+    gateway.step = asyncio.run
     handler.body_end()
     assert [(error.status, error.code) for error in refused] == [(500, "internal_error")]
 

@@ -54,14 +54,14 @@ def test_while_nothing_is_free_a_look_reckons_few_keys_of_many_that_wait(monkeyp
         worker, num_keys = floor.workers[0], 0
         for number in range(300):
             floor.ask(errand(str(number)))
-        key = worker._key
+        key = worker._standing.key
 
         def counting(*args: Any) -> int:
             nonlocal num_keys
             num_keys += 1
             return key(*args)
 
-        monkeypatch.setattr(worker, "_key", counting)
+        monkeypatch.setattr(worker._standing, "key", counting)
         monkeypatch.setattr(worker._heads, "_rank_at", float("inf"))
         for _ in range(10):
             worker._pump()

@@ -19,7 +19,7 @@ from inference.gateway.limits.gates import Gate, Kind
 from inference.gateway.limits.limiter import Limiter, Reservation
 from inference.gateway.limits.local import window_end
 from inference.gateway.limits.outcome import Refused
-from inference.gateway.limits.scripts import CONTENT, OPEN, PREFIX
+from inference.gateway.limits.scripts import CONTENT, OPEN, PREFIX, SCRIPTS
 from tests.inference.gateway.redis_server import RedisServer
 
 Body = Callable[[Limiter], Coroutine[Any, Any, None]]
@@ -117,6 +117,44 @@ def test_what_was_not_used_comes_back_and_nothing_stays_reserved(server: RedisSe
         again = await limiter.reserve("c", gates)
         assert isinstance(again, Reservation)
         assert [rest.remaining for rest in again.left] == [10, 910, 4, 367]
+
+    with_limiters(server, body)
+
+
+def test_an_end_that_is_told_twice_in_one_go_counts_once(server: RedisServer) -> None:
+    client = server.client()
+    reserve, settle = SCRIPTS["reserve"].text, SCRIPTS["settle"].text
+    scopes = (f"{PREFIX}t:twice", f"{PREFIX}k:twice")
+    gates = (1, "c", 10, 1, 1, "M", 1000, 100, 2, "s", 1000, 100)
+    for name in ("a", "b"):
+        client.eval(reserve, 4, OPEN, CONTENT, *scopes, name, 45_000_000, *gates)
+    assert client.eval(settle, 2, OPEN, CONTENT, "a", 30, 0, "a", 30, 0, "unknown", 1, 1) == 1
+    assert (client.hget(scopes[0], "c"), client.hget(scopes[0], "M")) == (b"1", b"130")
+    assert client.hget(scopes[1], "s") == b"100"
+    assert client.eval(settle, 2, OPEN, CONTENT, "a", 30, 0, "b", 0, 0) == 1
+    assert (client.hget(scopes[0], "c"), client.hget(scopes[0], "M")) == (b"0", b"30")
+    assert (client.zcard(OPEN), client.hlen(CONTENT)) == (0, 0)
+
+
+def test_a_scope_is_kept_longer_than_any_of_its_windows(server: RedisServer) -> None:
+    async def body(limiter: Limiter) -> None:
+        key, day_s = f"{PREFIX}t:alpha", 86_400
+        assert isinstance(await limiter.reserve("a", [gate(Kind.MONTH, 100, 1)]), Reservation)
+        assert server.client().ttl(key) > 33 * day_s
+        server.client().hset(key, "x", int((time.time() + 20 * day_s) * 1e6))
+        server.client().expire(key, 20 * day_s)
+        assert isinstance(await limiter.reserve("b", [gate(Kind.MONTH, 100, 1)]), Reservation)
+        assert server.client().ttl(key) > 33 * day_s
+
+    with_limiters(server, body)
+
+
+def test_a_window_that_a_wrong_clock_began_is_not_kept(server: RedisServer) -> None:
+    async def body(limiter: Limiter) -> None:
+        far = int((time.time() + 400 * 86_400) * 1e6)
+        server.client().hset(f"{PREFIX}t:alpha", mapping={"M": 100, "Me": far})
+        assert isinstance(await limiter.reserve("a", [gate(Kind.MONTH, 100, 1)]), Reservation)
+        assert server.client().hget(f"{PREFIX}t:alpha", "M") == b"1"
 
     with_limiters(server, body)
 
@@ -223,7 +261,7 @@ def test_a_redis_that_hangs_is_waited_for_once_and_what_it_took_is_given_back(se
             assert 0.5 <= took_s < 1.0
             await asyncio.sleep(0.2)
             await at_rest(server)
-            assert server.client().hget(f"{PREFIX}t:alpha:d", "used") in (None, b"0")
+            assert server.client().hget(f"{PREFIX}t:alpha", "d") in (None, b"0")
 
     asyncio.run(main())
 
@@ -248,10 +286,7 @@ def test_flushed_scripts_and_counters_are_no_outage(server: RedisServer) -> None
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_the_scripts_know_the_calendar(redis_server: RedisServer, now: int) -> None:
     text = files("inference.gateway.limits").joinpath("window.lua").read_text()
-    text += "now = tonumber(ARGV[1]) * 1000000\nlocal number, ends = window(ARGV[2])\nreturn {number, ends / 1000000}"
+    text += "now = tonumber(ARGV[1]) * 1000000\nreturn window_end(ARGV[2]) / 1000000"
     client = redis_server.client()
     for kind in (Kind.MINUTE, Kind.DAY, Kind.MONTH, Kind.SPEND):
-        number, ends = client.eval(text, 0, now, kind.value)
-        assert ends == window_end(kind, now)
-        if kind is Kind.MONTH:
-            assert number == time.gmtime(now).tm_year * 12 + time.gmtime(now).tm_mon
+        assert client.eval(text, 0, now, kind.value) == window_end(kind, now)
