@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from finetune.data.samples import Samples
 from finetune.data.survey import Survey, kept_rows, survey
 
 ROWS, REPORT, PAGE, PLANTED, MANIFEST = "rows.jsonl", "report.json", "report.html", "planted.json", "manifest.json"
+SCRATCH = ".scratch"
 FORMAT = 1
 MAX_PLANTED = 200
 PROGRESS_ROWS = 1000
@@ -54,16 +57,28 @@ def prepare(
         raise DatasetRefused(faults)
     out.mkdir(parents=True, exist_ok=True)
     (out / MANIFEST).unlink(missing_ok=True)
-    upload = _Upload(source, filename, limits)
     before = sha256_of(source)
-    found = _choose(upload, progress)
     cleaner = Cleaner(Placeholders(secret))
-    _learn(upload, found, cleaner, progress)
-    written = _write(upload, found, cleaner, out / ROWS, progress)
+    with _scratch(out / SCRATCH) as scratch:
+        upload = _Upload(source, filename, limits, scratch)
+        found = _choose(upload, progress)
+        _learn(upload, found, cleaner, progress)
+        written = _write(upload, found, cleaner, out / ROWS, progress)
     if sha256_of(source) != before:
         (out / ROWS).unlink()
         raise DatasetRefused(["the file was changed while it was read; upload it again"])
     return _declare(upload, found, cleaner, written, out)
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder that is gone afterwards; what a killed process left there is removed first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -71,9 +86,10 @@ class _Upload:
     source: Path
     filename: str
     limits: Limits
+    scratch: Path
 
     def read(self) -> Iterator[Row | Any]:
-        return sources.read(self.source, self.filename, self.limits)
+        return sources.read(self.source, self.filename, self.limits, self.scratch)
 
 
 @dataclass
