@@ -213,7 +213,16 @@ def _git(repository: Path, *arguments: str, stdin: IO[bytes] | int | None = None
         process.wait()
 
 
-_SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never", "-c", "core.bigFileThreshold=8m", "-c", "gc.auto=0")
+_SAFE = (
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "protocol.allow=never",
+    "-c",
+    "core.bigFileThreshold=8m",
+    "-c",
+    "gc.auto=0",
+)
 
 
 def _environment(repository: Path) -> dict[str, str]:

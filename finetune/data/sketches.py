@@ -90,7 +90,9 @@ def _pieces(text: str) -> list[npt.NDArray[np.uint8]]:
         end = end if end > start else start + PIECE_BYTES
         pieces.append(np.frombuffer(data, np.uint8, end - start, start))
         start = end
-    return [*pieces, np.frombuffer(data, np.uint8, -1, start)] if len(data) > start else [*pieces, np.zeros(0, np.uint8)]
+    return (
+        [*pieces, np.frombuffer(data, np.uint8, -1, start)] if len(data) > start else [*pieces, np.zeros(0, np.uint8)]
+    )
 
 
 def _tokens(data: npt.NDArray[np.uint8]) -> _Wide:

@@ -33,6 +33,12 @@ class Cleaner:
         # What the rules found in the texts already learned, by the text's hash: looking twice takes as long again.
         self._learned: set[int] = set()
         self._spans: dict[int, tuple[Span, ...]] = {}
+        self._num_spans = 0
+
+    @property
+    def num_values(self) -> int:
+        """How many findings are held in memory."""
+        return max(self._num_spans, self.placeholders.num_distinct)
 
     def learn(self, rows: Iterable[tuple[int, Sequence[str]]]) -> Iterator[int]:
         """Take in numbered rows of texts; yields the number of rows learned so far, batch by batch.
@@ -66,6 +72,7 @@ class Cleaner:
             self._learned.add(hash((number, text)))
             if spans:
                 self._spans[hash((number, text))] = spans
+                self._num_spans += len(spans)
             for span in spans:
                 self._vocabulary.add(span.key, span.rule, span.kind)
 

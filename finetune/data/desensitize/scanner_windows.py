@@ -17,7 +17,16 @@ CHANGES = re.compile(r"(?:[a-z]+[A-Z]+){3}")
 ENCODED = re.compile(r"[A-Za-z0-9+/_-]{20,}|%[0-9A-Fa-f]{2}")
 NEAR_LINES = 2
 # What tells of a key that is some lines away or hasn't the form of one.
-MARKS = ("curl", "kind: secret", 'kind: "secret', "kind:secret", ".apps.googleusercontent.com", "provider_x509", "<add key=", "://")
+MARKS = (
+    "curl",
+    "kind: secret",
+    'kind: "secret',
+    "kind:secret",
+    ".apps.googleusercontent.com",
+    "provider_x509",
+    "<add key=",
+    "://",
+)
 MARK_LINES = 12
 
 Window = tuple[int, int]

@@ -64,7 +64,9 @@ def test_a_sketch_is_the_one_that_datasketch_makes_of_the_same_hashes() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["word", "x1", "_y", "中文", "=", "(", "é"]), min_size=1, max_size=40), st.data())
-def test_runs_depend_on_tokens_and_neither_on_blanks_nor_on_where_they_stand(tokens: list[str], data: st.DataObject) -> None:
+def test_runs_depend_on_tokens_and_neither_on_blanks_nor_on_where_they_stand(
+    tokens: list[str], data: st.DataObject
+) -> None:
     def written(between: st.SearchStrategy[str]) -> str:
         return "".join(token + data.draw(between) for token in tokens)
 

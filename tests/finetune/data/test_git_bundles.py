@@ -59,8 +59,12 @@ def refusal(path: Path, limits: Limits | None = None) -> str:
     return fault
 
 
-def test_files_become_rows_and_links_submodules_and_pointers_are_left_out(tmp_path: Path, repository: Repository) -> None:
-    folder = repository.written("tree", b"100755 run \xe4\xb8\xad.sh\0" + bytes.fromhex(repository.written("blob", b"ls\r\n")))
+def test_files_become_rows_and_links_submodules_and_pointers_are_left_out(
+    tmp_path: Path, repository: Repository
+) -> None:
+    folder = repository.written(
+        "tree", b"100755 run \xe4\xb8\xad.sh\0" + bytes.fromhex(repository.written("blob", b"ls\r\n"))
+    )
     path = repository.bundle(
         tmp_path / "code.bundle",
         [
@@ -114,7 +118,9 @@ def test_a_tree_of_trees_that_multiplies_is_refused_early(tmp_path: Path, reposi
     for _ in range(9):
         entries = [b"%b d%d\0%b" % (mode.encode(), n, bytes.fromhex(inner)) for n in range(10)]
         mode, inner = "40000", repository.written("tree", b"".join(entries))
-    assert "more than 500 members" in refusal(repository.bundle(tmp_path / "x", [(mode, b"d", inner)]), Limits(members=500))
+    assert "more than 500 members" in refusal(
+        repository.bundle(tmp_path / "x", [(mode, b"d", inner)]), Limits(members=500)
+    )
 
 
 def damages() -> Iterator[tuple[str, bytes, bytes, str]]:
@@ -126,10 +132,10 @@ def damages() -> Iterator[tuple[str, bytes, bytes, str]]:
     yield "no objects", b"PACK", b"KCAP", "damaged"
 
 
-@pytest.mark.parametrize(("old", "new", "says"), [damage[1:] for damage in damages()], ids=[one[0] for one in damages()])
-def test_a_damaged_bundle_is_refused(
-    tmp_path: Path, repository: Repository, old: bytes, new: bytes, says: str
-) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "says"), [damage[1:] for damage in damages()], ids=[one[0] for one in damages()]
+)
+def test_a_damaged_bundle_is_refused(tmp_path: Path, repository: Repository, old: bytes, new: bytes, says: str) -> None:
     path = repository.of(tmp_path / "x", b"a")
     content = path.read_bytes()
     assert old in content
@@ -158,21 +164,26 @@ def test_git_obeys_nothing_of_the_machine(
 ) -> None:
     path = repository.of(tmp_path / "x", b"a.py")
     touched = tmp_path / "touched"
-    (tmp_path / ".gitconfig").write_text(f"[core]\n\tfsmonitor = touch {touched}\n\tpager = touch {touched}\n[alias]\n\tls-tree = !touch {touched}\n")
+    settings = f"[core]\n\tfsmonitor = touch {touched}\n\tpager = touch {touched}\n"
+    (tmp_path / ".gitconfig").write_text(settings + f"[alias]\n\tls-tree = !touch {touched}\n")
     for name, value in {"HOME": str(tmp_path), "GIT_DIR": "/nonexistent", "GIT_TRACE": str(touched)}.items():
         monkeypatch.setenv(name, value)
     assert list(sources.read(path, "code.bundle")) == [TextRow("a.py", "value of a.py")]
     assert not touched.exists()
 
 
-def test_without_git_the_refusal_says_so(tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_git_the_refusal_says_so(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = repository.of(tmp_path / "x", b"a")
     monkeypatch.setattr(git_bundles.shutil, "which", lambda _: None)
     assert "git isn't installed" in refusal(path)
 
 
 def test_a_bundle_becomes_a_dataset_and_its_objects_are_removed(tmp_path: Path, repository: Repository) -> None:
-    entries = [("100644", name.encode(), repository.written("blob", code(name[0]).encode())) for name in ("a.py", "b.py")]
+    entries = [
+        ("100644", name.encode(), repository.written("blob", code(name[0]).encode())) for name in ("a.py", "b.py")
+    ]
     path, out = repository.bundle(tmp_path / "upload", entries), tmp_path / "out"
     (out / SCRATCH / "bundle.git").mkdir(parents=True)  # by a process that was killed
     assert prepare(path, "code.bundle", out, b"secret").rows == 2
