@@ -1,4 +1,4 @@
-"""How far the cleaning of a file is, for its owner: beside the file's status, and among the events of the fine-tune that waits."""
+"""How far the cleaning of a file is, for its owner: beside the file's status, and among the waiting fine-tune's events."""
 
 from __future__ import annotations
 

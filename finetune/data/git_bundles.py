@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -242,10 +242,8 @@ def _environment(repository: Path) -> dict[str, str]:
 
 
 def _close(pipe: IO[bytes]) -> None:
-    try:
+    with suppress(BrokenPipeError):  # what was not yet written doesn't matter any more
         pipe.close()
-    except BrokenPipeError:  # what was not yet written doesn't matter any more
-        pass
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

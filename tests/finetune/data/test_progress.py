@@ -43,12 +43,12 @@ def test_each_stage_is_told_with_its_rows_and_characters(tmp_path: Path) -> None
 
 def test_between_it_is_told_every_few_seconds() -> None:
     told: list[tuple[str, int, int]] = []
-    times = iter(range(0, 1000, 2))
-    meter = Meter(lambda *one: told.append(one), every_s=5, clock=lambda: float(next(times)))
-    items = [TextRow("a", "xyz"), Skipped("binary"), *(TextRow("b", "x") for _ in range(4))]
-    assert list(meter.watch("reading", items)) == items
-    assert [rows for _, rows, _ in told] == [2, 5]
-    assert told[-1] == ("reading", 5, 12)
+    now = 0.0
+    meter = Meter(lambda *one: told.append(one), every_s=5, clock=lambda: now)
+    items = [TextRow("a", "xyz"), Skipped("binary"), *(TextRow("b", "x") for _ in range(3))]
+    for _ in meter.watch("reading", items):
+        now += 2
+    assert told == [("reading", 2, 6), ("reading", 4, 10)]
 
 
 def test_too_many_values_to_remember_refuse_the_upload(tmp_path: Path) -> None:
