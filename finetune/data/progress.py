@@ -34,4 +34,5 @@ class Meter:
             if self._clock() - told >= self._every_s:
                 self._tell(stage, rows, characters)
                 told = self._clock()
-        self._tell(stage, rows, characters)
+        if rows:
+            self._tell(stage, rows, characters)

@@ -16,7 +16,8 @@ QUICK_ITEMS = 2000
 def check_quickly(source: Path, filename: str, limits: Limits = DEFAULT) -> list[str]:
     """Faults in the file's name, size and first 2000 lines or members; empty when fine so far.
 
-    Of a zip all of its directory is read, of a git bundle its header only. A file that passes can still be refused by `prepare`, which reads all of it.
+    Of a zip all of its directory is read, of a git bundle its header only. A file that passes can still be refused by
+    `prepare`, which reads all of it.
     """
     if faults := sources.faults_of_file(source, filename, limits):
         return faults
