@@ -15,7 +15,7 @@ HEAVY := engine or appliance or browser or gpu
 PYTEST_LIGHT := $(BIN)/pytest --durations=25 -n 2 --dist loadgroup --no-loadscope-reorder -m "not ($(HEAVY))"
 PYTEST_HEAVY := $(BIN)/pytest --durations=25 -m "$(HEAVY)"
 
-.PHONY: help up start stop status demo quick test test-long faults bench bench-engine bench-pool check format docs deps lock
+.PHONY: help up start stop status demo quick test test-long faults bench bench-engine bench-pool bench-data check format docs deps lock
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -86,6 +86,9 @@ bench-engine: $(DEV) ## A real engine alone and through the gateway, and chat be
 
 bench-pool: $(DEV) ## What the pool costs at rest, how soon it sees a death, how long it plans (3 minutes); by hand, quiet machine.
 	@$(BIN)/python -m tests.bench.pool
+
+bench-data: $(DEV) ## How fast source code is prepared for training, and in how much memory (1 minute); by hand.
+	@$(BIN)/python -m tests.bench.data
 
 docs: $(DEV) ## Build the documentation into site/.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

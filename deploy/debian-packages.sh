@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that tests use, when root; otherwise says what is missing. Does nothing when all are there.
 set -eu
-declare -A needed=([chromium]=chromium [bwrap]=bubblewrap [promtool]=prometheus)
+declare -A needed=([chromium]=chromium [bwrap]=bubblewrap [promtool]=prometheus [git]=git)
 missing=()
 for program in "${!needed[@]}"; do command -v "$program" >/dev/null || missing+=("${needed[$program]}"); done
 fc-list :lang=zh 2>/dev/null | grep -q . || missing+=(fontconfig fonts-noto-cjk)

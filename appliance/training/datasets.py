@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,7 +23,7 @@ from django.db import transaction
 from django.db.models import F
 
 from appliance.env import REPO
-from appliance.training import files
+from appliance.training import files, progress
 from appliance.training.errors import AttemptFailed, BrokeOff
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import Dataset, StoredFile
@@ -30,7 +31,7 @@ from appliance.training.planted import planted_secret_file
 
 log = logging.getLogger("coderack.training")
 
-TIMEOUT_S = 3600.0
+TIMEOUT_S = 7200.0
 MAX_TRIES = 3
 REFUSED = 3  # finetune.data's exit code for a file that can't become a dataset
 
@@ -86,32 +87,35 @@ def _run(file: StoredFile, work: Path, heart: Heartbeat | None) -> dict[str, Any
         "--secret-file", str(planted_secret_file()), "--parent", str(os.getpid()),
     ]  # fmt: skip
     environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        argv,
-        cwd=REPO,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    told: dict[str, Any] = {}
+    with (
+        tempfile.TemporaryFile("w+", errors="replace") as errors,
+        subprocess.Popen(
+            argv, cwd=REPO, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+        _no_longer_than(TIMEOUT_S, process) as late,
+    ):
         if heart is not None:
             heart.when_lost(process.kill)
         try:
-            output, errors = process.communicate(timeout=TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            _refuse(file, "cleaning it took over an hour: upload it in parts")
+            for told in _told(process):
+                if told.get("event") == "progress":
+                    progress.tell(file, heart, told)
+            process.wait()
         finally:
             process.kill()
             if heart is not None:
                 heart.when_lost(None)
+        errors.seek(0)
+        said = errors.read()[-2000:]
     if heart is not None:
         heart.check()
-    told = _last_line(output)
+    if late.is_set():
+        _refuse(file, "cleaning it took over two hours: upload it in parts")
     if process.returncode == REFUSED:
         _refuse(file, "; ".join(told.get("faults", ())[:10]) or "it can't become a dataset")
     if process.returncode != 0 or told.get("event") != "prepared":
-        log.error("cleaning %s ended with %d: %s", file.pk, process.returncode, errors[-2000:])
+        log.error("cleaning %s ended with %d: %s", file.pk, process.returncode, said)
         _count_try(file)
     return told
 
@@ -124,9 +128,29 @@ def _count_try(file: StoredFile) -> NoReturn:
     raise BrokeOff(f"cleaning {file.pk} failed")
 
 
-def _last_line(text: str) -> dict[str, Any]:
-    lines = [line for line in text.splitlines() if line.startswith("{")]
-    return dict(json.loads(lines[-1])) if lines else {}
+def _told(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    """What the pipeline says, line by line, until it ends."""
+    for line in process.stdout or ():
+        if line.startswith("{") and line.endswith("}\n"):  # a killed process may leave half a line
+            yield json.loads(line)
+
+
+@contextlib.contextmanager
+def _no_longer_than(seconds: float, process: subprocess.Popen[str]) -> Iterator[threading.Event]:
+    """Ends the process after so many seconds; the event then is set."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield late
+    finally:
+        timer.cancel()
 
 
 def _refuse(file: StoredFile, reason: str, code: str = "invalid_training_file") -> NoReturn:

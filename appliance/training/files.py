@@ -29,7 +29,7 @@ from finetune.files import sync_directory
 from finetune.job import TERMINAL
 
 # What may be uploaded, and how such a file's name ends.
-SUFFIXES = {"fine-tune": (".jsonl", ".tar.gz", ".tgz", ".zip"), "batch": (".jsonl",)}
+SUFFIXES = {"fine-tune": (".jsonl", ".tar.gz", ".tgz", ".zip", ".bundle"), "batch": (".jsonl",)}
 PURPOSES = tuple(SUFFIXES)
 KEPT_PURPOSES = (*PURPOSES, "batch_output")  # and what the appliance itself makes
 QUICK_CHECK_BYTES = 32 * 1024 * 1024  # larger files are validated by the worker

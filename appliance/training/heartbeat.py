@@ -47,6 +47,11 @@ class Heartbeat:
             call()
 
     @property
+    def job_id(self) -> str:
+        """The fine-tune it beats for."""
+        return self._job_id
+
+    @property
     def is_lost(self) -> bool:
         """Whether the attempt has to stop."""
         return self._lost.is_set() or stopping.is_set()

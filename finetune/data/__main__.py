@@ -41,8 +41,8 @@ def main() -> int:
     return 0
 
 
-def _progress(stage: str, rows: int) -> None:
-    _say(event="progress", stage=stage, rows=rows)
+def _progress(stage: str, rows: int, characters: int) -> None:
+    _say(event="progress", stage=stage, rows=rows, characters=characters)
 
 
 def _say(**event: object) -> None:

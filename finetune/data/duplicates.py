@@ -8,38 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import zlib
 from array import array
 
 import numpy as np
-import numpy.typing as npt
-from datasketch import MinHash  # type: ignore[import-untyped]
 
 from finetune.data.rows import Row, TextRow
+from finetune.data.sketches import NUM_PERMUTATIONS, Sketch, sketch_of
 
 NEAR_THRESHOLD = 0.85
-NUM_PERMUTATIONS = 128
-SEED = 1
-SCHEME = "affine32"
-# Computed once: every sketch would otherwise carry its own copy.
-PERMUTATIONS = MinHash(num_perm=NUM_PERMUTATIONS, seed=SEED, scheme=SCHEME).permutations
 # Two rows are compared when one band is equal: at a likeness of 0.85 that misses 1 pair in 160.
 BANDS = 16
 BAND_BYTES = 4 * NUM_PERMUTATIONS // BANDS
 BUCKETS = 1 << 19
 MAX_CANDIDATES = 64
-SHINGLE_TOKENS = 5
-SHINGLES_AT_ONCE = 4096
-TOKEN = re.compile(r"\w+|[^\w\s]")
-
-Sketch = npt.NDArray[np.uint32]
 
 
 def exact_key(row: Row) -> bytes:
     """Equal for rows that teach the same: the path of a file doesn't count."""
     content = row.text if isinstance(row, TextRow) else json.dumps(row.messages)
-    return hashlib.sha256(content.encode()).digest()
+    return hashlib.sha256(content.encode()).digest()[:16]  # as many as there are rows stay in memory
 
 
 class ExactDuplicates:
@@ -101,16 +89,3 @@ class NearDuplicates:
 def likeness(one: Sketch, two: Sketch) -> float:
     """The estimated share of common shingles."""
     return float(np.mean(one == two))
-
-
-def sketch_of(text: str) -> Sketch:
-    tokens = TOKEN.findall(text)
-    last = max(1, len(tokens) - SHINGLE_TOKENS + 1)
-    shingles = sorted({" ".join(tokens[start : start + SHINGLE_TOKENS]).encode() for start in range(last)})
-    sketch = MinHash(
-        num_perm=NUM_PERMUTATIONS, seed=SEED, hashfunc=zlib.crc32, scheme=SCHEME, permutations=PERMUTATIONS
-    )
-    # In pieces: one table of all shingles of a large file would take gigabytes.
-    for start in range(0, len(shingles), SHINGLES_AT_ONCE):
-        sketch.update_batch(shingles[start : start + SHINGLES_AT_ONCE])
-    return np.asarray(sketch.hashvalues, dtype=np.uint32)

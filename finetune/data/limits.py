@@ -12,12 +12,13 @@ MIB = 1024 * KIB
 class Limits:
     """Bounds of one upload. A ratio counts only above `ratio_floor_bytes`: small files of blanks pack a thousandfold."""
 
-    source_bytes: int = 512 * MIB
+    source_bytes: int = 2048 * MIB
     row_bytes: int = 64 * KIB
     rows: int = 1_000_000
-    members: int = 100_000
-    unpacked_bytes: int = 1024 * MIB
+    members: int = 500_000
+    unpacked_bytes: int = 3072 * MIB
     ratio: int = 100
+    values: int = 250_000  # different secrets and personal data; each stays in memory
     ratio_floor_bytes: int = 16 * MIB
     member_bytes: int = MIB
     name_bytes: int = 1024

@@ -4,6 +4,7 @@ because it becomes a row's path and because an archive that tries to lead outsid
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 
@@ -44,7 +45,8 @@ class Doorkeeper:
     limits: Limits
     num_members: int = 0
     unpacked_bytes: int = 0
-    _seen: set[str] = field(default_factory=set)
+    # Digests: half a million paths would take several times as much memory.
+    _seen: set[bytes] = field(default_factory=set)
 
     def admit(self, name: str, size_bytes: int) -> str:
         """The member's path in normal form, after all checks.
@@ -58,9 +60,10 @@ class Doorkeeper:
         if size_bytes < 0 or self.unpacked_bytes > self.limits.unpacked_bytes:
             raise refuse(name, f"the archive unpacks to more than {self.limits.unpacked_bytes} bytes; split it")
         path = _normal(name, self.limits)
-        if path in self._seen:
+        digest = hashlib.blake2b(path.encode(), digest_size=16).digest()
+        if digest in self._seen:
             raise refuse(name, "the archive holds it twice; pack it again")
-        self._seen.add(path)
+        self._seen.add(digest)
         return path
 
 

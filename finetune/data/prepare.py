@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,16 @@ from finetune.data.desensitize.placeholders import Placeholders
 from finetune.data.errors import DatasetRefused
 from finetune.data.files import sha256_of, whole, write_json
 from finetune.data.limits import DEFAULT, Limits
+from finetune.data.progress import Meter, Progress
 from finetune.data.python_syntax import was_broken
 from finetune.data.rows import Row, TextRow, line_of
 from finetune.data.samples import Samples
 from finetune.data.survey import Survey, kept_rows, survey
 
 ROWS, REPORT, PAGE, PLANTED, MANIFEST = "rows.jsonl", "report.json", "report.html", "planted.json", "manifest.json"
+SCRATCH = ".scratch"
 FORMAT = 1
 MAX_PLANTED = 200
-PROGRESS_ROWS = 1000
-
-Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True)
@@ -42,28 +43,41 @@ def prepare(
     filename: str,
     out: Path,
     secret: bytes,
-    progress: Progress = lambda stage, rows: None,
+    progress: Progress = lambda stage, rows, characters: None,
     limits: Limits = DEFAULT,
 ) -> Prepared:
     """Validate, clean and desensitize one uploaded file into `out`; manifest.json is written last.
 
-    `filename` decides the format. `secret` keys the digests in planted.json. `progress` gets a stage and a number of rows.
+    `filename` decides the format. `secret` keys the digests in planted.json. `progress` hears of each stage.
     Raises: DatasetRefused; scanner.ScanFailed when the secret scanner itself failed.
     """
     if faults := sources.faults_of_file(source, filename, limits):
         raise DatasetRefused(faults)
     out.mkdir(parents=True, exist_ok=True)
     (out / MANIFEST).unlink(missing_ok=True)
-    upload = _Upload(source, filename, limits)
     before = sha256_of(source)
-    found = _choose(upload, progress)
     cleaner = Cleaner(Placeholders(secret))
-    _learn(upload, found, cleaner, progress)
-    written = _write(upload, found, cleaner, out / ROWS, progress)
+    with _scratch(out / SCRATCH) as scratch:
+        upload = _Upload(source, filename, limits, scratch)
+        meter = Meter(progress)
+        found = _choose(upload, meter)
+        _learn(upload, found, cleaner, meter)
+        written = _write(upload, found, cleaner, out / ROWS, meter)
     if sha256_of(source) != before:
         (out / ROWS).unlink()
         raise DatasetRefused(["the file was changed while it was read; upload it again"])
     return _declare(upload, found, cleaner, written, out)
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder that is gone afterwards; what a killed process left there is removed first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -71,9 +85,10 @@ class _Upload:
     source: Path
     filename: str
     limits: Limits
+    scratch: Path
 
     def read(self) -> Iterator[Row | Any]:
-        return sources.read(self.source, self.filename, self.limits)
+        return sources.read(self.source, self.filename, self.limits, self.scratch)
 
 
 @dataclass
@@ -83,32 +98,37 @@ class _Written:
     samples: Samples = field(default_factory=Samples)
 
 
-def _choose(upload: _Upload, progress: Progress) -> Survey:
+def _choose(upload: _Upload, meter: Meter) -> Survey:
     found = Survey()
-    for number, so_far in enumerate(survey(upload.read()), 1):
+    for so_far in survey(meter.watch("reading", upload.read())):
         found = so_far
-        if number % PROGRESS_ROWS == 0:
-            progress("reading", number)
     return found
 
 
-def _learn(upload: _Upload, found: Survey, cleaner: Cleaner, progress: Progress) -> None:
-    rows = enumerate(kept_rows(upload.read(), found))
-    for learned in cleaner.learn((number, row.texts()) for number, row in rows):
-        progress("scanning", learned)
+def _learn(upload: _Upload, found: Survey, cleaner: Cleaner, meter: Meter) -> None:
+    rows = enumerate(meter.watch("scanning", kept_rows(upload.read(), found)))
+    for _ in cleaner.learn((number, row.texts()) for number, row in rows):
+        _refuse_too_many(cleaner, upload.limits)
 
 
-def _write(upload: _Upload, found: Survey, cleaner: Cleaner, path: Path, progress: Progress) -> _Written:
+def _write(upload: _Upload, found: Survey, cleaner: Cleaner, path: Path, meter: Meter) -> _Written:
     written = _Written()
     with whole(path) as file:
-        for number, row in enumerate(kept_rows(upload.read(), found)):
+        for number, row in enumerate(meter.watch("writing", kept_rows(upload.read(), found))):
             if (line := _cleaned_line(number, row, cleaner, written)) is not None:
                 file.write(line)
-            if (number + 1) % PROGRESS_ROWS == 0:
-                progress("writing", number + 1)
+            _refuse_too_many(cleaner, upload.limits)
         if not written.rows:
             raise DatasetRefused(["no row could be cleaned safely; take the secrets out of the files yourself"])
     return written
+
+
+def _refuse_too_many(cleaner: Cleaner, limits: Limits) -> None:
+    """Each value is remembered, to have the same name everywhere: a table of addresses would fill the memory."""
+    if cleaner.num_values > limits.values:
+        raise DatasetRefused(
+            [f"more than {limits.values} secrets and personal data: it is data rather than code; split it"]
+        )
 
 
 def _cleaned_line(number: int, row: Row, cleaner: Cleaner, written: _Written) -> str | None:

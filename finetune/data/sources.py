@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from finetune.data import jsonl, tar_members, zip_members
+from finetune.data import git_bundles, jsonl, tar_members, zip_members
 from finetune.data.limits import DEFAULT, Limits
 from finetune.data.members import Member
 from finetune.data.rows import Row, Skipped, TextRow
@@ -16,7 +16,8 @@ ARCHIVES: dict[str, Callable[[Path, Limits], Iterator[Member]]] = {
     ".zip": zip_members.read,
 }
 MAGIC = {".tar.gz": b"\x1f\x8b", ".tgz": b"\x1f\x8b", ".zip": b"PK"}
-ACCEPTED = (".jsonl", *ARCHIVES)
+BUNDLE = ".bundle"
+ACCEPTED = (".jsonl", *ARCHIVES, BUNDLE)
 
 
 def suffix_of(filename: str) -> str | None:
@@ -37,20 +38,28 @@ def faults_of_file(source: Path, filename: str, limits: Limits = DEFAULT) -> lis
         return ["the file is empty"]
     if size_bytes > limits.source_bytes:
         return [f"the file has {size_bytes} bytes; at most {limits.source_bytes} are accepted, split it"]
+    if suffix == BUNDLE:
+        return git_bundles.faults_of_header(source)
     with source.open("rb") as file:
         if not file.read(4).startswith(MAGIC.get(suffix, b"")):
             return [f"the file isn't a {suffix} archive, whatever its name says"]
     return []
 
 
-def read(source: Path, filename: str, limits: Limits = DEFAULT) -> Iterator[Row | Skipped | str]:
+def read(
+    source: Path, filename: str, limits: Limits = DEFAULT, scratch: Path | None = None
+) -> Iterator[Row | Skipped | str]:
     """Rows, skipped members and faults (strings), always in the same order.
 
+    `scratch` is a folder for what a later reading can use again; its owner removes it.
     Raises: DatasetRefused when an archive may not be read on.
     """
     suffix = suffix_of(filename) or ""
     if suffix in ARCHIVES:
         for member in ARCHIVES[suffix](source, limits):
+            yield _text_row(member)
+    elif suffix == BUNDLE:
+        for member in git_bundles.read(source, limits, scratch):
             yield _text_row(member)
     else:
         yield from jsonl.read(source, limits)

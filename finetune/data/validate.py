@@ -14,12 +14,15 @@ QUICK_ITEMS = 2000
 
 
 def check_quickly(source: Path, filename: str, limits: Limits = DEFAULT) -> list[str]:
-    """Faults in the file's name, size and first 2000 lines or members (all of a zip's directory); empty when fine so far.
+    """Faults in the file's name, size and first 2000 lines or members; empty when fine so far.
 
-    A file that passes can still be refused by `prepare`, which reads all of it.
+    Of a zip all of its directory is read, of a git bundle its header only. A file that passes can still be refused by
+    `prepare`, which reads all of it.
     """
     if faults := sources.faults_of_file(source, filename, limits):
         return faults
+    if sources.suffix_of(filename) == sources.BUNDLE:
+        return []  # what its header doesn't tell takes git, and a request doesn't wait for that
     faults, found = [], False
     try:
         for item in islice(sources.read(source, filename, limits), QUICK_ITEMS):

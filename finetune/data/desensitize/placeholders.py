@@ -40,6 +40,11 @@ class Placeholders:
         self._distinct: Counter[str] = Counter()
         self._per_kind: Counter[str] = Counter()
 
+    @property
+    def num_distinct(self) -> int:
+        """How many different values have a name."""
+        return len(self._names)
+
     def name(self, span: Span, value: str, context: str) -> str:
         """The placeholder for a value, which `context` (cleaned already) precedes."""
         self.replacements[span.rule] += 1

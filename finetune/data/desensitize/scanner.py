@@ -17,6 +17,8 @@ from urllib.parse import unquote
 
 from pybetterleaks import Finding, scan_text
 
+from finetune.data.desensitize.scanner_windows import worth_scanning
+
 # Comments that tell the scanner to look away: what is allowed in a repository isn't allowed in a model.
 ALLOW = re.compile(r"(gitleaks|betterleaks)(:)(?=allow)", re.IGNORECASE)
 ENCODED = re.compile(r"[A-Za-z0-9+/=_%-]{12,}")
@@ -46,16 +48,18 @@ def scan(texts: Sequence[str]) -> Iterator[Found]:
 
     Raises: ScanFailed; a text that couldn't be scanned is never taken for clean.
     """
-    joined = SEPARATOR.join(ALLOW.sub(r"\1_", text) for text in texts)
-    result = scan_text(joined, redact=False, validation=False)
+    parts = [(index, part) for index, text in enumerate(texts) for part in worth_scanning(ALLOW.sub(r"\1_", text))]
+    result = scan_text(SEPARATOR.join(part for _, part in parts), redact=False, validation=False) if parts else None
+    if result is None:
+        return
     if result.errors:
         raise ScanFailed(f"Betterleaks failed: {result.errors[0].code}")
-    starts = _first_lines(texts)
+    starts = _first_lines([part for _, part in parts])
     locator = _Locator(texts)
     for finding in result.findings:
         if finding.secret and finding.rule_id not in IGNORED_RULES:
             index = max(0, bisect_right(starts, finding.line or 0) - 1)
-            yield from locator.locate(index, finding)
+            yield from locator.locate(parts[index][0], finding)
 
 
 def _first_lines(texts: Sequence[str]) -> list[int]:

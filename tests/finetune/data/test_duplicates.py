@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import tracemalloc
 
+import numpy as np
+from datasketch import MinHash  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finetune.data.duplicates import ExactDuplicates, NearDuplicates, likeness, sketch_of
+from finetune.data.duplicates import ExactDuplicates, NearDuplicates, likeness
 from finetune.data.rows import ChatRow, TextRow
+from finetune.data.sketches import NUM_PERMUTATIONS, SCHEME, SEED, shingles_of, sketch_of
 from tests.finetune.data.archives import code
 
 
@@ -50,6 +53,34 @@ def test_the_estimate_is_close_to_the_true_likeness() -> None:
 def test_a_text_is_always_near_itself(text: str) -> None:
     near = NearDuplicates()
     assert [near.is_near(TextRow("a", text)), near.is_near(TextRow("b", text))] == [False, True]
+
+
+def test_a_sketch_is_the_one_that_datasketch_makes_of_the_same_hashes() -> None:
+    hashes = shingles_of(code("one") + code("two"))
+    theirs = MinHash(num_perm=NUM_PERMUTATIONS, seed=SEED, scheme=SCHEME, hashfunc=int)
+    theirs.update_batch(hashes.tolist())
+    assert sketch_of(code("one") + code("two")).tolist() == theirs.hashvalues.tolist()
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["word", "x1", "_y", "中文", "=", "(", "é"]), min_size=1, max_size=40), st.data())
+def test_runs_depend_on_tokens_and_neither_on_blanks_nor_on_where_they_stand(
+    tokens: list[str], data: st.DataObject
+) -> None:
+    def written(between: st.SearchStrategy[str]) -> str:
+        return "".join(token + data.draw(between) for token in tokens)
+
+    blanks = st.text(" \t\n", min_size=1, max_size=5)
+    assert shingles_of(written(blanks)).tolist() == shingles_of("\n \n" + written(blanks)).tolist()
+    assert len(shingles_of(written(blanks))) == max(1, len(tokens) - 4)
+
+
+def test_different_runs_have_different_hashes_wherever_a_text_is_cut() -> None:
+    text = " ".join(f"w{number}" for number in range(60_000))
+    hashes = shingles_of(text)
+    assert len(hashes) == 60_000 - 4
+    assert len(np.unique(hashes)) > 59_950
+    assert hashes[30_000:].tolist() == shingles_of(text[text.index("w30000 ") :]).tolist()
 
 
 def test_what_is_remembered_of_a_row_stays_below_a_kibibyte() -> None:

@@ -69,5 +69,5 @@ def test_a_secret_that_stands_nowhere_makes_its_row_unclean(monkeypatch: pytest.
 
     monkeypatch.setattr(scanner, "scan_text", lambda *_, **__: _Result())
     cleaner = Cleaner(Placeholders(b"key"))
-    list(cleaner.learn([(7, ("some text",))]))
+    list(cleaner.learn([(7, ("some text: token = a1b2c3d4e5f6",))]))
     assert cleaner.unclean == {7}
