@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from appliance.fleet.models import Device, DeviceOwner
 from appliance.operations.models import Upgrade, UpgradeState
-from inference.devices.info import device_order
+from inference.devices.info import box_of, device_order
 from ops.upgrade.preflight import INSTEAD
 
 
@@ -60,9 +60,9 @@ def free_devices() -> list[str]:
 
 
 def _to_lend() -> list[str]:
-    """None while an upgrade has ended a model's engines to make room: the devices are for its next ones."""
+    """This machine's, where trainers run. None while an upgrade has ended a model's engines: they are for its next ones."""
     making_room = Upgrade.objects.filter(state=UpgradeState.RUNNING, strategy=INSTEAD)
-    return [] if making_room.exists() else free_devices()
+    return [] if making_room.exists() else [device for device in free_devices() if not box_of(device)]
 
 
 def leased() -> set[str]:

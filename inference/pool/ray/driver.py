@@ -30,7 +30,7 @@ START_S = 120.0
 READ_S = 4.0
 EYE_S = 90.0  # a machine under load takes its time to start an actor
 RESOURCES = {"nvidia": "GPU", "ascend": "NPU"}  # as Ray counts them; anything else is a share of a machine's CPU
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,19}")  # a device's name has 32 characters at most
 
 
 def connect(settings: RaySettings) -> Any:

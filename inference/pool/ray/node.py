@@ -143,7 +143,8 @@ class _Caller(End):
         assert self.transport is not None  # noqa: S101 - it has just read
         if data[:1] == REQUEST:
             self.hold(True)
-            asyncio.get_running_loop().create_task(self._to_engine(data[1:]))
+            super().data_received(data[1:])
+            asyncio.get_running_loop().create_task(self._to_engine())
             return
         talk = self._node.converse() if data[:1] == TALK else None
         if talk is None:
@@ -154,15 +155,13 @@ class _Caller(End):
         if data[1:]:
             talk.data_received(data[1:])
 
-    async def _to_engine(self, first: bytes) -> None:
+    async def _to_engine(self) -> None:
         engine = End()
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: engine, self._node.socket)
         except OSError:
             self.close()
             return
-        if first and engine.transport is not None:
-            engine.transport.write(first)
         self.join(engine)
 
 

@@ -57,6 +57,10 @@ class RayProbe:
         self._told(devices)
         return devices
 
+    def close(self) -> None:
+        """End the driver."""
+        self._drop()
+
     def _take(self, seen: Seen) -> None:
         boot = BOOT.read_text().strip()
         others: list[DeviceInfo] = []

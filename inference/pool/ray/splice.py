@@ -15,6 +15,7 @@ class End(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self._other: End | None = None
+        self._early = b""  # read before it was joined: TLS hands on what it had decrypted when it was told to pause
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: connected."""
@@ -25,6 +26,8 @@ class End(asyncio.Protocol):
         """asyncio: bytes for the other side."""
         if self._other is not None and self._other.transport is not None:
             self._other.transport.write(data)
+        else:
+            self._early += data
 
     def pause_writing(self) -> None:
         """asyncio: this side takes no more for now."""
@@ -65,5 +68,8 @@ class End(asyncio.Protocol):
                 self.close()
                 other.close()
                 return
-        self.hold(False)
-        other.hold(False)
+        for end, peer in ((self, other), (other, self)):
+            if end._early and peer.transport is not None:
+                peer.transport.write(end._early)
+            end._early = b""
+            end.hold(False)
