@@ -250,3 +250,13 @@ def test_a_cpu_engine_with_adapters_gets_the_plugin_that_keeps_the_base_apart() 
     folder = Path(with_adapters["PYTHONPATH"])
     assert (folder / "coderack_cpu_lora.py").is_file()
     assert "coderack_cpu_lora:register" in (folder / "coderack_cpu_lora-1.dist-info" / "entry_points.txt").read_text()
+
+
+def test_an_engine_over_two_machines_has_a_stage_on_each():
+    cards = tuple(DeviceInfo(f"nvidia:{n}", "nvidia", "H20", 96 << 30) for n in range(16))
+    argv = vllm.spanning_command(replace(SPEC, devices=cards), 2)
+    text = " ".join(argv)
+    assert "--tensor-parallel-size 8 --pipeline-parallel-size 2 --distributed-executor-backend ray" in text
+    assert text.count("--tensor-parallel-size") == 1
+    with pytest.raises(SpecRefused, match="shared out over 3 machines"):
+        vllm.spanning_command(replace(SPEC, devices=cards), 3)
