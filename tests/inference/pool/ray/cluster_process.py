@@ -32,7 +32,7 @@ def main():
             if verb == "add":
                 add(name)
             else:
-                nodes.pop(name).kill_raylet(allow_graceful=False)
+                cluster.remove_node(nodes.pop(name), allow_graceful=False)
             os.write(ANSWERS, f"{cluster.address}\n".encode())
     finally:
         cluster.shutdown()

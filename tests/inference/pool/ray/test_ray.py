@@ -83,6 +83,7 @@ def test_a_stream_through_the_gateway_ends_with_one_error_when_its_node_dies(ray
         assert response.readline().startswith(b"data: ")
         cluster.do("kill", "box-b")
         events = [line for line in response.read().split(b"\n") if line.startswith(b"data: ")]
+        connection.close()
         assert sum(b'"error"' in event for event in events) == 1
         wait_until(lambda: not is_alive(life.pid, life.pid_started))
         assert "box-b is lost" in life.log.read_text()
