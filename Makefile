@@ -11,7 +11,7 @@ BASE := $(VENV)/.base.stamp
 DEV := $(VENV)/.dev.stamp
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 # Tests that start no engine run on two processes (tests/schedule.py); the rest one after another, on one appliance.
-HEAVY := engine or appliance or browser or gpu
+HEAVY := engine or appliance or browser or gpu or ray
 PYTEST_LIGHT := $(BIN)/pytest --durations=25 -n 2 --dist loadgroup --no-loadscope-reorder -m "not ($(HEAVY))"
 PYTEST_HEAVY := $(BIN)/pytest --durations=25 -m "$(HEAVY)"
 
@@ -98,6 +98,6 @@ format: $(DEV) ## Format the code.
 	@$(BIN)/ruff format --quiet .
 
 lock: ## Resolve the control plane's locks again (needs uv).
-	@for name in base dev; do \
+	@for name in base dev ray; do \
 		uv pip compile requirements/$$name.in -o requirements/$$name.lock --python-version 3.11 \
 			--python-platform x86_64-manylinux_2_36 --generate-hashes --no-header --no-annotate --quiet; done

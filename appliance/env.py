@@ -56,6 +56,9 @@ class Env:
     gateway_workers: int
     console_workers: int
     devices: str
+    launcher: str
+    ray_address: str | None
+    ray_nodes: tuple[str, ...]
     engine_flavour: str
     demo_model: bool
     max_body_bytes: int
@@ -140,6 +143,8 @@ def load(environ: Mapping[str, str] | None = None) -> Env:
     known = {v.name for v in VARIABLES} | {f"{v.name}_FILE" for v in VARIABLES if v.secret}
     faults += [f"{name}: no such setting" for name in sorted(source) if name.startswith(PREFIX) and name not in known]
     values = {v.name: _read(v, source, faults) for v in VARIABLES}
+    if values["CODERACK_LAUNCHER"] == "ray" and not values["CODERACK_RAY_ADDRESS"] and not faults:
+        faults.append("CODERACK_RAY_ADDRESS: the launcher ray needs it, host:port")
     if faults:
         raise EnvError("these settings can't be used:\n  " + "\n  ".join(faults))
     env = _assemble(values)
@@ -193,6 +198,9 @@ def _assemble(values: Mapping[str, Any]) -> Env:
         gateway_workers=values["CODERACK_GATEWAY_WORKERS"],
         console_workers=values["CODERACK_CONSOLE_WORKERS"],
         devices=values["CODERACK_DEVICES"],
+        launcher=values["CODERACK_LAUNCHER"],
+        ray_address=values["CODERACK_RAY_ADDRESS"],
+        ray_nodes=values["CODERACK_RAY_NODES"] or (),
         engine_flavour=values["CODERACK_ENGINE_FLAVOUR"],
         demo_model=values["CODERACK_DEMO_MODEL"],
         max_body_bytes=values["CODERACK_MAX_BODY_BYTES"],

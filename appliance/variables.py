@@ -78,6 +78,13 @@ def _url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def _host_port(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("must be host:port")
+    return value
+
+
 def _zone(value: str) -> str:
     if value not in zoneinfo.available_timezones():
         raise ValueError("must be a time zone's name such as UTC or Asia/Shanghai")
@@ -116,6 +123,9 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("CODERACK_GATEWAY_WORKERS", _integer(1, 64), "2", "Gateway worker processes."),
     Variable("CODERACK_CONSOLE_WORKERS", _integer(1, 64), "2", "Console worker processes."),
     Variable("CODERACK_DEVICES", _devices, "auto", "The devices the pool may use: auto, nvidia, ascend, or cpu:N for N virtual CPU devices."),
+    Variable("CODERACK_LAUNCHER", _choice("local", "ray"), "local", "Where engines run: on this machine only, or on those of a Ray cluster too."),
+    Variable("CODERACK_RAY_ADDRESS", _host_port, None, "The Ray cluster's head, host:port. Needed with the launcher ray."),
+    Variable("CODERACK_RAY_NODES", _names, None, "Names of the Ray nodes that the pool may use, separated by commas. Default: all but this machine."),
     Variable("CODERACK_ENGINE_FLAVOUR", _choice("auto", "cpu", "cuda", "ascend"), "auto", "Which engine slot is installed."),
     Variable("CODERACK_DEMO_MODEL", _boolean, "true", "Whether the small demo model is set up and served."),
     Variable("CODERACK_FIM_TARGET_MS", _integer(10, 60_000), "300", "The target in ms for the first event of an answer that fills in the middle. Where it is missed, the queue leaves room for such requests."),

@@ -23,6 +23,6 @@ def place(path: str, marks: Collection[str]) -> tuple[int, str]:
     """When a test's turn comes, the lowest first, and the group it belongs to, by its file and its markers."""
     if "appliance" in marks:
         return 0, APPLIANCE
-    if {"engine", "browser", "gpu"} & set(marks):
+    if {"engine", "browser", "gpu", "ray"} & set(marks):
         return 2, ENGINES
     return (1 if path in LONG_FILES else 3), path

@@ -10,6 +10,7 @@ from appliance.fleet.models import EngineLife, Replica
 from inference.pool import PoolSettings
 from inference.pool.launcher import clear_away
 from inference.pool.process import is_alive, kill_session
+from inference.pool.settings import RaySettings
 
 
 def pool_settings(env: Env) -> PoolSettings:
@@ -22,6 +23,7 @@ def pool_settings(env: Env) -> PoolSettings:
         device_kind=kind,
         cpu_devices=int(count) if count else None,
         time_zone=env.time_zone,
+        ray=RaySettings(env.ray_address or "", env.ray_nodes) if env.launcher == "ray" else None,
     )
 
 

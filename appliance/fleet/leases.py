@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from appliance.fleet import loans
 from appliance.fleet.models import Device, DeviceOwner
 from appliance.fleet.owning import forget_expired, upgrade_makes_room
-from inference.devices.info import device_order
+from inference.devices.info import box_of, device_order
 
 
 def lease_device(job_id: str, ttl_s: float) -> str | None:
@@ -64,7 +64,8 @@ def free_devices() -> list[str]:
 
 
 def _to_lend() -> list[str]:
-    return [] if upgrade_makes_room() else free_devices()
+    """This machine's, where trainers run. None while an upgrade has ended a model's engines: they are for its next ones."""
+    return [] if upgrade_makes_room() else [device for device in free_devices() if not box_of(device)]
 
 
 def leased() -> set[str]:

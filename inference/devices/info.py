@@ -4,7 +4,7 @@ Plain values only: reading them belongs to the device kinds beside this module, 
 pool's plan.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -52,3 +52,20 @@ def device_order(device_id: str) -> tuple[str, int]:
     """Sort key that puts `cpu:10` after `cpu:2`."""
     kind, _, number = device_id.partition(":")
     return kind, int(number) if number.isdigit() else 0
+
+
+def box_of(device_id: str) -> str:
+    """The machine that has a device, "" for this one: `box-b/nvidia:3` is the fourth card of box-b."""
+    box, slash, _ = device_id.rpartition("/")
+    return box if slash else ""
+
+
+def on_box(device: DeviceInfo, box: str) -> DeviceInfo:
+    """A device of another machine under the name it has here. Links never join two machines."""
+    return replace(device, id=f"{box}/{device.id}", group=f"{box}/{device.group}")
+
+
+def there(device: DeviceInfo) -> DeviceInfo:
+    """The same under the name it has on its own machine."""
+    box = box_of(device.id)
+    return replace(device, id=device.id.removeprefix(f"{box}/"), group=device.group.removeprefix(f"{box}/"))

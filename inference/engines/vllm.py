@@ -8,6 +8,7 @@ import contextlib
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,18 @@ def command(spec: EngineSpec) -> list[str]:
         *(["--enable-sleep-mode"] if _can_sleep(spec) else []),
         *_checked(spec.flags),
     ]
+
+
+def spanning_command(spec: EngineSpec, machines: int) -> list[str]:
+    """The argv of an engine over the cards of several machines, through its own Ray executor: a stage of layers on each.
+
+    Each machine's cards hold a stage together. Nothing starts it yet: it needs the network that engines are kept from.
+    Raises: SpecRefused where the cards can't be shared out evenly, or aren't cards.
+    """
+    if _kind(spec) == "cpu" or machines < 2 or len(spec.devices) % machines:
+        raise SpecRefused(f"{len(spec.devices)} devices of {_kind(spec)} can't be shared out over {machines} machines")
+    stages = ("--tensor-parallel-size", str(len(spec.devices) // machines), "--pipeline-parallel-size", str(machines))
+    return [*command(replace(spec, flags=(*spec.flags, *stages))), "--distributed-executor-backend", "ray"]
 
 
 def environment(spec: EngineSpec) -> dict[str, str]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from inference.devices import DeviceInfo, DeviceProcess, Probe
 from inference.devices.errors import DeviceError
+from inference.devices.info import box_of
 from inference.pool.store import ReplicaRow
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class DeviceWatch:
 def with_foreign(
     devices: Iterable[DeviceInfo], rows: Iterable[ReplicaRow], leased: Collection[str]
 ) -> list[DeviceInfo]:
-    """The devices with those of their processes that are not ours.
+    """The devices with those of their processes that are not ours. Of other machines' devices that was told there.
 
     Ours are the processes in an engine's session, and on a leased device those of our own user. One that can't be looked
     up (it ended, or belongs to another container) counts as ours on a device that is held, else as foreign.
@@ -113,7 +114,9 @@ def with_foreign(
         held |= set(row.devices)
         sessions |= {row.life.pid} if row.life is not None else set()
     return [
-        replace(
+        device
+        if box_of(device.id)
+        else replace(
             device,
             foreign=tuple(
                 p for p in device.processes if not _is_ours(p, sessions, device.id in held, device.id in leased)

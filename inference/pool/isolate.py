@@ -1,15 +1,17 @@
-"""Becomes another program that has no network: `python isolate.py [--gate FD] -- argv...`.
+"""Becomes another program that has no network: `python isolate.py [--gate FD | --with PID] -- argv...`.
 
 The program gets a network namespace of its own in which only the loopback interface is up, so that the listeners which
 an engine's libraries open on 127.0.0.1 can't be reached from the machine, and the engine reaches nothing. Its Unix
 sockets work as before. Where the kernel forbids namespaces it says so in one line and goes on without.
 With a gate it first waits for one byte there: the starter writes it once the start is on record; if the starter dies
-before, nothing is started. This file uses the standard library only and imports nothing of ours.
+before, nothing is started. With a parent's pid the program ends when that process does. This file uses the standard
+library only and imports nothing of ours.
 """
 
 import ctypes
 import fcntl
 import os
+import signal
 import socket
 import struct
 import sys
@@ -19,6 +21,7 @@ CLONE_NEWNET = 0x40000000
 SIOCGIFFLAGS = 0x8913
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1
+PR_SET_PDEATHSIG = 1
 
 
 def leave_network() -> None:
@@ -62,21 +65,30 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def _pass_gate(descriptor: int) -> None:
+def pass_gate(descriptor: int) -> None:
+    """Wait until the gate is opened; exit where its other end is closed instead."""
     opened = os.read(descriptor, 1)
     os.close(descriptor)
     if not opened:
         sys.exit("not started: the supervisor ended before the start was on record")
 
 
+def _end_with(parent: int) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("not started: whoever started it has ended")
+
+
 def main(arguments: list[str]) -> None:
     options, argv = _parse(arguments)
-    if options:
-        _pass_gate(int(options[1]))
+    if options[:1] == ["--gate"]:
+        pass_gate(int(options[1]))
     try:
         leave_network()
     except OSError as error:
         print(f"no network isolation here, going on without: {error}", file=sys.stderr, flush=True)  # noqa: T201
+    if options[:1] == ["--with"]:
+        _end_with(int(options[1]))
     os.chdir(os.environ.get("TMPDIR", "/"))  # not in the starter's folder: what a program finds there it may import
     try:
         os.execvp(argv[0], argv)  # noqa: S606 - becoming the program is what this file is for
@@ -85,11 +97,11 @@ def main(arguments: list[str]) -> None:
 
 
 def _parse(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Our own options (none, or the gate's two words) and the program's argv."""
+    """Our own options (none, or two words) and the program's argv."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     options, argv = arguments[:end], arguments[end + 1 :]
-    if not argv or (options and (len(options) != 2 or options[0] != "--gate")):
-        sys.exit("usage: isolate.py [--gate FD] -- argv...")
+    if not argv or (options and (len(options) != 2 or options[0] not in ("--gate", "--with"))):
+        sys.exit("usage: isolate.py [--gate FD | --with PID] -- argv...")
     return options, argv
 
 

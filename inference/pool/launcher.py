@@ -13,8 +13,9 @@ import signal
 import sys
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from inference.devices.info import DeviceInfo
 from inference.engines import EngineKind, EngineSpec
@@ -24,7 +25,7 @@ from inference.pool.process import read_stat
 from inference.pool.settings import PoolSettings
 from inference.pool.store import DesiredDeployment, Life, ReplicaRow
 
-_GATE_FD = 3  # the number the gate has in the new process
+GATE_FD = 3  # the number the gate has in the new process
 _RESET_SIGNALS = [signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
@@ -53,6 +54,16 @@ def clear_away(settings: PoolSettings, life_id: str) -> None:
     shutil.rmtree(settings.home(life_id), ignore_errors=True)
 
 
+class Launcher(Protocol):
+    """What the supervisor needs of one: to start an engine, and to tidy up after it."""
+
+    def launch(self, deployment: DesiredDeployment, row: ReplicaRow, devices: tuple[DeviceInfo, ...]) -> Launched:
+        """Raises: LaunchFailed, SpecRefused."""
+        ...
+
+    def clear_away(self, life: Life) -> None: ...
+
+
 class LocalLauncher:
     """Engines as processes of this machine."""
 
@@ -64,18 +75,14 @@ class LocalLauncher:
         """Raises: LaunchFailed when files it needs are missing; SpecRefused when the engine can't run like this."""
         _check_files(deployment)
         life_id = str(uuid.uuid4())
-        log_name = f"{_plain(deployment.name)}-{row.index}"
+        log_name = f"{plain(deployment.name)}-{row.index}"
         spec = self._spec(deployment, devices, life_id)
         argv, environment = self._kind.command(spec), self._kind.environment(spec)
         log = self._settings.log(log_name, life_id)
         self._make_folders(spec, log)
-        self._prune_logs(log_name)
-        pid, gate = _spawn(argv, environment, log)
-        stat = read_stat(pid)
-        if stat is None:  # can't be: it waits behind the gate, and is ours to reap
-            raise LaunchFailed(f"the engine's process {pid} vanished")
-        life = Life(life_id, pid, stat.started, spec.socket, log, time.time(), deployment.way)
-        return Launched(life, gate)
+        prune_logs(self._settings, log_name)
+        wrapper = [sys.executable, "-I", str(Path(isolate.__file__)), "--gate", str(GATE_FD), "--", *argv]
+        return spawn(wrapper, environment, Life(life_id, 0, 0, spec.socket, log, time.time(), deployment.way))
 
     def clear_away(self, life: Life) -> None:
         """Remove an ended engine's socket, temporary files and home; its log stays."""
@@ -101,11 +108,13 @@ class LocalLauncher:
         for folder in (spec.socket.parent, spec.scratch, spec.home, spec.cache, log.parent):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def _prune_logs(self, log_name: str) -> None:
-        logs = self._settings.log(log_name, "*").parent.glob(f"engine-{log_name}-????????.log")
-        newest_first = sorted(logs, key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in newest_first[self._settings.logs_kept - 1 :]:
-            path.unlink(missing_ok=True)
+
+def prune_logs(settings: PoolSettings, log_name: str) -> None:
+    """Make room for one more log of this name."""
+    logs = settings.log(log_name, "*").parent.glob(f"engine-{log_name}-????????.log")
+    newest_first = sorted(logs, key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in newest_first[settings.logs_kept - 1 :]:
+        path.unlink(missing_ok=True)
 
 
 def _check_files(deployment: DesiredDeployment) -> None:
@@ -115,20 +124,22 @@ def _check_files(deployment: DesiredDeployment) -> None:
         raise LaunchFailed(f"no engine slot: {deployment.slot_python} can't be run")
 
 
-def _spawn(argv: list[str], environment: dict[str, str], log: Path) -> tuple[int, int]:
-    """Start the program behind its gate; its pid and the gate's writing end."""
+def spawn(argv: list[str], environment: dict[str, str], life: Life) -> Launched:
+    """Start a program that waits at its gate, descriptor 3, for a life that lacks its process only.
+
+    Raises: LaunchFailed.
+    """
     reading, writing = os.pipe()
-    wrapper = [sys.executable, "-I", str(Path(isolate.__file__)), "--gate", str(_GATE_FD), "--", *argv]
     try:
         # posix_spawn and not Popen: nobody here is the engine's parent for longer than the pool lives
         pid = os.posix_spawn(
             sys.executable,
-            wrapper,
+            argv,
             environment,
             file_actions=[
-                (os.POSIX_SPAWN_DUP2, reading, _GATE_FD),
+                (os.POSIX_SPAWN_DUP2, reading, GATE_FD),
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                (os.POSIX_SPAWN_OPEN, 1, str(life.log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
                 (os.POSIX_SPAWN_DUP2, 1, 2),
             ],
             setsid=True,
@@ -140,8 +151,11 @@ def _spawn(argv: list[str], environment: dict[str, str], log: Path) -> tuple[int
         raise LaunchFailed(f"the engine's process could not be started: {error}") from error
     finally:
         os.close(reading)
-    return pid, writing
+    stat = read_stat(pid)
+    if stat is None:  # can't be: it waits behind the gate, and is ours to reap
+        raise LaunchFailed(f"the engine's process {pid} vanished")
+    return Launched(replace(life, pid=pid, pid_started=stat.started), writing)
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)[:60]

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from inference.devices.info import box_of
 from inference.pool.lend_policy import Loan
 from inference.pool.states import ReplicaState
 from inference.pool.store import DesiredDeployment, ReplicaRow
@@ -135,7 +136,9 @@ def _new_loans(
     willing: dict[str, DesiredDeployment], rows: list[ReplicaRow], wishes: Sequence[str], loading: Collection[str]
 ) -> Iterator[Lend]:
     """A loan for each wish, as long as enough replicas of a deployment go on serving."""
-    able = [row for row in rows if row.state is _S.READY and row.life is not None and row.loan is None and row.devices]
+    able = [
+        row for row in rows if row.state is _S.READY and row.life is not None and row.loan is None and _is_here(row)
+    ]
     serving = Counter(row.deployment_id for row in able if row.id not in loading)
     for job_id in wishes:
         chosen = min(
@@ -154,7 +157,7 @@ def _can_spare(
     row: ReplicaRow, willing: dict[str, DesiredDeployment], serving: Counter[str], loading: Collection[str]
 ) -> bool:
     deployment = willing.get(row.deployment_id)
-    if deployment is None or deployment.lending is None:
-        return False
+    if deployment is None or deployment.lending is None or any(box_of(device) for device in row.devices):
+        return False  # fine-tunes run on this machine only
     left = serving[row.deployment_id] - (row.id not in loading)
     return left >= deployment.lending.min_serving

@@ -6,7 +6,7 @@ Pinned deployments choose before the others, and what they are pinned to is kept
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from inference.devices.info import DeviceInfo
+from inference.devices.info import DeviceInfo, box_of
 from inference.pool.rolling import BESIDE
 from inference.pool.store import DesiredDeployment, ReplicaRow
 from inference.pool.strategies import DEFAULT, STRATEGIES
@@ -58,6 +58,17 @@ def crowded_reason(device: DeviceInfo, memory_share: float) -> str:
     return f"{device.id} has {taken} of its {total} GiB taken by others ({names}), an engine takes {wanted}"
 
 
+def on_one_box(devices: list[DeviceInfo], count: int) -> list[DeviceInfo]:
+    """The devices that an engine over so many may be given: of one machine that has enough, this one first."""
+    boxes: dict[str, list[DeviceInfo]] = {}
+    for device in devices:
+        boxes.setdefault(box_of(device.id), []).append(device)
+    if count <= 1 or len(boxes) <= 1:
+        return devices
+    enough = [box for box in sorted(boxes) if len(boxes[box]) >= count]
+    return boxes[enough[0]] if enough else []
+
+
 class _Box:
     """Devices and who has them, while they are given away."""
 
@@ -81,7 +92,8 @@ class _Box:
 
     def give(self, slot: Slot, deployment: DesiredDeployment, memory_share: float) -> Share:
         """Devices for one engine, which are its own from now on, or why there are none."""
-        fitting = [device for device in self._open_to(deployment) if has_room(device, memory_share)]
+        roomy = [device for device in self._open_to(deployment) if has_room(device, memory_share)]
+        fitting = on_one_box(roomy, deployment.devices_each)
         if len(fitting) < deployment.devices_each:
             if slot[1] != BESIDE:
                 self._kept |= set(deployment.pinned)
@@ -120,6 +132,8 @@ class _Box:
         kept = len(self._free) - len(free)
         have += f", {kept} kept for pinned models" if kept else ""
         why = [f"{device.id} is not healthy: {device.reason}" for device in unhealthy]
+        roomy = [device for device in free if has_room(device, memory_share)]
+        why += ["no machine has so many by itself"] if len(roomy) >= deployment.devices_each else []
         why += [crowded_reason(device, memory_share) for device in free if not has_room(device, memory_share)]
         return "; ".join([f"not enough devices: it needs {deployment.devices_each}", have, *self._told(), *why])
 

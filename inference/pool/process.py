@@ -42,6 +42,12 @@ def is_alive(pid: int, started: int) -> bool:
     return stat is not None and stat.started == started and stat.state not in {"Z", "X"}
 
 
+def session_of(pid: int) -> int | None:
+    """The session that a process belongs to; None when it can't be looked up."""
+    stat = read_stat(pid)
+    return None if stat is None else stat.session
+
+
 def session_members(leader: int, started: int) -> list[int]:
     """The living processes of the session that this leader began, itself included.
 

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from inference.devices import open_probe
-from inference.engines import engine_kind
+from inference.devices import Probe, open_probe
+from inference.engines import EngineKind, engine_kind
 from inference.metering.journal import JournalWriter
 from inference.pool.attached_store import AttachedStore
 from inference.pool.attached_watch import AttachedWatch
 from inference.pool.errors import AnotherPoolRuns
 from inference.pool.keeper import Surroundings
-from inference.pool.launcher import LocalLauncher
+from inference.pool.launcher import Launcher, LocalLauncher
 from inference.pool.settings import PoolSettings
 from inference.pool.store import Store
 from inference.pool.supervisor import Supervisor
@@ -46,15 +46,27 @@ def run_pool(
         journal = JournalWriter(settings.journal_dir, "pool")
         try:
             kind = engine_kind(settings.engine_kind)
-            launcher = LocalLauncher(settings, kind)
+            launcher, probe = _launcher_and_probe(settings, kind)
             around = Surroundings(store, journal, settings, kind, launcher.clear_away)
-            supervisor = Supervisor(around, launcher, open_probe(settings.device_kind, settings.cpu_devices))
+            supervisor = Supervisor(around, launcher, probe)
             watch = None if attached is None else AttachedWatch(attached, journal, kind, settings)
             with _leaving_on_signals(supervisor), _watching(watch):
                 supervisor.run()
         finally:
             journal.close()
     return 0
+
+
+def _launcher_and_probe(settings: PoolSettings, kind: EngineKind) -> tuple[Launcher, Probe]:
+    local, probe = LocalLauncher(settings, kind), open_probe(settings.device_kind, settings.cpu_devices)
+    if settings.ray is None:
+        return local, probe
+    # only here: a pool of one machine neither needs nor reads any of it
+    from inference.pool.ray.launcher import RayLauncher  # noqa: PLC0415
+    from inference.pool.ray.probe import RayProbe  # noqa: PLC0415
+
+    launcher = RayLauncher(settings, settings.ray, kind, local)
+    return launcher, RayProbe(settings, settings.ray, probe, launcher.count)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,14 @@ from inference.attached.secrets import ATTACHED
 
 
 @dataclass(frozen=True)
+class RaySettings:
+    """The Ray cluster that has the other machines; `nodes` names those to use, none of them means all but this one."""
+
+    address: str
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class PoolSettings:
     """Where things are, and how long things may take.
 
@@ -37,6 +45,7 @@ class PoolSettings:
     stop_grace_s: float = 5.0
     logs_kept: int = 5
     time_zone: str = "UTC"
+    ray: RaySettings | None = None  # None: engines on this machine only
 
     @property
     def lock(self) -> Path:

@@ -20,7 +20,7 @@ from inference.pool.backoff import delay_s
 from inference.pool.device_watch import DeviceWatch, with_foreign
 from inference.pool.errors import LaunchFailed
 from inference.pool.keeper import Keeper, Surroundings
-from inference.pool.launcher import LocalLauncher
+from inference.pool.launcher import Launcher
 from inference.pool.lender import Lender
 from inference.pool.load import Load
 from inference.pool.plan import (
@@ -47,7 +47,7 @@ _LEAVE_S = 1.5  # for canaries on their way; the process must be gone within two
 
 
 class Supervisor:
-    def __init__(self, around: Surroundings, launcher: LocalLauncher, probe: Probe) -> None:
+    def __init__(self, around: Surroundings, launcher: Launcher, probe: Probe) -> None:
         self._around = around
         self._store = around.store
         self._reading = Reading(around.store)

@@ -269,3 +269,13 @@ def test_it_reads_whether_an_engine_sleeps():
     assert vllm.parse_sleeping({"is_sleeping": False}) is False
     assert vllm.parse_sleeping({}) is None
     assert vllm.parse_sleeping({"is_sleeping": "no"}) is None
+
+
+def test_an_engine_over_two_machines_has_a_stage_on_each():
+    cards = tuple(DeviceInfo(f"nvidia:{n}", "nvidia", "H20", 96 << 30) for n in range(16))
+    argv = vllm.spanning_command(replace(SPEC, devices=cards), 2)
+    text = " ".join(argv)
+    assert "--tensor-parallel-size 8 --pipeline-parallel-size 2 --distributed-executor-backend ray" in text
+    assert text.count("--tensor-parallel-size") == 1
+    with pytest.raises(SpecRefused, match="shared out over 3 machines"):
+        vllm.spanning_command(replace(SPEC, devices=cards), 3)

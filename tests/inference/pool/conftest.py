@@ -11,7 +11,7 @@ from inference.devices import Probe, open_probe
 from inference.engines import engine_kind
 from inference.metering.journal import JournalWriter, UsageRecord, read_records
 from inference.pool.keeper import Surroundings
-from inference.pool.launcher import LocalLauncher
+from inference.pool.launcher import Launcher, LocalLauncher
 from inference.pool.process import kill_session
 from inference.pool.settings import PoolSettings
 from inference.pool.states import ReplicaState
@@ -35,9 +35,9 @@ class Pool:
         self._thread: threading.Thread | None = None
         self._lives = set()
 
-    def start(self, probe: Probe | None = None) -> None:
+    def start(self, probe: Probe | None = None, launcher: Launcher | None = None) -> None:
         kind = engine_kind("vllm")
-        launcher = LocalLauncher(self.settings, kind)
+        launcher = launcher or LocalLauncher(self.settings, kind)
         around = Surroundings(self.store, self.journal, self.settings, kind, launcher.clear_away)
         self._supervisor = Supervisor(around, launcher, probe or open_probe("cpu", 2))
         self._thread = threading.Thread(target=self._supervisor.run)

@@ -39,6 +39,12 @@ def test_the_only_replica_is_lent_only_where_that_was_said():
     assert decide([lending(1, Lending(0))], [ready(0)], ["job"], (), NOON) == [Lend(ready(0).id, "job")]
 
 
+def test_devices_of_other_machines_are_not_lent_and_what_they_serve_counts():
+    remote = row(S.READY, ("box-b/cpu:0",), 1)
+    assert decide([lending()], [ready(0), remote], ["job"], (), NOON) == [Lend(ready(0).id, "job")]
+    assert decide([lending()], [remote, row(S.READY, ("box-b/cpu:1",), 2)], ["job"], (), NOON) == []
+
+
 def test_a_model_that_does_not_lend_keeps_its_devices():
     assert decide([deployment(replicas=2)], [ready(0), ready(1)], ["job"], (), NOON) == []
 

@@ -6,6 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from inference.devices import DeviceInfo, DeviceProcess
+from inference.devices.info import on_box
 from inference.pool import rolling
 from inference.pool.plan import Create, Delete, Drain, plan, shortages
 from tests.inference.pool.fleets import (
@@ -32,6 +33,16 @@ def card(number, group="", foreign_gib=0):
 
 def pairs(num_groups=2, size=4):
     return [card(n, f"nvlink-{n // size}") for n in range(num_groups * size)]
+
+
+def test_an_engine_never_spans_two_machines():
+    four = [on_box(card(n, f"nvlink-{n // 2}"), box) for box in ("a", "b") for n in range(4)]
+    held = [replace(device, healthy=device.id != "a/nvidia:0") for device in four]
+    wanted = deployment("m", devices_each=4)
+    [action] = [one for one in plan([wanted], held, [], NOW) if isinstance(one, Create)]
+    assert action.devices == ("b/nvidia:0", "b/nvidia:1", "b/nvidia:2", "b/nvidia:3")
+    [why] = shortages([deployment("m", devices_each=6)], four, []).values()
+    assert "no machine has so many by itself" in why
 
 
 def created(actions):
