@@ -136,9 +136,7 @@ def _new_loans(
     willing: dict[str, DesiredDeployment], rows: list[ReplicaRow], wishes: Sequence[str], loading: Collection[str]
 ) -> Iterator[Lend]:
     """A loan for each wish, as long as enough replicas of a deployment go on serving."""
-    able = [
-        row for row in rows if row.state is _S.READY and row.life is not None and row.loan is None and _is_here(row)
-    ]
+    able = [row for row in rows if row.state is _S.READY and row.life is not None and row.loan is None and row.devices]
     serving = Counter(row.deployment_id for row in able if row.id not in loading)
     for job_id in wishes:
         chosen = min(
