@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             "replica",
             models.CheckConstraint(
-                condition=models.Q(("lent_to", ""), ("lent", False), ("asked_back", False))
+                condition=models.Q(("asked_back", False), ("lent", False), ("lent_to", ""))
                 | ~models.Q(("lent_to", "")),
                 name="lent_to_somebody",
             ),
