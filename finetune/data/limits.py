@@ -23,6 +23,7 @@ class Limits:
     member_bytes: int = MIB
     name_bytes: int = 1024
     header_bytes: int = 64 * KIB
+    free_bytes: int = 1024 * MIB  # of the disk, for everybody's journals and database
 
 
 DEFAULT = Limits()

@@ -18,6 +18,7 @@ from finetune.data.files import sha256_of, whole, write_json
 from finetune.data.limits import DEFAULT, Limits
 from finetune.data.progress import Meter, Progress
 from finetune.data.python_syntax import was_broken
+from finetune.data.room import Room
 from finetune.data.rows import Row, TextRow, line_of
 from finetune.data.samples import Samples
 from finetune.data.survey import Survey, kept_rows, survey
@@ -49,12 +50,14 @@ def prepare(
     """Validate, clean and desensitize one uploaded file into `out`; manifest.json is written last.
 
     `filename` decides the format. `secret` keys the digests in planted.json. `progress` hears of each stage.
-    Raises: DatasetRefused; scanner.ScanFailed when the secret scanner itself failed.
+    Raises: DatasetRefused; NoRoom where the disk is nearly full; scanner.ScanFailed when the secret scanner itself failed.
     """
     if faults := sources.faults_of_file(source, filename, limits):
         raise DatasetRefused(faults)
     out.mkdir(parents=True, exist_ok=True)
     (out / MANIFEST).unlink(missing_ok=True)
+    room = Room(out, limits.free_bytes)
+    room.need(sources.scratch_bytes(source, filename))
     before = sha256_of(source)
     cleaner = Cleaner(Placeholders(secret))
     with _scratch(out / SCRATCH) as scratch:
@@ -62,7 +65,7 @@ def prepare(
         meter = Meter(progress)
         found = _choose(upload, meter)
         _learn(upload, found, cleaner, meter)
-        written = _write(upload, found, cleaner, out / ROWS, meter)
+        written = _write(upload, found, cleaner, out / ROWS, meter, room)
     if sha256_of(source) != before:
         (out / ROWS).unlink()
         raise DatasetRefused(["the file was changed while it was read; upload it again"])
@@ -111,12 +114,13 @@ def _learn(upload: _Upload, found: Survey, cleaner: Cleaner, meter: Meter) -> No
         _refuse_too_many(cleaner, upload.limits)
 
 
-def _write(upload: _Upload, found: Survey, cleaner: Cleaner, path: Path, meter: Meter) -> _Written:
+def _write(upload: _Upload, found: Survey, cleaner: Cleaner, path: Path, meter: Meter, room: Room) -> _Written:
     written = _Written()
     with whole(path) as file:
         for number, row in enumerate(meter.watch("writing", kept_rows(upload.read(), found))):
             if (line := _cleaned_line(number, row, cleaner, written)) is not None:
                 file.write(line)
+                room.took(len(line))
             _refuse_too_many(cleaner, upload.limits)
         if not written.rows:
             raise DatasetRefused(["no row could be cleaned safely; take the secrets out of the files yourself"])
