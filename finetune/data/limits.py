@@ -18,7 +18,7 @@ class Limits:
     members: int = 500_000
     unpacked_bytes: int = 3072 * MIB
     ratio: int = 100
-    values: int = 250_000  # secrets as often as they stand there, or different secrets and personal data; they stay in memory
+    values: int = 250_000  # secrets with their repetitions, or different secrets and personal data: all stay in memory
     ratio_floor_bytes: int = 16 * MIB
     member_bytes: int = MIB
     name_bytes: int = 1024
