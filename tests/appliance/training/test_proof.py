@@ -95,7 +95,7 @@ def test_the_training_stacks_scores_are_made_once(
 
 
 def test_a_job_whose_adapters_engine_has_the_last_device_is_worked_on(cast: Cast, adapter: Adapter) -> None:
+    assert attempt._waits_in_vain(cast.job(JobStatus.RUNNING).pk), "there is no device at all"
     job = cast.job(JobStatus.RUNNING, adapter=adapter)
-    assert attempt._waits_in_vain(job.pk), "there is no device at all"
     ask_for(adapter)
     assert not attempt._waits_in_vain(job.pk)
