@@ -33,7 +33,7 @@ def test_it_begins_a_fine_tune(acme: Caller) -> None:
         "status": "validating_files", "trained_tokens": None, "training_file": training, "validation_file": validation,
         "hyperparameters": settings, "method": {"type": "supervised", "supervised": {"hyperparameters": settings}},
         "seed": 7, "estimated_finish": None, "integrations": [], "metadata": {"team": "blue"}, "error": None,
-        "coderack": {"policy": "auto", "adapter_state": None, "evaluation": None},
+        "coderack": {"policy": "auto", "adapter_state": None, "evaluation": None, "plan": None},
     }  # fmt: skip
     assert (job.tenant, job.key, job.suffix) == (acme.tenant, acme.key, "ours")
 
@@ -153,6 +153,7 @@ def test_a_fine_tune_that_succeeded_names_its_model(acme: Caller, policy: Adapte
     assert shown["coderack"] == {
         "policy": policy.value, "adapter_state": state.value,
         "evaluation": {"verdict": "pass", "checks": [{"name": "effect", "verdict": "pass"}]},
+        "plan": None,
     }  # fmt: skip
 
 
