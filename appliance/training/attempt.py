@@ -70,7 +70,9 @@ def work_on(job_id: str) -> None:
         except (plan.NoDisk, plan.NoMemory) as short:
             outcome = "waiting"
             log.info("%s waits: %s", job_id, short)
-            say_once(job_id, f"waiting for {WAITS_FOR[type(short)]}: {short}", same=f"waiting for {WAITS_FOR[type(short)]}")
+            say_once(
+                job_id, f"waiting for {WAITS_FOR[type(short)]}: {short}", same=f"waiting for {WAITS_FOR[type(short)]}"
+            )
         except Exception:
             # The top of an attempt: a fault of ours must not lose the job. The sweep has it tried again, a bounded
             # number of times.

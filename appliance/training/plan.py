@@ -98,7 +98,8 @@ def look_ahead(job: Job, training: Dataset, targets: tuple[str, ...]) -> Run:
     usage = shutil.disk_usage(settings.ENV.data_dir)
     if estimate.too_little_disk(run.disk, usage.total, FREE_BYTES) is not None:
         raise AttemptFailed(
-            NoDisk.code, f"it needs {gb(run.disk.total)}, more than the data directory's whole disk of {gb(usage.total)}"
+            NoDisk.code,
+            f"it needs {gb(run.disk.total)}, more than the data directory's whole disk of {gb(usage.total)}",
         )
     short = estimate.too_little_disk(run.disk, usage.free, FREE_BYTES)
     if short is not None:
@@ -140,7 +141,9 @@ def in_words(plan: dict[str, Any]) -> str:
     else:
         names = ("weights", "adapter", "gradients", "optimizer", "activations", "runtime")
         has = "" if memory["available"] is None else f" of {gb(memory['available'])}"
-        parts.append(f"memory {' + '.join(f'{gb(memory[name])} {name}' for name in names)} = {gb(memory['total'])}{has}")
+        parts.append(
+            f"memory {' + '.join(f'{gb(memory[name])} {name}' for name in names)} = {gb(memory['total'])}{has}"
+        )
     parts.append(f"; disk {gb(disk['total'])} of {gb(disk['free'])} free, {gb(disk['reserve'])} of it kept")
     if time is None:
         return "".join(parts)
@@ -174,7 +177,11 @@ def _run(job: Job, training: Dataset, targets: tuple[str, ...]) -> Run:
     shape = known_shape(job.base)
     trained = shape.adapter_parameters(targets, LORA_RANK) if shape else 0
     disk = estimate.disk_of(trained, data_bytes, _merged_bytes(job.base))
-    batch = batch_at_once(chosen.batch_size, estimate.longest_tokens(longest, length), MICRO_BATCH_TOKENS)
+    pieces = (
+        training.rows + round(data_bytes / estimate.FEWEST_BYTES_PER_TOKEN) // length
+    )  # a long text becomes several
+    at_once = min(chosen.batch_size, max(1, pieces))
+    batch = batch_at_once(at_once, estimate.longest_tokens(longest, length), MICRO_BATCH_TOKENS)
     return Run(shape, targets, batch, data_bytes, chosen.n_epochs, disk)
 
 

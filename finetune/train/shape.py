@@ -144,7 +144,9 @@ def _latent(config: Mapping[str, Any]) -> Shape:
     for number in range(int(config["num_hidden_layers"])):
         linears = _named(number, "self_attn", attention)
         norms = 2 * hidden + latent + rank
-        layers.append(_dense(config, number, linears, norms) if number < dense else _mixed(config, number, linears, norms))
+        layers.append(
+            _dense(config, number, linears, norms) if number < dense else _mixed(config, number, linears, norms)
+        )
     tied = bool(config.get("tie_word_embeddings", False))
     return Shape(hidden, int(config["vocab_size"]), heads, keys, heads * value, latent, tied, tuple(layers))
 

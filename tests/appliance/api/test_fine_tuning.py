@@ -11,6 +11,7 @@ from appliance.tenants.models import AdapterPolicy
 from appliance.training.models import Checkpoint, Evaluation, Job, JobEvent, StoredFile
 from finetune.job import JobStatus
 from tests.appliance.api.callers import MODEL, Caller, answered, refused
+from tests.appliance.training.plans import PLAN
 
 JOBS = "/v1/fine_tuning/jobs"
 
@@ -244,3 +245,9 @@ def test_the_aliases_without_v1_are_the_same(acme: Caller) -> None:
         canonical = path.rstrip("/") if path.startswith("/v1") else f"/v1{path}"
         assert acme.get(path) == acme.get(canonical)
     assert answered(acme.upload(path="/files"))["object"] == "file"
+
+
+def test_a_job_carries_what_training_was_reckoned_to_take(acme: Caller) -> None:
+    job = acme.job()
+    Job.objects.filter(pk=job.pk).update(plan=PLAN)
+    assert acme.get(f"{JOBS}/{job.pk}")["coderack"]["plan"] == PLAN

@@ -53,7 +53,8 @@ def test_without_them_it_is_a_wide_guess(shape: Shape) -> None:
 
 def test_more_threads_are_quicker(shape: Shape) -> None:
     one, four = (duration_of(3_500_000, 1, shape, "cpu", threads, []) for threads in (1, 4))
-    assert one is not None and four is not None
+    assert one is not None
+    assert four is not None
     assert four.seconds[1] < one.seconds[1]
 
 
@@ -86,9 +87,11 @@ def test_too_little_memory_is_told_with_its_sum() -> None:
 
 def test_what_to_change_depends_on_what_is_too_large() -> None:
     told = never_fits(NEED, [Room("nvidia:0", 0, 14 * GB)])
-    assert told is not None and "shorter rows or a smaller batch_size" in told
+    assert told is not None
+    assert "shorter rows or a smaller batch_size" in told
     told = never_fits(replace(NEED, weights=20 * GB), [Room("nvidia:0", 0, 14 * GB)])
-    assert told is not None and "a smaller base" in told
+    assert told is not None
+    assert "a smaller base" in told
 
 
 def test_of_devices_that_nobody_has_seen_nothing_is_said() -> None:
