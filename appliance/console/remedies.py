@@ -13,6 +13,8 @@ REMEDIES: dict[str, Any] = {
     "adapter_rejected": _("The checks or the decision below say why. More or better rows, or fewer epochs, are the usual "
                           "remedy; then start a new fine-tune. Nothing of this one is served."),
     "out_of_memory": _("Start a new fine-tune with a smaller batch_size, or with shorter rows."),
+    "not_enough_memory": _("Start a new fine-tune with what the message names: shorter rows, a smaller batch_size or base."),
+    "not_enough_disk": _("Start a new fine-tune with less data, or ask the operator for a larger disk."),
     "loss_not_finite": _("Start a new fine-tune with a lower learning_rate_multiplier."),
     "bad_row": _("Correct the row that the message names, upload the file again, and start a new fine-tune."),
     "server_error": _("The fault is the appliance's, not the data's. Give the operator this fine-tune's id; "

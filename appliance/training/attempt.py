@@ -15,13 +15,14 @@ from django.db.models.functions import Now
 from appliance.audit.record import record
 from appliance.fleet import leases, loans
 from appliance.registry.models import Adapter, AdapterState
-from appliance.training import lease, metrics
+from appliance.training import lease, metrics, plan
 from appliance.training.adapters import move
 from appliance.training.datasets import BeingMade, ensure_dataset
 from appliance.training.devices import NoDevice, a_device
 from appliance.training.errors import AttemptFailed, LeaseLost
 from appliance.training.events import add_event, say_once
 from appliance.training.heartbeat import Heartbeat
+from appliance.training.jobs import lora_targets
 from appliance.training.leftovers import clear_if_over
 from appliance.training.models import Dataset, Job
 from appliance.training.patience import patiently
@@ -37,6 +38,8 @@ WAITS_FOR: dict[type[Exception], str] = {
     NoDevice: "a free device",
     NoEngine: "an engine of the base model",
     BeingMade: "its file to be cleaned",
+    plan.NoDisk: "room on the disk",
+    plan.NoMemory: "memory on its device",
 }
 
 
@@ -64,6 +67,12 @@ def work_on(job_id: str) -> None:
             outcome = "waiting"
             log.info("%s waits: %s", job_id, absent)
             say_once(job_id, f"waiting for {WAITS_FOR[type(absent)]}")
+        except (plan.NoDisk, plan.NoMemory) as short:
+            outcome = "waiting"
+            log.info("%s waits: %s", job_id, short)
+            say_once(
+                job_id, f"waiting for {WAITS_FOR[type(short)]}: {short}", same=f"waiting for {WAITS_FOR[type(short)]}"
+            )
         except Exception:
             # The top of an attempt: a fault of ours must not lose the job. The sweep has it tried again, a bounded
             # number of times.
@@ -112,7 +121,9 @@ def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
 def _train_on_a_device(
     job: Job, fence: int, heart: Heartbeat, training: Dataset, validation: Dataset | None
 ) -> Adapter:
+    run = plan.look_ahead(job, training, lora_targets(job.base))
     with a_device(job.pk, fence, heart) as device:
+        plan.settle(job, fence, run, device)
         if lease.move(job.pk, fence, JobStatus.QUEUED, JobStatus.RUNNING, started_at=Now()):
             add_event(job.pk, f"training begins on {device.id}")
         else:

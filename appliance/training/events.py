@@ -14,8 +14,8 @@ def add_event(job_id: str, message: str, level: str = "info", data: dict[str, An
     )
 
 
-def say_once(job_id: str, message: str) -> None:
-    """Add a line unless it is what was said last."""
+def say_once(job_id: str, message: str, same: str | None = None) -> None:
+    """Add a line unless it is what was said last, or that began with `same`: figures in it may have moved."""
     last = JobEvent.objects.filter(job_id=job_id).order_by("-seq").values_list("message", flat=True).first()
-    if last != message:
+    if last is None or not (last == message if same is None else last.startswith(same)):
         add_event(job_id, message)

@@ -18,7 +18,7 @@ from appliance.fleet.merged import merges
 from appliance.fleet.models import Deployment
 from appliance.registry.models import Adapter, AdapterState, Alias, ModelVersion
 from appliance.tenants.models import ApiKey, Tenant
-from appliance.training import events
+from appliance.training import events, plan
 from appliance.training.errors import JobRefused
 from appliance.training.models import Job, StoredFile
 from appliance.training.wake import wake_job
@@ -83,8 +83,12 @@ def _base(name: str, tenant: Tenant) -> ModelVersion:
         raise JobRefused(f"The model {name!r} does not exist or is not served.", "model", "model_not_found")
     if allowed is not None and name not in allowed:
         raise JobRefused(f"The plan does not include {name!r}.", "model", "model_not_allowed")
-    if not lora_targets(deployment.model) or not (merges(deployment) or "--enable-lora" in deployment.flags):
+    targets = lora_targets(deployment.model)
+    if not targets or not (merges(deployment) or "--enable-lora" in deployment.flags):
         raise JobRefused(f"{name!r} can't be fine-tuned as it is served here; ask its operator.", "model")
+    never = plan.never_fits(deployment.model, targets)
+    if never is not None:
+        raise JobRefused(f"{name!r}: {never}.", "model", plan.NoMemory.code)
     return deployment.model
 
 

@@ -88,6 +88,7 @@ class Job(models.Model):
     policy = models.CharField(max_length=8, choices=AdapterPolicy)
     status = models.CharField(_("state"), max_length=20, default=JobStatus.VALIDATING.value)
     error = models.JSONField(null=True)
+    plan = models.JSONField(null=True, help_text="what its newest attempt was reckoned to take")
     adapter = models.OneToOneField(Adapter, null=True, on_delete=models.SET_NULL, related_name="job")
     trained_tokens = models.PositiveBigIntegerField(_("trained tokens"), null=True)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)

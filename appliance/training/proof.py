@@ -32,10 +32,11 @@ from appliance.training.events import add_event
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import Dataset, Evaluation, Job
 from appliance.training.patience import patiently
+from appliance.training.plan import MAX_LENGTH
 from appliance.training.planted import planted_secret
 from appliance.training.rows import SCORES, read_rows, rows_for
 from appliance.training.serving import EngineSampler, NoEngine, ReadyEngine, merged_engine, ready_engine
-from appliance.training.training import MAX_LENGTH, attempt_dir, job_dir
+from appliance.training.training import attempt_dir, job_dir
 from finetune.evaluate import humaneval, sandbox
 from finetune.evaluate.check import Check, Verdict
 from finetune.evaluate.checks.extraction import Planted

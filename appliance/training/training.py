@@ -24,6 +24,7 @@ from appliance.training.heartbeat import Heartbeat
 from appliance.training.jobs import lora_targets
 from appliance.training.models import Checkpoint, Dataset, Job
 from appliance.training.patience import patiently
+from appliance.training.plan import CHARACTERS_PER_TOKEN, MAX_LENGTH
 from appliance.training.rows import rows_for
 from appliance.training.serving import NoEngine
 from finetune import manifest
@@ -33,12 +34,10 @@ from finetune.train.hyperparameters import choose
 from finetune.train.launch import Trainer
 from finetune.train.spec import TrainSpec
 
-MAX_LENGTH = 2048
 MOST_STEPS_LOST = 100  # by a kill
 STOP_GRACE_S = 6.0
 BAD_CHECKPOINT = "bad_checkpoint"
 PASSING = frozenset({"trainer_died", BAD_CHECKPOINT})  # another attempt may not meet them
-CHARACTERS_PER_TOKEN = 3.5  # only for choosing hyperparameters; the trainer counts exactly
 
 
 def job_dir(job_id: str) -> Path:

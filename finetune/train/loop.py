@@ -20,11 +20,10 @@ from finetune.train.head import autocast, check_head, collate, loss_sum
 from finetune.train.model import add_lora, load_base, load_tokenizer
 from finetune.train.order import batch_of, micro_batches, steps_per_epoch
 from finetune.train.schedule import learning_rate
-from finetune.train.spec import TrainSpec
+from finetune.train.spec import MICRO_BATCH_TOKENS, TrainSpec
 from finetune.train.tokens import Example, examples_of
 
 MAX_GRADIENT = 1.0
-MICRO_BATCH_TOKENS = 4096  # padded tokens that are held in memory at once; a larger batch is split
 Emit = Callable[..., None]
 
 

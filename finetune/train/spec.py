@@ -20,6 +20,7 @@ DEVICES = ("cpu", "cuda")
 # vLLM leaves this module's adapter out without a word (vllm issue 48974): the tuned model would not be the served one.
 NEVER_TARGETS = frozenset({"kv_b_proj"})
 MAX_SEED = 2**63
+MICRO_BATCH_TOKENS = 4096  # padded tokens that are held in memory at once; a larger batch is split
 _MODULE = re.compile(r"[A-Za-z0-9_.]+")
 
 

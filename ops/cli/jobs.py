@@ -47,7 +47,11 @@ def list_jobs(
 def show(job_id: JobId, as_json: AsJson = False) -> None:
     """Show one fine-tune with its last events, checkpoints and checks."""
     with rows():
+        from appliance.training.plan import in_words  # noqa: PLC0415 - after Django's setup
+
         facts = _facts(_job(job_id))
+        if facts["plan"] and not as_json:
+            facts["plan"] = in_words(facts["plan"])
     show_facts(facts, as_json)
 
 
@@ -90,6 +94,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "training_file": job.training_file_id,
         "validation_file": job.validation_file_id,
         "hyperparameters": job.hyperparameters,
+        "plan": job.plan,
         "trained_tokens": job.trained_tokens,
         "fence": job.fence,
         "created": job.created_at,

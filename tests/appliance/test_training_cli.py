@@ -18,6 +18,7 @@ from appliance.tenants.models import Membership, Tenant, User
 from appliance.training.models import Approval, Checkpoint, Evaluation, Job, JobEvent, StoredFile
 from ops.cli.main import app
 from ops.cli.printing import Exit
+from tests.appliance.training.plans import PLAN
 
 pytestmark = pytest.mark.usefixtures("job")
 NAME = "ft:demo:acme:facts:0a1b2c3d"
@@ -68,6 +69,16 @@ def test_it_shows_a_fine_tune_with_its_story(job: Job) -> None:
     assert (shown["status"], shown["requested_by"], shown["fence"]) == ("succeeded", "kim", 2)
     assert shown["events"][0]["message"] == "training begins on cpu:1"
     assert shown["checkpoints"] == [{"step": 8, "fence": 1}]
+    assert shown["plan"] is None
+
+
+def test_it_shows_what_training_was_reckoned_to_take(job: Job) -> None:
+    Job.objects.filter(pk=job.pk).update(plan=PLAN)
+    assert answer("job", "show", job.id)["plan"] == PLAN
+    told = " ".join(run("job", "show", job.id).stdout.split())
+    assert "plan for cpu:1: memory 0.3 GB weights + 29.0 MB adapter" in told
+    assert "= 3.9 GB of 8.0 GB; disk 0.2 GB of 50.0 GB free, 1.1 GB of it kept" in told
+    assert "about 1200 tokens x 10 epochs, 53 s to 6 min (from former runs)" in told
     for_people = run("job", "show", job.id)
     assert for_people.exit_code == 0
     assert "training begins on cpu:1" in for_people.output

@@ -92,6 +92,7 @@ class Extension(Schema):
     policy: str
     adapter_state: str | None
     evaluation: Verdict | None
+    plan: dict[str, Any] | None
 
 
 class FineTune(Schema):
@@ -208,6 +209,7 @@ def _extension(job: Job) -> dict[str, Any]:
             evaluation = None
     return {
         "policy": job.policy, "adapter_state": None if adapter is None else adapter.state, "evaluation": evaluation,
+        "plan": job.plan,
     }  # fmt: skip
 
 

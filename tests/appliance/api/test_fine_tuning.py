@@ -11,6 +11,7 @@ from appliance.tenants.models import AdapterPolicy
 from appliance.training.models import Checkpoint, Evaluation, Job, JobEvent, StoredFile
 from finetune.job import JobStatus
 from tests.appliance.api.callers import MODEL, Caller, answered, refused
+from tests.appliance.training.plans import PLAN
 
 JOBS = "/v1/fine_tuning/jobs"
 
@@ -33,7 +34,7 @@ def test_it_begins_a_fine_tune(acme: Caller) -> None:
         "status": "validating_files", "trained_tokens": None, "training_file": training, "validation_file": validation,
         "hyperparameters": settings, "method": {"type": "supervised", "supervised": {"hyperparameters": settings}},
         "seed": 7, "estimated_finish": None, "integrations": [], "metadata": {"team": "blue"}, "error": None,
-        "coderack": {"policy": "auto", "adapter_state": None, "evaluation": None},
+        "coderack": {"policy": "auto", "adapter_state": None, "evaluation": None, "plan": None},
     }  # fmt: skip
     assert (job.tenant, job.key, job.suffix) == (acme.tenant, acme.key, "ours")
 
@@ -153,6 +154,7 @@ def test_a_fine_tune_that_succeeded_names_its_model(acme: Caller, policy: Adapte
     assert shown["coderack"] == {
         "policy": policy.value, "adapter_state": state.value,
         "evaluation": {"verdict": "pass", "checks": [{"name": "effect", "verdict": "pass"}]},
+        "plan": None,
     }  # fmt: skip
 
 
@@ -243,3 +245,9 @@ def test_the_aliases_without_v1_are_the_same(acme: Caller) -> None:
         canonical = path.rstrip("/") if path.startswith("/v1") else f"/v1{path}"
         assert acme.get(path) == acme.get(canonical)
     assert answered(acme.upload(path="/files"))["object"] == "file"
+
+
+def test_a_job_carries_what_training_was_reckoned_to_take(acme: Caller) -> None:
+    job = acme.job()
+    Job.objects.filter(pk=job.pk).update(plan=PLAN)
+    assert acme.get(f"{JOBS}/{job.pk}")["coderack"]["plan"] == PLAN

@@ -19,6 +19,7 @@ from appliance.training.events import add_event
 from appliance.training.models import Job
 from tests.appliance.console import tuning
 from tests.appliance.console.cast import Cast
+from tests.appliance.training.plans import PLAN
 
 STATES = ("validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled")
 
@@ -109,6 +110,28 @@ def test_it_thins_a_long_curve_and_keeps_its_ends() -> None:
     assert len(thin) == losses.MOST_POINTS
     assert thin[0] == (0, 0.0)
     assert thin[-1][0] == 9_999
+
+
+def test_it_shows_what_training_takes_in_both_languages(cast: Cast) -> None:
+    job = tuning.start(cast.acme, plan=PLAN)
+    page = _page(cast, f"/fine-tuning/{job.pk}/")
+    for words in ("What training takes", "256.5 MiB the base&#x27;s weights", "= <strong>3.6 GiB</strong>",
+                  "of 7.5 GiB that the device has for it", "167.8 MiB checkpoints", "53.0 s",
+                  "6 min 20 s", "by the speed of former fine-tunes"):  # fmt: skip
+        assert words in page
+    client = cast.client("owner")
+    client.cookies["coderack_language"] = "zh-hans"
+    chinese = client.get(f"/fine-tuning/{job.pk}/").content.decode()
+    assert "训练资源预估" in chinese
+    assert "激活值" in chinese
+
+
+def test_it_says_nothing_of_a_plan_that_is_not_there(cast: Cast) -> None:
+    unknown = PLAN | {"memory": None, "time": None}
+    page = _page(cast, f"/fine-tuning/{tuning.start(cast.acme, plan=unknown).pk}/")
+    assert "Not known for this architecture." in page
+    assert "Training takes" not in page
+    assert 'id="plan"' not in _page(cast, f"/fine-tuning/{tuning.start(cast.acme).pk}/")
 
 
 def test_it_says_what_failed_and_what_to_do(cast: Cast) -> None:

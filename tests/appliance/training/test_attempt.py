@@ -14,7 +14,7 @@ from appliance.training.attempt import work_on
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import Dataset, Job, JobEvent, StoredFile
 from finetune.job import TERMINAL, JobStatus
-from tests.appliance.training.cast import Cast
+from tests.appliance.training.cast import ROWS, Cast
 
 S = JobStatus
 
@@ -23,6 +23,7 @@ def prepared(cast: Cast, folder: Path, rows: int = 3) -> StoredFile:
     """A file whose dataset was made before."""
     file = cast.file(status=StoredFile.Status.PROCESSED)
     (folder / "manifest.json").write_text("{}")
+    (folder / "rows.jsonl").write_bytes(ROWS)
     Dataset.objects.create(file=file, kind="chat", path=str(folder), digest="ab" * 32, rows=rows, report={})
     return file
 

@@ -21,8 +21,11 @@ BOTH_SIDES = [
     "finetune.train.spec",
 ]
 CONTROL_PLANE = [
+    "finetune.train.estimate",
     "finetune.train.hyperparameters",
     "finetune.train.launch",
+    "finetune.train.memory",
+    "finetune.train.shape",
     "finetune.train.slot",
     "finetune.evaluate.run_scoring",
 ]
