@@ -57,6 +57,7 @@ def _erased(erasure: Erasure, finished_at: datetime, lingering: tuple[str, ...])
     return Erased(
         id=str(erasure.pk), tenant=erasure.tenant_id, by=erasure.asked_by,
         file={"id": file.pk, "filename": file.filename, "sha256": file.sha256, "bytes": file.bytes},
-        asked_at=erasure.asked_at.astimezone(UTC).isoformat(timespec="seconds"), finished_at=finished_at.isoformat(timespec="seconds"),
+        asked_at=erasure.asked_at.astimezone(UTC).isoformat(timespec="seconds"),
+        finished_at=finished_at.isoformat(timespec="seconds"),
         led_to=erasure.planned, removed=erasure.removed, lingering=lingering,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a file led to, and what erasing it does to each of these: values in, a plan out. Finding the values is `erasure_facts`'."""
+"""What a file led to, and what erasing it does to each of these: values in, a plan out. The values are `erasure_facts`'."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Item:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """The file itself. `shared_with`: the tenant's other files with the same bytes. `is_being_cleaned`: a process reads it now."""
+    """The file. `shared_with`: the tenant's other files with the same bytes. `is_being_cleaned`: a process reads it now."""
 
     id: str
     sha256: str

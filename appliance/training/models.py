@@ -1,4 +1,7 @@
-"""Files, datasets, jobs, events, checkpoints, evaluations, approvals, erasures. The row is the truth; a queue message is a wake-up."""
+"""Files, datasets, jobs, events, checkpoints, evaluations, approvals, erasures.
+
+The row is the truth; a queue message is a wake-up.
+"""
 
 from __future__ import annotations
 
