@@ -27,9 +27,11 @@ from appliance.training.errors import AdapterRefused, ErasureRefused, JobRefused
 from appliance.training.models import Checkpoint, Dataset, Erasure, ErasureState, Evaluation, JobEvent, StoredFile
 from finetune.files import sync_directory
 from inference import failpoints
+from ops.acceptance.errors import BadSigningKey
 
 log = logging.getLogger("coderack.training")
 
+LOOK_BACK = timedelta(hours=1)
 UNLOAD_WAIT = timedelta(minutes=10)  # an engine that has not unloaded by then is named in the certificate
 CONTENT_REMOVED = "Removed with the file that this was trained on."
 
@@ -79,15 +81,20 @@ def go_on(erasure: Erasure) -> Erasure:
             Erasure.objects.filter(pk=erasure.pk).exclude(state=ErasureState.DONE).update(waits_for="; ".join(waits))
         elif _write_down(erasure):
             failpoints.reach("erasure.written_down")
-            _remove(erasure)
+            _try_to_remove(erasure)
     erasure.refresh_from_db()
     return erasure
 
 
 def sweep_erasures() -> None:
-    """Go on with every erasure that is not done."""
+    """Go on with every erasure that is not done; remove what a worker that woke too late wrote after one."""
     for erasure in Erasure.objects.exclude(state=ErasureState.DONE).order_by("asked_at"):
         go_on(erasure)
+    since = timezone.now() - LOOK_BACK
+    for erasure in Erasure.objects.filter(state=ErasureState.DONE, finished_at__gt=since).select_related("file"):
+        for late in on_disk(erasure.file):
+            log.warning("%s came after the erasure of %s, and is removed", late.path, erasure.file_id)
+            _drop(late.kind, Path(settings.ENV.data_dir) / late.path, erasure.file)
 
 
 def _stop_all(erasure: Erasure) -> None:
@@ -142,6 +149,14 @@ def _empty_rows(file: StoredFile) -> None:
     for job in of_file:
         error = None if job.error is None else {**job.error, "message": CONTENT_REMOVED}
         of_file.filter(pk=job.pk).update(metadata={}, error=error)
+
+
+def _try_to_remove(erasure: Erasure) -> None:
+    try:
+        _remove(erasure)
+    except (OSError, BadSigningKey) as error:  # a full disk, a key that others can read: the next sweep tries again
+        log.error("the erasure of %s: %s", erasure.file_id, error)
+        Erasure.objects.filter(pk=erasure.pk).exclude(state=ErasureState.DONE).update(waits_for=str(error))
 
 
 def _remove(erasure: Erasure) -> None:

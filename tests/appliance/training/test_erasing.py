@@ -298,6 +298,32 @@ def test_what_can_not_be_removed_keeps_it_from_being_certified(cast: Cast, monke
     assert erasing.go_on(erasure).state == DONE
 
 
+def test_a_certificate_that_can_not_be_signed_is_tried_again(cast: Cast) -> None:
+    key = Path(settings.ENV.data_dir) / "acceptance" / "keys" / "signing.pem"
+    erase(uploaded(cast, b"first"))
+    key.chmod(0o644)
+    erasure = erase(uploaded(cast))
+    assert erasure.state == ErasureState.REMOVING
+    assert "chmod 600" in erasure.waits_for
+    key.chmod(0o600)
+    erasing.sweep_erasures()
+    erasure.refresh_from_db()
+    assert erasure.state == DONE
+    facts_of(erasure)
+
+
+def test_what_a_frozen_worker_writes_after_the_certificate_is_swept_away(cast: Cast) -> None:
+    file = uploaded(cast)
+    job = trained(cast, file).job
+    assert erase(file).state == DONE
+    write(job_dir(job.pk) / "attempts" / "1" / "checkpoint-00000009" / "weights")
+    again = uploaded(cast)  # the same content anew, by somebody who may
+    erasing.sweep_erasures()
+    assert not job_dir(job.pk).exists()
+    assert files.path(again).exists()
+    assert files.dataset_dir(again).exists()
+
+
 def test_two_who_erase_at_once_make_one_erasure(cast: Cast) -> None:
     file = uploaded(cast)
     trained(cast, file)
