@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from appliance.fleet.merging import FOLDER as MERGED
+from appliance.fleet import merging
 from appliance.fleet.models import AdapterLoad
 from appliance.registry import aliases
 from appliance.registry.models import Adapter, AdapterState, MergedModel
@@ -54,7 +54,7 @@ def adapters_of(file: StoredFile) -> QuerySet[Adapter]:
 
 def merged_dir(adapter: Adapter) -> Path:
     """Where an adapter's merged copy lies."""
-    return Path(settings.ENV.data_dir) / MERGED / folder_name(adapter.base.digest, adapter.digest)
+    return Path(settings.ENV.data_dir) / merging.FOLDER / folder_name(adapter.base.digest, adapter.digest)
 
 
 def _shared_with(file: StoredFile) -> list[str]:
