@@ -65,7 +65,9 @@ def clean(file: StoredFile, folder: Path, report: dict[str, Any] | None = None) 
 def erased(tenant: Tenant) -> Erasure:
     """A file that was erased, with its certificate."""
     erasure = erasing.begin(upload(tenant, sha256=secrets.token_hex(32)))
-    wait_until(lambda: erasing.go_on(erasure).finished_at, timeout_s=120)  # a running appliance's worker goes on with it, too
+    wait_until(
+        lambda: erasing.go_on(erasure).finished_at, timeout_s=120
+    )  # a running appliance's worker goes on with it, too
     return erasure
 
 
