@@ -24,6 +24,7 @@ from appliance.console.pages.conversations import (
 )
 from appliance.console.pages.data import data, file
 from appliance.console.pages.data_acts import delete_file, report_html, report_json
+from appliance.console.pages.erasures import erase_file, erasure, erasure_file, erasures
 from appliance.console.pages.fine_tuning import fine_tuning
 from appliance.console.pages.guide import guide
 from appliance.console.pages.job import job
@@ -63,6 +64,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("data/<slug:file_id>/report.html", require_safe(report_html), name="file_report_html"),
     path("data/<slug:file_id>/report.json", require_safe(report_json), name="file_report_json"),
     path("data/<slug:file_id>/delete/", form(delete_file), name="file_delete"),
+    path("data/<slug:file_id>/erase/", form(erase_file), name="file_erase"),
+    path("erasures/", require_safe(erasures), name="erasures"),
+    path("erasures/<uuid:erasure_id>/", require_safe(erasure), name="erasure"),
+    path("erasures/<uuid:erasure_id>/<str:name>", require_safe(erasure_file), name="erasure_file"),
     path("batches/", require_safe(batches), name="batches"),
     path("batches/<slug:batch_id>/", require_safe(batch), name="batch"),
     path("batches/<slug:batch_id>/cancel/", form(cancel_batch), name="batch_cancel"),

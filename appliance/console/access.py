@@ -18,7 +18,7 @@ from appliance.batches.models import Batch
 from appliance.console.queries import text
 from appliance.registry.models import Adapter
 from appliance.tenants.models import SYSTEM_TENANT, Membership, Tenant, User
-from appliance.training.models import Job, StoredFile
+from appliance.training.models import Erasure, Job, StoredFile
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=Model)
@@ -98,6 +98,14 @@ def visible_file(user: User, file_id: str) -> StoredFile:
     """
     rows = StoredFile.objects.select_related("tenant", "dataset", "key").filter(deleted_at=None, purpose="fine-tune")
     return _one(owned_by_visible(user, rows).filter(pk=file_id))
+
+
+def visible_erasure(user: User, erasure_id: UUID) -> Erasure:
+    """One erasure by its id.
+
+    Raises: Http404, for somebody else's as for an unknown one.
+    """
+    return _one(owned_by_visible(user, Erasure.objects.select_related("file")).filter(pk=erasure_id))
 
 
 def visible_batch(user: User, batch_id: str) -> Batch:

@@ -97,6 +97,30 @@ ACCEPTANCE: dict[str, Word] = {
     "not_met": Word(pgettext_lazy("acceptance", "not met"), "bad"),
     "void": Word(pgettext_lazy("acceptance", "void"), "idle"),
 }
+ERASURES: dict[str, Word] = {
+    "waiting": Word(pgettext_lazy("erasure", "waiting"), "waiting"),
+    "removing": Word(pgettext_lazy("erasure", "removing"), "working"),
+    "done": Word(pgettext_lazy("erasure", "done"), "good"),
+}
+ERASURE_KINDS: dict[str, Any] = {
+    "bytes": pgettext_lazy("erasure", "uploaded bytes"),
+    "dataset": pgettext_lazy("erasure", "dataset"),
+    "job": pgettext_lazy("erasure", "fine-tune"),
+    "attempt": pgettext_lazy("erasure", "attempt"),
+    "checkpoint": pgettext_lazy("erasure", "checkpoint"),
+    "adapter": pgettext_lazy("erasure", "adapter"),
+    "report": pgettext_lazy("erasure", "report"),
+    "merged": pgettext_lazy("erasure", "merged copy"),
+    "engine": pgettext_lazy("erasure", "engine that has it loaded"),
+    "alias": pgettext_lazy("erasure", "alias"),
+}
+ERASURE_ACTS: dict[str, Any] = {
+    "remove": pgettext_lazy("erasure", "removed"),
+    "cancel and remove": pgettext_lazy("erasure", "cancelled, then removed"),
+    "withdraw and remove": pgettext_lazy("erasure", "withdrawn, then removed"),
+    "unload": pgettext_lazy("erasure", "unloaded"),
+    "keep": pgettext_lazy("erasure", "stays as it is"),
+}
 STRATEGIES: dict[str, Any] = {
     "beside": _("beside: the new version starts next to the old one, and requests go on"),
     "instead": _("instead: the old version stops before the new one starts, and the name answers 503 meanwhile"),
@@ -142,6 +166,17 @@ batch = _of(BATCHES)
 upgrade = _of(UPGRADES)
 step_state = _of(STEPS)
 acceptance = _of(ACCEPTANCE)
+erasure = _of(ERASURES)
+
+
+def erasure_kind(name: str) -> Any:
+    """What a thing is that came of a file; a kind we don't know is shown as it is."""
+    return ERASURE_KINDS.get(name, name)
+
+
+def erasure_act(name: str) -> Any:
+    """What an erasure does to it."""
+    return ERASURE_ACTS.get(name, name)
 
 
 def strategy(name: str) -> Any:

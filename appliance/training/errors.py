@@ -40,6 +40,12 @@ class AdapterRefused(Refused):
     """An adapter that can't be moved as asked."""
 
 
+class ErasureRefused(Refused):
+    """A file that nothing can be made of and nothing erased with."""
+
+    code = "erasure_refused"
+
+
 class LeaseLost(Exception):
     """Somebody else holds the job, or it was cancelled or paused: what this attempt has goes no further."""
 

@@ -94,18 +94,18 @@ def delete(file: StoredFile) -> None:
             dataset.delete()
         row.deleted_at = timezone.now()
         row.save(update_fields=("deleted_at",))
-        transaction.on_commit(lambda: _drop_bytes(row))
+        transaction.on_commit(lambda: drop_bytes(row))
         record("file.delete", row.pk, tenant=row.tenant_id, details={"filename": row.filename, "sha256": row.sha256})
 
 
 def drop_leftovers(row: StoredFile) -> None:
     """Remove what a deleted file left on the disk, in case the process that deleted it was killed."""
     if path(row).exists():
-        _drop_bytes(row)
+        drop_bytes(row)
     shutil.rmtree(dataset_dir(row), ignore_errors=True)
 
 
-def _drop_bytes(row: StoredFile) -> None:
+def drop_bytes(row: StoredFile) -> None:
     """Remove the bytes that no row needs; under the lock, so that no upload of the same ones comes in between."""
     with transaction.atomic():
         _lock_bytes(row)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from django.utils import timezone
 
 from appliance.training import files
-from appliance.training.models import Job, StoredFile
+from appliance.training.models import ErasureState, Job, StoredFile
 from appliance.training.rows import SCORES, SPLIT
 from appliance.training.training import job_dir
 from finetune.job import TERMINAL
@@ -40,5 +40,6 @@ def sweep_leftovers() -> None:
     over = Job.objects.filter(finished_at__gt=since, lease_expires_at=None)
     for job_id in over.values_list("pk", flat=True):
         clear_if_over(job_id)
-    for row in StoredFile.objects.filter(deleted_at__gt=since):
+    under_way = [ErasureState.WAITING, ErasureState.REMOVING]  # an erasure removes its own, with digests
+    for row in StoredFile.objects.filter(deleted_at__gt=since).exclude(erasure__state__in=under_way):
         files.drop_leftovers(row)

@@ -1,4 +1,7 @@
-"""Files, datasets, jobs, events, checkpoints, evaluations, approvals. The row is the truth; a queue message is a wake-up."""
+"""Files, datasets, jobs, events, checkpoints, evaluations, approvals, erasures.
+
+The row is the truth; a queue message is a wake-up.
+"""
 
 from __future__ import annotations
 
@@ -174,3 +177,33 @@ class Approval(models.Model):
 
     def __str__(self) -> str:
         return f"{'approved' if self.approved else 'rejected'} by {self.user}"
+
+
+class ErasureState(models.TextChoices):
+    """How far an erasure is. What is to be removed is written down before it is removed."""
+
+    WAITING = "waiting", _("waiting")
+    REMOVING = "removing", _("removing")
+    DONE = "done", _("done")
+
+
+class Erasure(models.Model):
+    """A file that is removed with all that came of it. The row goes first: whoever is killed, the next sweep goes on."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="erasures", verbose_name=_("tenant"))
+    file = models.OneToOneField(StoredFile, on_delete=models.PROTECT, related_name="erasure")
+    state = models.CharField(_("state"), max_length=16, choices=ErasureState, default=ErasureState.WAITING)
+    asked_by = models.CharField(_("by"), max_length=150)
+    asked_at = models.DateTimeField(_("asked"), auto_now_add=True)
+    planned = models.JSONField(default=list, help_text="what the file had led to when it was asked")
+    removed = models.JSONField(default=list, help_text="what lay on the disk, with digests")
+    waits_for = models.TextField(_("waits for"), blank=True)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    certificate_digest = models.CharField(_("certificate"), max_length=64, blank=True)
+
+    class Meta:
+        ordering = ("-asked_at",)
+
+    def __str__(self) -> str:
+        return str(self.id)

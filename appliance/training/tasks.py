@@ -12,6 +12,7 @@ from django.utils import timezone
 from appliance.training import metrics
 from appliance.training.attempt import work_on
 from appliance.training.datasets import BeingMade, ensure_dataset
+from appliance.training.erasing import sweep_erasures
 from appliance.training.errors import AttemptFailed, BrokeOff
 from appliance.training.lease import unheld
 from appliance.training.leftovers import sweep_leftovers
@@ -63,6 +64,7 @@ def sweep() -> None:
         wake_job(job_id)
     for file_id in unprepared():
         wake_prepare(file_id)
+    sweep_erasures()
     sweep_leftovers()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fcntl
 import hashlib
 import os
 import stat
@@ -36,18 +37,20 @@ KEY_HINT = "`coderack acceptance key` prints it on the box that signed"
 
 
 def ensure_key(directory: Path) -> Ed25519PrivateKey:
-    """The box's key, made at its first use. Two at once are kept apart by the caller's lock.
+    """The box's key, made at its first use: two at once get the same one.
 
     Raises: BadSigningKey when what is there can't be used.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / PRIVATE
-    if not path.exists():
-        made = Ed25519PrivateKey.generate()
-        _write(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
-    key = _private(path)
-    if not (directory / PUBLIC).exists():
-        _write(directory / PUBLIC, pem_of(key.public_key()), 0o644)
+    with (directory / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            made = Ed25519PrivateKey.generate()
+            _write(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+        key = _private(path)
+        if not (directory / PUBLIC).exists():
+            _write(directory / PUBLIC, pem_of(key.public_key()), 0o644)
     return key
 
 

@@ -1,5 +1,7 @@
 """Checks a certificate: who signed it, every file, that the page shows the figures, and that figures and verdict follow.
 
+An erasure's has no measurement: its figures follow from its own lists.
+
 Everything is read anew from the files and worked out again; nothing that a certificate says about itself is believed.
 """
 
@@ -23,6 +25,7 @@ from ops.acceptance.judge import judge
 from ops.acceptance.measure import Measured, measure
 from ops.acceptance.signing import KEY_HINT, is_signed, key_id
 from ops.acceptance.workload import Target, Workload
+from ops.erasure import certificate as erasure
 
 MAX_FILE_BYTES = 1024 * 1024 * 1024
 
@@ -76,7 +79,7 @@ def _signed_files(folder: Path, envelope: Mapping[str, Any]) -> tuple[dict[str, 
     """The signed files, and what is wrong with any."""
     files: dict[str, bytes] = {}
     faults = []
-    for name in SIGNED:
+    for name in SIGNED if REQUESTS in envelope["files"] else (JSON, HTML):
         try:
             if (folder / name).stat().st_size > MAX_FILE_BYTES:
                 raise CertificateRefused([f"{name}: was changed: it has more than {MAX_FILE_BYTES} bytes"])
@@ -93,9 +96,14 @@ def _signed_files(folder: Path, envelope: Mapping[str, Any]) -> tuple[dict[str, 
 def _contents(files: Mapping[str, bytes]) -> tuple[dict[str, Any], list[str]]:
     try:
         facts = msgspec.json.decode(files[JSON], type=dict[str, Any])
+        if facts.get("kind") == erasure.KIND and facts.get("format") == erasure.FORMAT:
+            return facts, [*_erasure_faults(facts), *_page_faults(erasure.page_facts(facts), files[HTML])]
         if facts.get("format") != certificate.FORMAT:
             raise CertificateRefused([f"{JSON}: format {facts.get('format')!r} is not known to this version"])
-        return facts, [*_figure_faults(facts, files[REQUESTS]), *_page_faults(facts, files[HTML])]
+        return facts, [
+            *_figure_faults(facts, files[REQUESTS]),
+            *_page_faults(certificate.page_facts(facts), files[HTML]),
+        ]
     except (msgspec.DecodeError, msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
         raise CertificateRefused([f"{JSON}: lacks what a certificate has: {type(error).__name__}: {error}"]) from None
 
@@ -122,11 +130,15 @@ def _figure_faults(facts: Mapping[str, Any], lines: bytes) -> Iterator[str]:
         yield f"{JSON}: says {facts['verdict']}, its own figures say {verdict.verdict} ({why})"
 
 
-def _page_faults(facts: Mapping[str, Any], page: bytes) -> Iterator[str]:
+def _erasure_faults(facts: Mapping[str, Any]) -> Iterator[str]:
+    for fault in erasure.faults(facts):
+        yield f"{JSON}: {fault}"
+
+
+def _page_faults(wanted: Mapping[str, str], page: bytes) -> Iterator[str]:
     """The page has to show what the payload says."""
     parser = _Page()
     parser.feed(page.decode(errors="replace"))
-    wanted = certificate.page_facts(facts)
     if odd := sorted(name for name, text in wanted.items() if parser.facts.get(name) != {text}):
         yield f"{HTML}: does not show the {JSON}'s {', '.join(odd)}"
 

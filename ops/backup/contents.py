@@ -15,6 +15,7 @@ KEPT = {
     "audit": "the heads of the audit log",
     "batches": "answers of batches that are not over",
     "datasets": "what cleaning made of tenants' uploads",
+    "erasures": "signed certificates of what was erased",
     "files": "tenants' uploads",
     "first-login.json": "the first operator's password and the demo key",
     "jobs": "fine-tunes: adapters, checkpoints that a job may go on from, trainers' logs",

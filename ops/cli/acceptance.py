@@ -112,7 +112,7 @@ def verify(
     key: Annotated[Path | None, typer.Option(help="The signer's public key (PEM). Default: this box's own.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify a certificate: signature, every file, and that figures and verdict follow from what was measured."""
+    """Verify a certificate, of a run or of an erasure: signature, every file, and that its figures follow."""
     from ops.acceptance import verify as verifying  # noqa: PLC0415
     from ops.acceptance.errors import CertificateRefused  # noqa: PLC0415
     from ops.acceptance.signing import load_public  # noqa: PLC0415
@@ -133,7 +133,12 @@ def verify(
             raise typer.Exit(int(Exit.FAILED)) from None
     facts = held.facts
     if as_json:
-        show_json({"ok": True, "faults": [], "id": facts["id"], "verdict": facts["verdict"], "key": held.key})
+        verdict = facts.get("verdict")  # an erasure's has none
+        show_json({"ok": True, "faults": [], "id": facts["id"], "verdict": verdict, "key": held.key})
+        return
+    if "verdict" not in facts:
+        typer.echo(f"verified: erasure {facts['id']} of {facts['file']['id']}, finished {facts['finished_at']}, signed by "
+                   f"{held.key[:16]}…")  # fmt: skip
         return
     typer.echo(f"verified: run {facts['id']} of {facts['finished_at']}, signed by {held.key[:16]}…; the target was "
                f"{facts['verdict'].replace('_', ' ')}")  # fmt: skip
@@ -147,7 +152,7 @@ def print_key(as_json: AsJson = False) -> None:
         pem = path.read_text()
         show_json({"path": str(path), "key": pem}) if as_json else typer.echo(pem, nl=False)
     except OSError:
-        raise fail(f"{path} is not there: the first `coderack acceptance run` makes it", Exit.NOT_FOUND) from None
+        raise fail(f"{path} is not there: the first acceptance run or erasure makes it", Exit.NOT_FOUND) from None
 
 
 @contextmanager

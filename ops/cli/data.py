@@ -1,4 +1,4 @@
-"""`coderack data`: what cleaning finds of secrets and personal data. It needs nothing that runs."""
+"""`coderack data`: what cleaning finds of secrets and personal data, which needs nothing that runs; and erasing files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ import typer
 from finetune.data.measure.pages import Page, pages
 from finetune.data.measure.python_files import Parsed, parsed, standard_library
 from finetune.data.measure.score import Row, Score, score
+from ops.cli.erasures import certificate, erase, erasures
 from ops.cli.printing import AsJson, Exit, out, show_json, show_rows
 
-app = typer.Typer(help="Data: how well cleaning finds secrets and personal data.", no_args_is_help=True)
+app = typer.Typer(
+    help="Data: erasing files, and how well cleaning finds secrets and personal data.", no_args_is_help=True
+)
+app.command()(erase)
+app.command()(erasures)
+app.command()(certificate)
 LEAST_PARSED = 0.99
 
 
 @app.callback()
 def data() -> None:
-    """Data: how well cleaning finds secrets and personal data."""
+    """Data: erasing files, and how well cleaning finds secrets and personal data."""
 
 
 @app.command()

@@ -38,7 +38,8 @@ def make(tenant_id: str) -> dict[str, object]:
         "ids": {
             "tenant": tenant_id, "key": str(tenant.keys.values_list("pk", flat=True)[0]), "file": file.pk, "job": job.pk,
             "adapter": str(adapter.pk), "upgrade": str(operations.upgrade("undone").pk),
-            "batch": batch.pk, "conversation": conversation.pk, "run": str(operations.accepted(files=True).pk),
+            "batch": batch.pk, "conversation": conversation.pk, "erasure": str(tuning.erased(tenant).pk),
+            "run": str(operations.accepted(files=True).pk),
         },
     }  # fmt: skip
 
@@ -49,7 +50,7 @@ def remove(tenant_id: str) -> None:
     from appliance.conversations.models import ConversationLog
     from appliance.operations.models import AcceptanceRun, Upgrade
     from appliance.registry.models import Adapter, ModelVersion
-    from appliance.training.models import Dataset, Evaluation, Job, StoredFile
+    from appliance.training.models import Dataset, Erasure, Evaluation, Job, StoredFile
 
     made = ("tiny-base", "tiny-coder")
     Upgrade.objects.filter(name__in=made).delete()
@@ -60,6 +61,7 @@ def remove(tenant_id: str) -> None:
     Dataset.objects.filter(file__tenant_id=tenant_id).delete()
     Batch.objects.filter(tenant_id=tenant_id).delete()
     ConversationLog.objects.filter(tenant_id=tenant_id).delete()  # the meter removes what it kept
+    Erasure.objects.filter(tenant_id=tenant_id).delete()
     StoredFile.objects.filter(tenant_id=tenant_id).delete()
     ModelVersion.objects.filter(name__in=made).delete()
 

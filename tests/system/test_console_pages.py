@@ -36,6 +36,7 @@ NO_PAGE = {
 }
 FILES = {
     "batch_file": "/batches/{batch}/input.jsonl",
+    "erasure_file": "/erasures/{erasure}/certificate.json",
     "file_report_html": "/data/{file}/report.html",
     "file_report_json": "/data/{file}/report.json",
     "certificate_html": "/acceptance/{run}/certificate.html",
@@ -48,6 +49,8 @@ FOR_ALL = {
     "job": "/fine-tuning/{job}/",
     "data": "/data/",
     "file": "/data/{file}/",
+    "erasures": "/erasures/",
+    "erasure": "/erasures/{erasure}/",
     "batches": "/batches/",
     "batch": "/batches/{batch}/",
     "approvals": "/approvals/",
@@ -62,6 +65,7 @@ FOR_OWNERS = {
     "batch_cancel": "/batches/{batch}/cancel/",
     "job_cancel": "/fine-tuning/{job}/cancel/",
     "file_delete": "/data/{file}/delete/",
+    "file_erase": "/data/{file}/erase/",
     "approval_approve": "/approvals/{adapter}/approve/",
     "approval_reject": "/approvals/{adapter}/reject/",
     "adapter_withdraw": "/models/adapters/{adapter}/withdraw/",

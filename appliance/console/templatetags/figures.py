@@ -61,6 +61,7 @@ LABELS = {
     "upgrade_state": words.upgrade,
     "step_state": words.step_state,
     "acceptance_verdict": words.acceptance,
+    "erasure_state": words.erasure,
 }
 for _name, _find in LABELS.items():
     register.filter(_name, _label(_find))

@@ -40,6 +40,10 @@ MATRIX = {
     "file_report_html": ("/data/{file}/report.html", (OK, OK, OK, GONE, GONE, LOGIN)),
     "file_report_json": ("/data/{file}/report.json", (OK, OK, OK, GONE, GONE, LOGIN)),
     "file_delete": ("/data/{file}/delete/", (OK, OK, NO, GONE, GONE, LOGIN)),
+    "file_erase": ("/data/{file}/erase/", (OK, OK, NO, GONE, GONE, LOGIN)),
+    "erasures": ("/erasures/", (OK, OK, OK, OK, OK, LOGIN)),
+    "erasure": ("/erasures/{erasure}/", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "erasure_file": ("/erasures/{erasure}/certificate.json", (OK, OK, OK, GONE, GONE, LOGIN)),
     "approvals": ("/approvals/", (OK, OK, OK, OK, OK, LOGIN)),
     "approval_approve": ("/approvals/{adapter}/approve/", (OK, OK, NO, GONE, GONE, LOGIN)),
     "approval_reject": ("/approvals/{adapter}/reject/", (OK, OK, NO, GONE, GONE, LOGIN)),
@@ -85,6 +89,7 @@ def test_it_answers_each_person_as_the_matrix_says(
     ids: dict[str, object] = {"key": key.pk, "file": file.pk, "job": tuning.start(cast.acme).pk, "adapter": adapter.pk}
     ids |= {"upgrade": operations.upgrade().pk, "run": operations.accepted(files=True).pk}
     ids["batch"] = batch_of(cast.acme).pk
+    ids["erasure"] = tuning.erased(cast.acme).pk if route.startswith("erasure") else ""
     if route == "conversation":
         keeping.turn_on(cast.acme)
         ids["conversation"] = keeping.kept(cast.acme).pk

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 
 from appliance.console.paging import PAGE_SIZE
 from appliance.console.report import MOST_ROWS, cell, sections
-from appliance.training.models import Job, StoredFile
+from appliance.training import erasing
+from appliance.training.models import Erasure, Job, StoredFile
 from tests.appliance.console import tuning
 from tests.appliance.console.cast import Cast
 
@@ -134,3 +137,43 @@ def test_it_shows_no_more_rows_than_a_page_can_bear() -> None:
 )
 def test_it_writes_any_value_as_text(value: object, text: str) -> None:
     assert cell(value) == text
+
+
+def test_it_shows_what_a_file_led_to_and_has_all_of_it_erased(cast: Cast) -> None:
+    file = tuning.upload(cast.acme, sha256="78" * 32)
+    adapter = tuning.finish(tuning.start(cast.acme, training_file=file), state="active")
+    assert f"/data/{file.pk}/erase/" in _page(cast, f"/data/{file.pk}/delete/")
+    page = _page(cast, f"/data/{file.pk}/erase/")
+    assert adapter.name in page
+    assert "withdrawn, then removed" in page
+    told = cast.client("owner").post(f"/data/{file.pk}/erase/", follow=True)
+    assert "is being erased" in told.content.decode()
+    erasure = erasing.go_on(Erasure.objects.get(file=file))
+    assert (erasure.asked_by, erasure.state) == ("owner", "done")
+    adapter.refresh_from_db()
+    assert adapter.state == "withdrawn"
+    page = _page(cast, f"/erasures/{erasure.pk}/")
+    for name in ("certificate.json", "certificate.html", "signature.json"):
+        assert f"/erasures/{erasure.pk}/{name}" in page
+        sent = cast.client("developer").get(f"/erasures/{erasure.pk}/{name}")
+        assert sent["Content-Disposition"] == f'attachment; filename="{name}"'
+        assert "sandbox" in sent["Content-Security-Policy"]
+    assert cast.client("owner").get(f"/erasures/{erasure.pk}/requests.jsonl").status_code == 404
+    assert file.filename in _page(cast, "/erasures/")
+    assert file.filename not in cast.client("rival").get("/erasures/").content.decode()
+
+
+def test_it_says_what_an_erasure_waits_for(cast: Cast) -> None:
+    job = tuning.start(cast.acme, lease_expires_at=timezone.now() + timedelta(hours=1))
+    assert "cancelled, then removed" in _page(cast, f"/data/{job.training_file_id}/erase/")
+    cast.client("owner").post(f"/data/{job.training_file_id}/erase/")
+    erasure = erasing.go_on(Erasure.objects.get())
+    assert f"{job.pk} has not stopped yet" in _page(cast, f"/erasures/{erasure.pk}/")
+    assert Job.objects.get(pk=job.pk).status == "cancelled"
+
+
+@pytest.mark.parametrize(("person", "status"), [("developer", 403), ("rival", 404), ("stranger", 404), (None, 302)])
+def test_it_lets_nobody_else_erase(cast: Cast, person: str, status: int) -> None:
+    file = tuning.upload(cast.acme)
+    assert cast.client(person).post(f"/data/{file.pk}/erase/").status_code == status
+    assert StoredFile.objects.get(pk=file.pk).deleted_at is None

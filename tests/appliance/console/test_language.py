@@ -63,7 +63,8 @@ def test_it_knows_every_text_of_the_templates() -> None:
 @pytest.mark.parametrize(
     "address",
     ["/", "/serving/", "/models/", "/fine-tuning/", "/data/", "/approvals/", "/tenants/", "/tenants/acme/",
-     "/tenants/acme/keys/", "/usage/", "/audit/", "/playground/", "/guide/", "/upgrades/", "/acceptance/", "/batches/"],
+     "/tenants/acme/keys/", "/usage/", "/audit/", "/playground/", "/guide/", "/upgrades/", "/acceptance/", "/batches/",
+     "/erasures/"],
 )  # fmt: skip
 def test_it_speaks_chinese_on_every_page(cast: Cast, address: str) -> None:
     client = cast.client("operator")

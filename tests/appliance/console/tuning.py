@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Any
 
 from appliance.registry.models import Adapter, AdapterState, ModelVersion
 from appliance.tenants.models import Tenant, User
+from appliance.training import erasing
 from appliance.training.events import add_event
-from appliance.training.models import Dataset, Evaluation, Job, StoredFile
+from appliance.training.models import Dataset, Erasure, Evaluation, Job, StoredFile
+from tests.waiting import wait_until
 
 CHECKS: list[dict[str, Any]] = [
     {"name": "parity", "verdict": "pass", "blocking": True, "reason": "training and serving agree: 0.0012 on average",
@@ -57,6 +60,15 @@ def clean(file: StoredFile, folder: Path, report: dict[str, Any] | None = None) 
         rows=1100,
         report=REPORT if report is None else report,
     )
+
+
+def erased(tenant: Tenant) -> Erasure:
+    """A file that was erased, with its certificate."""
+    erasure = erasing.begin(upload(tenant, sha256=secrets.token_hex(32)))
+    wait_until(
+        lambda: erasing.go_on(erasure).finished_at, timeout_s=120
+    )  # a running appliance's worker goes on with it, too
+    return erasure
 
 
 def start(tenant: Tenant, by: User | None = None, status: str = "running", **more: object) -> Job:

@@ -1,0 +1,1 @@
+"""Certificates of erasures: what was removed, what is kept and why."""
