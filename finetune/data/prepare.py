@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from finetune.data import json_syntax, report, sources
+from finetune.data import clusters, json_syntax, report, sources
+from finetune.data.clusters import CleanedRows
 from finetune.data.desensitize.cleaner import Cleaned, Cleaner
 from finetune.data.desensitize.placeholders import Placeholders
 from finetune.data.errors import DatasetRefused
@@ -22,7 +23,8 @@ from finetune.data.rows import Row, TextRow, line_of
 from finetune.data.samples import Samples
 from finetune.data.survey import Survey, kept_rows, survey
 
-ROWS, REPORT, PAGE, PLANTED, MANIFEST = "rows.jsonl", "report.json", "report.html", "planted.json", "manifest.json"
+ROWS, CLUSTERS, REPORT, PAGE = "rows.jsonl", "clusters.txt", "report.json", "report.html"
+PLANTED, MANIFEST = "planted.json", "manifest.json"
 SCRATCH = ".scratch"
 FORMAT = 1
 MAX_PLANTED = 200
@@ -93,9 +95,13 @@ class _Upload:
 
 @dataclass
 class _Written:
-    rows: int = 0
+    cleaned: CleanedRows
     left_out: Counter[str] = field(default_factory=Counter)
     samples: Samples = field(default_factory=Samples)
+
+    @property
+    def rows(self) -> int:
+        return len(self.cleaned)
 
 
 def _choose(upload: _Upload, meter: Meter) -> Survey:
@@ -112,7 +118,7 @@ def _learn(upload: _Upload, found: Survey, cleaner: Cleaner, meter: Meter) -> No
 
 
 def _write(upload: _Upload, found: Survey, cleaner: Cleaner, path: Path, meter: Meter) -> _Written:
-    written = _Written()
+    written = _Written(CleanedRows(found.clusters))
     with whole(path) as file:
         for number, row in enumerate(meter.watch("writing", kept_rows(upload.read(), found))):
             if (line := _cleaned_line(number, row, cleaner, written)) is not None:
@@ -145,7 +151,7 @@ def _cleaned_line(number: int, row: Row, cleaner: Cleaner, written: _Written) ->
             written.left_out["it is JSON that did not parse any more after cleaning"] += 1
             return None
         cleaned = whole_row
-    written.rows += 1
+    written.cleaned.see(number, cleaned)
     _sample(written, row, texts)
     return line_of(cleaned)
 
@@ -159,12 +165,14 @@ def _sample(written: _Written, row: Row, texts: list[Cleaned]) -> None:
 
 def _declare(upload: _Upload, found: Survey, cleaner: Cleaner, written: _Written, out: Path) -> Prepared:
     kind, names = sources.kind_of(upload.filename), cleaner.placeholders
-    content = report.content(upload.filename, kind, found, written.rows, written.left_out, names, written.samples)
+    marks = clusters.marks(written.cleaned.numbers, written.cleaned.keys, found.clusters)
+    counted = clusters.write(out / CLUSTERS, marks)
+    content = report.content(upload.filename, kind, found, counted, written.left_out, names, written.samples)
     write_json(out / REPORT, content)
     with whole(out / PAGE) as file:
         file.write(report.page(content))
     write_json(out / PLANTED, names.planted(MAX_PLANTED))
-    files = [_file(out / name) for name in (PLANTED, PAGE, REPORT, ROWS)]
+    files = [_file(out / name) for name in (CLUSTERS, PLANTED, PAGE, REPORT, ROWS)]
     digest = sha256_of(out / ROWS)
     write_json(out / MANIFEST, {"format": FORMAT, "kind": kind, "rows": written.rows, "digest": digest, "files": files})
     return Prepared(kind, written.rows, digest, content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -31,17 +32,17 @@ def content(
     filename: str,
     kind: str,
     found: Survey,
-    num_rows: int,
+    clusters: Mapping[str, int],
     left_out: Counter[str],
     names: Placeholders,
     samples: Samples,
 ) -> dict[str, Any]:
-    """The report. It holds cleaned text only."""
+    """The report. It holds cleaned text only. `clusters` are the counts of the rows that were written."""
     return {
         "format": FORMAT,
         "filename": censor(filename[:200]),
         "kind": kind,
-        "rows": {"read": len(found.kept), "kept": num_rows, "ignored_fields": found.num_ignored_fields},
+        "rows": {"read": len(found.kept), "kept": clusters["rows"], "ignored_fields": found.num_ignored_fields},
         "skipped": dict(sorted(found.skipped.items())),
         "filters": filters.counts(len(found.kept), found.dropped) if kind == "text" else {},
         "duplicates": {
@@ -50,6 +51,7 @@ def content(
             "near_dropped": found.num_near if kind == "text" else 0,
             "near_threshold": NEAR_THRESHOLD,
         },
+        "clusters": {name: count for name, count in clusters.items() if name != "rows"},
         "left_out_by_cleaning": dict(sorted(left_out.items())),
         "replacements": names.by_rule(),
         "samples": samples.replaced,

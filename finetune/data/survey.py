@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import compress
 
 from finetune.data import filters
+from finetune.data.clusters import Clusters
 from finetune.data.duplicates import ExactDuplicates, NearDuplicates
 from finetune.data.errors import MAX_FAULTS, DatasetRefused
 from finetune.data.rows import ChatRow, Row, Skipped, TextRow
@@ -20,9 +21,13 @@ Item = Row | Skipped | str
 
 @dataclass
 class Survey:
-    """What was read and what stays of it; `kept` has one flag for each row in reading order."""
+    """What was read and what stays of it; `kept` has one flag for each row in reading order.
+
+    Rows that stay have numbers from 0, in reading order too; `clusters` has them by these.
+    """
 
     kept: bytearray = field(default_factory=bytearray)
+    clusters: Clusters = field(default_factory=Clusters)
     skipped: Counter[str] = field(default_factory=Counter)
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     num_exact: int = 0
@@ -73,11 +78,23 @@ def _stays(row: Row, found: Survey, exact: ExactDuplicates, near: NearDuplicates
     if exact.is_repeated(row):
         found.num_exact += 1
         return False
+    # Pairs are often alike on purpose (one question asked in many ways), files hardly ever.
+    if isinstance(row, ChatRow):
+        _join(near.alike(row), found)
+        return True
     if near.is_near(row):
         found.num_near += 1
-        # Pairs are often alike on purpose (one question asked in many ways), files hardly ever.
-        return isinstance(row, ChatRow)
+        return False
+    found.clusters.add()
     return True
+
+
+def _join(alike: list[int], found: Survey) -> None:
+    """A row that stays becomes one of the cluster of rows like it, or its own."""
+    found.num_near += bool(alike)
+    number = found.clusters.add()
+    for other in alike:
+        found.clusters.join(number, other)
 
 
 def _nothing_left(found: Survey) -> str:
