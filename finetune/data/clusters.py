@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +80,29 @@ class CleanedRows:
         self.numbers.append(number)
         self.keys.append(key_of(row))
 
+    def move(self, order: Iterable[int]) -> array[int]:
+        """Put the rows in another order, given by their numbers; the new place, from 1, of each."""
+        before = array("I", bytes(4 * len(self._clusters)))
+        for place, number in enumerate(self.numbers, 1):
+            before[number] = place
+        moved = array("I", (before[number] - 1 for number in order if before[number]))
+        self.numbers = array("I", (self.numbers[place] for place in moved))
+        self.keys = array("Q", (self.keys[place] for place in moved))
+        places = array("I", bytes(4 * len(moved)))
+        for after, place in enumerate(moved, 1):
+            places[place] = after
+        return places
+
+    def marks(self) -> Iterator[Mark]:
+        """The marks of the rows in the order of rows.jsonl."""
+        for one, two in _equal(self.keys):
+            self._clusters.join(self.numbers[one], self.numbers[two])
+        first = array("I", bytes(4 * len(self._clusters)))
+        for place, (number, key) in enumerate(zip(self.numbers, self.keys, strict=True), 1):
+            of = self._clusters.first_of(number)
+            first[of] = first[of] or place
+            yield Mark(key, first[of])
+
 
 def key_of(row: Row) -> int:
     """64 bits of the digest of what a row teaches, whatever path it has."""
@@ -87,21 +110,12 @@ def key_of(row: Row) -> int:
     return int.from_bytes(hashlib.blake2b(said.encode(), digest_size=8).digest())
 
 
-def marks(rows: Sequence[int], keys: Sequence[int], clusters: Clusters) -> Iterator[Mark]:
-    """The marks of rows in the order of rows.jsonl; `rows` has their numbers in `clusters`, `keys` what they teach."""
-    _join_equal(rows, keys, clusters)
-    first = array("I", bytes(4 * len(clusters)))
-    for number, (row, key) in enumerate(zip(rows, keys, strict=True), 1):
-        of = clusters.first_of(row)
-        first[of] = first[of] or number
-        yield Mark(key, first[of])
-
-
-def _join_equal(rows: Sequence[int], keys: Sequence[int], clusters: Clusters) -> None:
-    of: npt.NDArray[np.uint64] = np.fromiter(keys, dtype=np.uint64, count=len(keys))
-    order = np.argsort(of, kind="stable")
-    for place in np.flatnonzero(of[order][1:] == of[order][:-1]):
-        clusters.join(rows[int(order[place])], rows[int(order[place + 1])])
+def _equal(keys: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Places of equal keys, two by two."""
+    found: npt.NDArray[np.uint64] = np.fromiter(keys, dtype=np.uint64, count=len(keys))
+    order = np.argsort(found, kind="stable")
+    for place in np.flatnonzero(found[order][1:] == found[order][:-1]):
+        yield int(order[place]), int(order[place + 1])
 
 
 def write(path: Path, found: Iterator[Mark]) -> dict[str, int]:

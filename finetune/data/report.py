@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -15,8 +14,8 @@ from finetune.data.desensitize.censor import censor
 from finetune.data.desensitize.placeholders import Placeholders
 from finetune.data.duplicates import NEAR_THRESHOLD
 from finetune.data.report_page import PAGE
-from finetune.data.samples import Samples
 from finetune.data.survey import Survey
+from finetune.data.writing import Written
 
 FORMAT = 1
 TOOLS = ("pybetterleaks", "datasketch", "phonenumbers", "python-stdnum")
@@ -32,10 +31,9 @@ def content(
     filename: str,
     kind: str,
     found: Survey,
+    written: Written,
     clusters: Mapping[str, int],
-    left_out: Counter[str],
     names: Placeholders,
-    samples: Samples,
 ) -> dict[str, Any]:
     """The report. It holds cleaned text only. `clusters` are the counts of the rows that were written."""
     return {
@@ -51,11 +49,12 @@ def content(
             "near_dropped": found.num_near if kind == "text" else 0,
             "near_threshold": NEAR_THRESHOLD,
         },
+        "order": "imports" if written.ordered else "upload",
         "clusters": {name: count for name, count in clusters.items() if name != "rows"},
-        "left_out_by_cleaning": dict(sorted(left_out.items())),
+        "left_out_by_cleaning": dict(sorted(written.left_out.items())),
         "replacements": names.by_rule(),
-        "samples": samples.replaced,
-        "residual": samples.residual(),
+        "samples": written.samples.replaced,
+        "residual": written.samples.residual(),
         "limits": LIMITS,
         "versions": {**{tool: version(tool) for tool in TOOLS}, "betterleaks": betterleaks_version()},
     }
