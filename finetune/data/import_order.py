@@ -1,11 +1,12 @@
 """The order of a repository's files: each after those that it imports, else by path.
 
-Files are gone through by path. Before a file come the files that it imports, by path too, and before each of these what it
-imports; a file that was written or is being gone through is passed over, which is how cycles end. So the same files have the
-same order whatever order they were uploaded in, and a file stands before one that it imports only where both are in a cycle.
+Files are gone through by path. Before a file come the files that it imports, by path too (then those of whole directories),
+and before each of these what it imports; a file that was written or is being gone through is passed over, which is how cycles
+end. So the same files have the same order whatever order they were uploaded in, and a file stands before one that it imports
+only where both are in a cycle.
 
-A name that may lie anywhere is looked for in the file's own directory, then in each one above it, and last in the whole upload
-where only one file's path ends so. What is not found, as packages of others, is passed over.
+A name that may lie anywhere is looked for in the file's own directory, then in each one above it (32 at most), and last in the
+whole upload where only one file's path ends so. What is not found, as packages of others, is passed over.
 """
 
 from __future__ import annotations
@@ -17,15 +18,45 @@ from dataclasses import dataclass, field
 from finetune.data.imports import LANGUAGES, go, language_of
 
 MOST_LEVELS = 32  # directories above a file that are looked in, and parts of a path by which it is found from elsewhere
+KEYS = tuple(LANGUAGES)
 SEVERAL = -1
+FILTER_BYTES = 1 << 22  # of one bit for each ending that a name can mean, by its hash: the endings would take far more
+
+
+class Names:
+    """Imported names, numbered from 0 as they come, the same one of a language once."""
+
+    def __init__(self) -> None:
+        self._languages, self._texts = array("B"), list[str]()
+        self._numbers: list[dict[str, int]] = [{} for _ in LANGUAGES]
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, number: int) -> tuple[str, str]:
+        return KEYS[self._languages[number]], self._texts[number]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return map(self.__getitem__, range(len(self)))
+
+    def number(self, language: str, name: str) -> int:
+        of = KEYS.index(language)
+        number = self._numbers[of].setdefault(name, len(self))
+        if number == len(self):
+            self._languages.append(of)
+            self._texts.append(name)
+        return number
 
 
 @dataclass
 class Files:
-    """Files by number: paths, and which of `names` each wants (`wanted` up to its end in `ends`). `modules` are Go's."""
+    """Files by number: paths, and which of `names` each wants (`wanted` up to its end in `ends`). `modules` are Go's.
+
+    Names are held by language, numbered over all of them.
+    """
 
     paths: list[str] = field(default_factory=list)
-    names: list[tuple[str, str]] = field(default_factory=list)
+    names: Names = field(default_factory=Names)
     wanted: array[int] = field(default_factory=lambda: array("I"))
     ends: array[int] = field(default_factory=lambda: array("I"))
     modules: dict[str, str] = field(default_factory=dict)
@@ -97,7 +128,10 @@ class _Lookup:
         self._members[self._nodes[directory] - len(self._by_path)].append(node)
 
     def _endings(self) -> dict[str, int]:
-        """Of the endings of paths that some name can mean: the one node that has it, or that there are several."""
+        """Of the endings of paths that some name can mean: the one node that has it, or that there are several.
+
+        A few that none can mean may be among them, other ones in each process: nobody asks for these.
+        """
         found: dict[str, int] = {}
         names = ((language, name) for language, name in self._files.names if not name.startswith("/"))
         wanted = {

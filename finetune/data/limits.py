@@ -19,7 +19,7 @@ class Limits:
     unpacked_bytes: int = 3072 * MIB
     ratio: int = 100
     values: int = 250_000  # different secrets and personal data; each stays in memory
-    order_bytes: int = 192 * MIB  # paths and imported names in memory; above it files stay in the upload's order
+    order_bytes: int = 256 * MIB  # paths and imported names in memory; above it files stay in the upload's order
     ratio_floor_bytes: int = 16 * MIB
     member_bytes: int = MIB
     name_bytes: int = 1024

@@ -9,10 +9,10 @@ import sys
 from array import array
 
 from finetune.data.import_order import Files, in_order
-from finetune.data.imports import LANGUAGES, go, language_of, names_in
+from finetune.data.imports import go, language_of, names_in
 from finetune.data.rows import TextRow
 
-FILE_BYTES, NAME_BYTES = 250, 200  # besides the text: what the tables here and in import_order take for each
+FILE_BYTES, NAME_BYTES = 250, 160  # besides the text: what the tables here and in import_order take for each
 
 
 class Repository:
@@ -21,7 +21,6 @@ class Repository:
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes, self._bytes = most_bytes, 0
         self._files = Files()
-        self._names: dict[tuple[str, str], int] = {}
 
     @property
     def is_too_large(self) -> bool:
@@ -56,14 +55,13 @@ class Repository:
         return None if self.is_too_large else in_order(self._files)
 
     def _number(self, language: str, name: str) -> int:
-        number = self._names.setdefault((language, name), len(self._names))
-        if number == len(self._files.names):
-            self._files.names.append((language, name))
-            meant = 0 if name.startswith("/") else sum(map(len, LANGUAGES[language].candidates(name)))
-            self._bytes += NAME_BYTES + sys.getsizeof(name) + meant * (len(name) + NAME_BYTES)
+        before = len(self._files.names)
+        number = self._files.names.number(language, name)
+        if number == before:
+            self._bytes += sys.getsizeof(name) + NAME_BYTES
         return number
 
     def _take(self, num_bytes: int) -> None:
         self._bytes += num_bytes
         if self.is_too_large:
-            self._files, self._names = Files(), {}
+            self._files = Files()

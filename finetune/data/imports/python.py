@@ -28,7 +28,8 @@ def named(path: str, text: str) -> Iterator[str]:
         if of is not None:
             for part in COMMENT.sub("", found["many"] or found["some"] or "").split(","):
                 word = _words(part)
-                yield of if word in ("", "*") else f"{of.rstrip('/')}/{word}"
+                # A constant is no module, whatever else is.
+                yield of if word in ("", "*") or word.isupper() else f"{of.rstrip('/')}/{word}"
 
 
 def _words(part: str) -> str:
