@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 BUFFER_BYTES = 1024 * 1024
 
 
-class Shelf:
-    """Lines in one file, by number. Twelve bytes a line stay in memory."""
+class Shelf(AbstractContextManager["Shelf"]):
+    """Lines in one file, by number. Twelve bytes a line stay in memory. The file is gone when the block ends."""
 
     def __init__(self, path: Path, num_lines: int) -> None:
         self._path = path
-        self._file = path.open("xb", buffering=BUFFER_BYTES)
+        self._file = path.open("w+b", buffering=BUFFER_BYTES)
         self._starts, self._lengths = array("Q", bytes(8 * num_lines)), array("I", bytes(4 * num_lines))
         self._end = 0
 
@@ -25,11 +26,13 @@ class Shelf:
         self._end += self._file.write(data)
 
     def take(self, order: Iterable[int]) -> Iterator[str]:
-        """The lines by their numbers; a number without a line is passed over. The file is gone afterwards."""
+        """The lines by their numbers; a number without a line is passed over."""
+        self._file.flush()
+        for number in order:
+            if self._lengths[number]:
+                self._file.seek(self._starts[number])
+                yield self._file.read(self._lengths[number]).decode()
+
+    def __exit__(self, *_: object) -> None:
         self._file.close()
-        with self._path.open("rb") as file:
-            self._path.unlink()
-            for number in order:
-                if self._lengths[number]:
-                    file.seek(self._starts[number])
-                    yield file.read(self._lengths[number]).decode()
+        self._path.unlink()

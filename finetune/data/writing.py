@@ -45,10 +45,10 @@ def write(
             for number, row in rows:
                 file.write(_checked_line(number, row, cleaner, limits, written))
         else:
-            shelf = Shelf(scratch / "lines", found.num_kept)
-            for number, row in rows:
-                shelf.put(number, _checked_line(number, row, cleaner, limits, written))
-            file.writelines(shelf.take(order))
+            with Shelf(scratch / "lines", found.num_kept) as shelf:
+                for number, row in rows:
+                    shelf.put(number, _checked_line(number, row, cleaner, limits, written))
+                file.writelines(shelf.take(order))
             _move(written, order)
         if not len(written.cleaned):
             raise DatasetRefused(["no row could be cleaned safely; take the secrets out of the files yourself"])
