@@ -10,7 +10,7 @@ import contextlib
 import logging
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -85,12 +85,21 @@ class Merging:
             connection.close()
 
     def look(self) -> None:
-        """Do what is due for every adapter, one step each."""
+        """Do what is due for every adapter, one step each. A merge takes long: one comes last, the others look anew."""
+        unbuilt: list[_Wanted] = []
         for wanted in _all_wanted():
             if self._leaving:
                 return
-            self._do(next_step(self._case(wanted)), wanted)
+            with _apart(wanted.adapter):
+                step = next_step(self._case(wanted))
+                if step is Step.BUILD:
+                    unbuilt.append(wanted)
+                else:
+                    self._do(step, wanted)
         self._sweep()
+        for wanted in sorted(unbuilt, key=lambda one: one.row.failures if one.row else 0)[:1]:
+            with _apart(wanted.adapter):
+                self._build(wanted)
 
     def _case(self, wanted: _Wanted) -> Case:
         adapter, row, own = wanted.adapter, wanted.row, wanted.own
@@ -108,8 +117,6 @@ class Merging:
         match step:
             case Step.ASK:
                 ask_for(wanted.adapter)
-            case Step.BUILD:
-                self._build(wanted)
             case Step.SERVE:
                 self._serve(wanted)
             case Step.STOP:
@@ -124,13 +131,13 @@ class Merging:
         adapter, row, base = wanted.adapter, wanted.row, wanted.base
         if row is None or base is None:
             return
-        self._folder.mkdir(mode=0o700, exist_ok=True)
         log.info("%s: merging it into %s", adapter.name, adapter.base.name)
         try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
             digest = self._merged(adapter, base)
-        except (AdapterRefused, MergeError) as error:
+        except (AdapterRefused, MergeError, OSError) as error:
             if not self._leaving:
-                _failed(row, str(error), getattr(error, "permanent", True))
+                _failed(row, str(error), not isinstance(error, OSError) and getattr(error, "permanent", True))
             return
         _take_in(row, adapter, self._place(adapter), digest)
 
@@ -192,6 +199,17 @@ class Merging:
                 if path.name.strip(".").partition(".")[0] in wanted and path.suffix in ("", ".log"):
                     continue
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _apart(adapter: Adapter) -> Iterator[None]:
+    """What goes wrong with one adapter must keep neither the others nor the sweep waiting."""
+    try:
+        yield
+    except Exception:
+        # The top of one adapter's work: it is looked at again soon.
+        log.exception("%s: its merged model could not be looked after", adapter.name)
+        metrics.FAULTS.labels("merging").inc()
 
 
 def _all_wanted() -> list[_Wanted]:

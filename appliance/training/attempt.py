@@ -25,7 +25,7 @@ from appliance.training.heartbeat import Heartbeat
 from appliance.training.leftovers import clear_if_over
 from appliance.training.models import Dataset, Job
 from appliance.training.patience import patiently
-from appliance.training.proof import prove
+from appliance.training.proof import has_scores, prove
 from appliance.training.serving import NoEngine
 from appliance.training.training import train
 from finetune.job import JobStatus
@@ -76,13 +76,15 @@ def work_on(job_id: str) -> None:
 
 
 def _waits_in_vain(job_id: str) -> bool:
-    """Whether nobody holds the job, it is to be trained, and no device is free: claiming it would change nothing.
+    """Whether nobody holds the job, its next step needs a device, and none is free: claiming it would change nothing.
 
-    Then it asks for one that a model lends.
+    Then it asks for one that a model lends. An adapter's scores need a device as its training did; the checks after need none.
     """
     waits = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
-    needs_one = Job.objects.filter(pk=job_id, status__in=waits, adapter=None)
-    if not needs_one.exists() or job_id not in lease.unheld() or loans.is_reserved(job_id) or leases.any_free():
+    job = Job.objects.filter(pk=job_id, status__in=waits).select_related("adapter").first()
+    if job is None or (job.adapter is not None and has_scores(job, job.adapter)):
+        return False
+    if job_id not in lease.unheld() or loans.is_reserved(job_id) or leases.any_free():
         return False
     loans.ask(job_id)
     return True

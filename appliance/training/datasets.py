@@ -33,7 +33,7 @@ log = logging.getLogger("coderack.training")
 
 TIMEOUT_S = 7200.0
 MAX_TRIES = 3
-REFUSED = 3  # finetune.data's exit code for a file that can't become a dataset
+REFUSED, NO_ROOM = 3, 4  # finetune.data's exit codes: for a file that can't become a dataset, and for a full disk
 
 
 class BeingMade(Exception):
@@ -114,6 +114,9 @@ def _run(file: StoredFile, work: Path, heart: Heartbeat | None) -> dict[str, Any
         _refuse(file, "cleaning it took over two hours: upload it in parts")
     if process.returncode == REFUSED:
         _refuse(file, "; ".join(told.get("faults", ())[:10]) or "it can't become a dataset")
+    if process.returncode == NO_ROOM:
+        log.error("cleaning %s: %s", file.pk, said)
+        _refuse(file, "the appliance's disk is nearly full; tell its operator, and upload the file again", "disk_full")
     if process.returncode != 0 or told.get("event") != "prepared":
         log.error("cleaning %s ended with %d: %s", file.pk, process.returncode, said)
         _count_try(file)

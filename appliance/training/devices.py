@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from appliance.fleet import leases
+from appliance.fleet import leases, loans
 from appliance.fleet.models import Device
 from appliance.training import lease
 from appliance.training.heartbeat import Heartbeat
@@ -37,11 +37,12 @@ class Leased:
 def a_device(job_id: str, fence: int, heart: Heartbeat) -> Iterator[Leased]:
     """Hold a device; the heartbeat renews the lease.
 
-    Raises: NoDevice.
+    Raises: NoDevice, after one that a model lends was asked for.
     """
     owner = lease.owner(job_id, fence)
     device_id = leases.lease_device(owner, lease.TTL_S)
     if device_id is None:
+        loans.ask(job_id)
         raise NoDevice("every device has an owner")
     heart.holds_device = True
     try:

@@ -136,11 +136,20 @@ def _inputs(
     )  # fmt: skip
 
 
+def has_scores(job: Job, adapter: Adapter) -> bool:
+    """Whether the training stack's scores are made: what is left of the proof needs no device of its own."""
+    return _scores_place(job, adapter).is_file()
+
+
+def _scores_place(job: Job, adapter: Adapter) -> Path:
+    return job_dir(job.pk) / SCORES / f"{adapter.digest}.json"
+
+
 def _training_scores(
     job: Job, adapter: Adapter, fence: int, heart: Heartbeat, texts: list[tuple[str, dict[str, Any]]]
 ) -> list[Scored]:
     """Made once: a later attempt, for which no device may be free, finds them on the disk."""
-    place = job_dir(job.pk) / SCORES / f"{adapter.digest}.json"
+    place = _scores_place(job, adapter)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         kept = [Scored.from_json(entry) for entry in json.loads(place.read_text(encoding="utf-8"))]
         if [row.id for row in kept] == [name for name, _ in texts]:

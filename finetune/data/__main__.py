@@ -1,6 +1,6 @@
 """`python -m finetune.data SOURCE --filename NAME --out DIR --secret-file F`: prepare one upload, telling how it goes.
 
-JSON lines on stdout. Exit codes: 0 prepared, 3 refused.
+JSON lines on stdout. Exit codes: 0 prepared, 3 refused, 4 no room on the disk.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import json
 import sys
 from pathlib import Path
 
-from finetune.data.errors import DatasetRefused
+from finetune.data.errors import DatasetRefused, NoRoom
 from finetune.data.prepare import prepare
 from finetune.train.parent import die_with
 
-REFUSED = 3
+REFUSED, NO_ROOM = 3, 4
 
 
 def main() -> int:
@@ -37,6 +37,9 @@ def main() -> int:
     except DatasetRefused as refused:
         _say(event="refused", faults=list(refused.faults))
         return REFUSED
+    except NoRoom as full:
+        sys.stderr.write(f"{full}\n")
+        return NO_ROOM
     _say(event="prepared", kind=prepared.kind, rows=prepared.rows, digest=prepared.digest)
     return 0
 

@@ -1,4 +1,4 @@
-"""What can go wrong with an uploaded data set. One error: the upload as a whole is refused, with everything wrong in it."""
+"""What can go wrong with an uploaded data set: it is refused as a whole, with everything wrong in it, or has no room."""
 
 from __future__ import annotations
 
@@ -16,3 +16,10 @@ class DatasetRefused(Exception):
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = tuple(faults)[:MAX_FAULTS]
         super().__init__("; ".join(self.faults))
+
+
+class NoRoom(Exception):
+    """The disk would be fuller than it may be; nothing is wrong with the upload."""
+
+    code = "disk_full"
+    permanent = False

@@ -24,6 +24,7 @@ from finetune.data.members import Doorkeeper, Member
 SIGNATURES = (b"# v2 git bundle\n", b"# v3 git bundle\n")
 FORMATS = {b"@object-format=sha1": "sha1", b"@object-format=sha256": "sha256"}
 HEADER_BYTES = 1024 * 1024
+ENTRY_BYTES = 64 * 1024  # of a path and what stands before it; names in a tree have no bound of their own
 BRANCHES = (b"HEAD", b"refs/heads/main", b"refs/heads/master", b"refs/heads/trunk", b"refs/heads/develop")
 # Old repositories are full of these, and they hide nothing from somebody who reads one tree.
 HARMLESS = (
@@ -158,6 +159,8 @@ def _entries(output: IO[bytes]) -> Iterator[bytes]:
     left = b""
     while piece := output.read(1 << 16):
         *whole, left = (left + piece).split(b"\0")
+        if len(left) > ENTRY_BYTES:
+            raise DatasetRefused([f"the bundle has a path of more than {ENTRY_BYTES} bytes; rename it"])
         yield from whole
 
 
@@ -194,7 +197,8 @@ def _git(repository: Path, *arguments: str, stdin: IO[bytes] | int | None = None
     if git is None:
         raise DatasetRefused(["git bundles can't be read here: git isn't installed; upload a .tar.gz or .zip"])
     # The shell sets the limits, so that nothing runs between fork and exec in a process that may have threads.
-    limited = f'ulimit -t {CPU_S} -v {MEMORY_KIB} 2>/dev/null; exec "$@"'
+    # One limit for each command: dash takes no two at once, and then sets none. A failure means that a lower one holds.
+    limited = f'ulimit -t {CPU_S} 2>/dev/null; ulimit -v {MEMORY_KIB} 2>/dev/null; exec "$@"'
     process = subprocess.Popen(
         ["/bin/sh", "-c", limited, "sh", git, *_SAFE, *arguments],
         cwd="/",
@@ -222,6 +226,11 @@ _SAFE = (
     "core.bigFileThreshold=8m",
     "-c",
     "gc.auto=0",
+    # Packs are mapped piece by piece: git's own pieces of 1 GiB don't fit twice into the memory that it may have.
+    "-c",
+    "core.packedGitWindowSize=8m",
+    "-c",
+    "core.packedGitLimit=32m",
 )
 
 

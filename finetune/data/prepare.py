@@ -16,6 +16,7 @@ from finetune.data.errors import DatasetRefused
 from finetune.data.files import sha256_of, whole, write_json
 from finetune.data.limits import DEFAULT, Limits
 from finetune.data.progress import Meter, Progress
+from finetune.data.room import Room
 from finetune.data.rows import Row
 from finetune.data.survey import Survey, kept_rows, survey
 from finetune.data.writing import Written, refuse_too_many, write
@@ -48,12 +49,14 @@ def prepare(
     """Validate, clean and desensitize one uploaded file into `out`; manifest.json is written last.
 
     `filename` decides the format. `secret` keys the digests in planted.json. `progress` hears of each stage.
-    Raises: DatasetRefused; scanner.ScanFailed when the secret scanner itself failed.
+    Raises: DatasetRefused; NoRoom where the disk is nearly full; scanner.ScanFailed when the secret scanner itself failed.
     """
     if faults := sources.faults_of_file(source, filename, limits):
         raise DatasetRefused(faults)
     out.mkdir(parents=True, exist_ok=True)
     (out / MANIFEST).unlink(missing_ok=True)
+    room = Room(out, limits.free_bytes)
+    room.need(sources.scratch_bytes(source, filename))
     before = sha256_of(source)
     cleaner = Cleaner(Placeholders(secret))
     with _scratch(out / SCRATCH) as scratch:
@@ -62,7 +65,7 @@ def prepare(
         found = _choose(upload, meter)
         _learn(upload, found, cleaner, meter)
         rows = enumerate(meter.watch("writing", kept_rows(upload.read(), found)))
-        written = write(rows, found, cleaner, limits, out / ROWS, scratch)
+        written = write(rows, found, cleaner, limits, room, out / ROWS, scratch)
     if sha256_of(source) != before:
         (out / ROWS).unlink()
         raise DatasetRefused(["the file was changed while it was read; upload it again"])

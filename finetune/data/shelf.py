@@ -17,13 +17,13 @@ class Shelf(AbstractContextManager["Shelf"]):
         self._path = path
         self._file = path.open("w+b", buffering=BUFFER_BYTES)
         self._starts, self._lengths = array("Q", bytes(8 * num_lines)), array("I", bytes(4 * num_lines))
-        self._end = 0
+        self.size_bytes = 0
 
     def put(self, number: int, line: str) -> None:
         """Keep a line, which is never empty, under a number that is put once."""
         data = line.encode()
-        self._starts[number], self._lengths[number] = self._end, len(data)
-        self._end += self._file.write(data)
+        self._starts[number], self._lengths[number] = self.size_bytes, len(data)
+        self.size_bytes += self._file.write(data)
 
     def take(self, order: Iterable[int]) -> Iterator[str]:
         """The lines by their numbers; a number without a line is passed over."""

@@ -46,6 +46,11 @@ def faults_of_file(source: Path, filename: str, limits: Limits = DEFAULT) -> lis
     return []
 
 
+def scratch_bytes(source: Path, filename: str) -> int:
+    """About how much reading it takes of the disk."""
+    return source.stat().st_size if suffix_of(filename) == BUNDLE else 0
+
+
 def read(
     source: Path, filename: str, limits: Limits = DEFAULT, scratch: Path | None = None
 ) -> Iterator[Row | Skipped | str]:

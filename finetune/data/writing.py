@@ -15,6 +15,7 @@ from finetune.data.errors import DatasetRefused
 from finetune.data.files import whole
 from finetune.data.limits import Limits
 from finetune.data.python_syntax import was_broken
+from finetune.data.room import Room
 from finetune.data.rows import Row, TextRow, line_of
 from finetune.data.samples import Samples
 from finetune.data.shelf import Shelf
@@ -32,22 +33,32 @@ class Written:
 
 
 def write(
-    rows: Iterable[tuple[int, Row]], found: Survey, cleaner: Cleaner, limits: Limits, path: Path, scratch: Path
+    rows: Iterable[tuple[int, Row]],
+    found: Survey,
+    cleaner: Cleaner,
+    limits: Limits,
+    room: Room,
+    path: Path,
+    scratch: Path,
 ) -> Written:
     """Write the rows, by number, to `path`; `scratch` is a folder for what is not yet in order.
 
-    Raises: DatasetRefused.
+    Raises: DatasetRefused; NoRoom.
     """
     written = Written(CleanedRows(found.clusters))
     order = found.order()
+    lines = ((number, _checked_line(number, row, cleaner, limits, written)) for number, row in rows)
     with whole(path) as file:
         if order is None:
-            for number, row in rows:
-                file.write(_checked_line(number, row, cleaner, limits, written))
+            for _, line in lines:
+                file.write(line)
+                room.took(len(line))
         else:
             with Shelf(scratch / "lines", found.num_kept) as shelf:
-                for number, row in rows:
-                    shelf.put(number, _checked_line(number, row, cleaner, limits, written))
+                for number, line in lines:
+                    shelf.put(number, line)
+                    room.took(len(line))
+                room.need(shelf.size_bytes)
                 file.writelines(shelf.take(order))
             _move(written, order)
         if not len(written.cleaned):

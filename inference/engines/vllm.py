@@ -166,7 +166,7 @@ def without_adapters(flags: tuple[str, ...]) -> tuple[str, ...]:
     kept: list[str] = []
     dropping = False
     for flag in flags:
-        if flag.startswith("--"):
+        if flag.startswith("-"):  # a short one, too, begins something else; no value of these does
             dropping = flag.partition("=")[0].replace("_", "-") in _LORA_FLAGS
         if not dropping:
             kept.append(flag)

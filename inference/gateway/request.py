@@ -69,7 +69,7 @@ def new_request_id() -> str:
         return ids[0]
 
 
-class Request(msgspec.Struct):
+class Request(msgspec.Struct, weakref=True):
     """Head of a request; header names are in lower case."""
 
     method: bytes

@@ -231,7 +231,8 @@ class Keeper:
             return _LOOK_S
         if self._state is _S.DRAINING:
             self._checkup.read_counters()  # the last reading of this life goes on record with its end
-            if ending.sleep and self._fall_asleep(ending):
+            # only with nothing to do: asked to sleep, an engine waits for its requests, however long they take
+            if ending.sleep and self._quiet.is_quiet() and self._fall_asleep(ending):
                 return _ASLEEP_S
         self._watch.send(signal.SIGTERM)
         self._kill_at = time.monotonic() + ending.grace_s

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 
 from finetune.data.desensitize import scanner_words
 
+# Letters written as code points (`\u0067`, `U+0067`), which the scanner reads as letters.
+POINTS = r"(?:(?:\\u|U\+)[0-9A-Fa-f]{4} ?\\?){4}"
 # Ten characters in a row, one of them a digit; or so many changes of case that no name has them.
-RUN = re.compile(r"[A-Za-z0-9_+/=.~%-]{10,}")
+RUN = re.compile(POINTS + r"|[A-Za-z0-9_+/=.~%-]{10,}")
 DIGIT = re.compile(r"[0-9]")
 CHANGES = re.compile(r"(?:[a-z]+[A-Z]+){3}")
-ENCODED = re.compile(r"[A-Za-z0-9+/_-]{20,}|%[0-9A-Fa-f]{2}")
+ENCODED = re.compile(POINTS + r"|[A-Za-z0-9+/_-]{20,}|%[0-9A-Fa-f]{2}")
 NEAR_LINES = 2
 # What tells of a key that is some lines away or hasn't the form of one.
 MARKS = (

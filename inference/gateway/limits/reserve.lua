@@ -20,6 +20,7 @@ for at = 3, #ARGV, 4 do
     -- GCRA: the theoretical arrival time moves on by one interval for each request; it may be a minute ahead.
     local interval = 60000000 / limit
     local tat = math.max(tonumber(kept.r or 0), now)
+    if tat - now > 60000001 then tat = now end -- further ahead it was put by a clock that was wrong
     local next = tat + interval * amount
     wait = next - now - 60000000
     if wait < 1 then wait = 0 end -- what is kept is rounded: a minute's last request must not fail by that

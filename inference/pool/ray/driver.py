@@ -15,8 +15,11 @@ import re
 import socket
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from inference.pool.ray import hand
 from inference.pool.ray.errors import INSTALL, OrderRefused, RayAway
@@ -31,6 +34,7 @@ READ_S = 4.0
 EYE_S = 90.0  # a machine under load takes its time to start an actor
 RESOURCES = {"nvidia": "GPU", "ascend": "NPU"}  # as Ray counts them; anything else is a share of a machine's CPU
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,19}")  # a device's name has 32 characters at most
+_DEVICE = re.compile(r"[a-z]{1,6}:[0-9]{1,4}")
 
 
 def connect(settings: RaySettings) -> Any:
@@ -116,7 +120,7 @@ class Watch:
         if nodes:
             asked = [eye.asked for eye in self._eyes.values()]
             self._ray.wait(asked, num_returns=len(asked), timeout=READ_S)
-        return Seen(tuple(self._sighting(id_, name) for id_, name in nodes.items()))
+        return Seen(_one_of_a_name(self._sighting(id_, name) for id_, name in nodes.items()))
 
     def _ask(self, node_id: str) -> None:
         if node_id not in self._eyes:
@@ -139,13 +143,36 @@ class Watch:
             self._close(node_id)
             return Sighting(name, trouble=f"it does not tell its devices: {_short(error)}")
         eye.asked = None
-        if "refused" in answer:
-            return Sighting(name, trouble=answer["refused"])
-        reading: Reading = decode(answer["line"], Reading)
-        return Sighting(name, reading.boot, reading.devices, reading.trouble)
+        return _understood(name, answer)
 
     def _close(self, node_id: str) -> None:
         self._ray.kill(self._eyes.pop(node_id).actor)
+
+
+def _understood(name: str, answer: Any) -> Sighting:
+    """What a machine said of its devices. One that talks nonsense must not hide the others."""
+    if isinstance(answer, dict) and "refused" in answer:
+        return Sighting(name, trouble=str(answer["refused"]))
+    try:
+        reading: Reading = decode(answer["line"], Reading)
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return Sighting(name, trouble="what it tells of its devices is not understood: is the same version there?")
+    odd = [device.id for device in reading.devices if not _DEVICE.fullmatch(device.id)]
+    if odd:
+        return Sighting(name, trouble=f"it tells of a device named {odd[0][:40]!r}")
+    return Sighting(name, reading.boot, reading.devices, reading.trouble)
+
+
+def _one_of_a_name(sightings: Iterable[Sighting]) -> tuple[Sighting, ...]:
+    """For a while Ray counts a machine twice that came back; two that answer can't be told apart."""
+    found: dict[str, Sighting] = {}
+    for seen in sightings:
+        before = found.get(seen.node)
+        if before is None or before.trouble:
+            found[seen.node] = seen
+        elif not seen.trouble:
+            found[seen.node] = Sighting(seen.node, trouble="several machines of the cluster have this name")
+    return tuple(found.values())
 
 
 def _actor(ray: Any, class_: type, node_id: str, **options: Any) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 ANSWER_S = 90.0
 BOOK_S = 45.0
 READ_S = 30.0
+UNUSED_S = 180.0  # longer than anybody waits for `start`
 
 
 def _missing(python: str, root: str) -> str:
@@ -57,17 +58,23 @@ def _line(process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
 class Hand:
     """One engine's actor. Its life is the engine's, and that of its devices' booking."""
 
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        timer = threading.Timer(UNUSED_S, self._leave_unused)
+        timer.daemon = True
+        timer.start()
+
     def start(self, node_id: str, bundle: dict[str, float], python: str, root: str, order: bytes) -> dict[str, Any]:
         """Book the devices and start the node process: its answer, or why there is none."""
         refused = _missing(python, root) or self._book(node_id, bundle)
         if refused:
             return {"refused": refused}
-        self._process = _start(python, root, "inference.pool.ray.node")
-        assert self._process.stdin is not None  # noqa: S101 - a pipe
-        self._process.stdin.write(order + b"\n")
-        self._process.stdin.flush()
-        answer = _line(self._process, ANSWER_S)
-        threading.Thread(target=self._leave_with, daemon=True).start()
+        process = self._process = _start(python, root, "inference.pool.ray.node")
+        assert process.stdin is not None  # noqa: S101 - a pipe
+        process.stdin.write(order + b"\n")
+        process.stdin.flush()
+        answer = _line(process, ANSWER_S)
+        threading.Thread(target=self._leave_with, args=(process,), daemon=True).start()
         return {"answer": answer} if answer else {"refused": "its node process did not answer: see Ray's worker logs"}
 
     def _book(self, node_id: str, bundle: dict[str, float]) -> str:
@@ -79,10 +86,15 @@ class Hand:
             return ""
         return f"Ray has no room for {bundle} there: others have booked it"
 
-    def _leave_with(self) -> None:
+    def _leave_unused(self) -> None:
+        """End an actor that started nothing: who made it was killed before it could start it, or end it when refused."""
+        if self._process is None:
+            os._exit(0)
+
+    def _leave_with(self, process: subprocess.Popen[bytes]) -> None:
         """End the actor once the node process has closed its output."""
-        assert self._process.stdout is not None  # noqa: S101 - a pipe
-        while os.read(self._process.stdout.fileno(), 4096):
+        assert process.stdout is not None  # noqa: S101 - a pipe
+        while os.read(process.stdout.fileno(), 4096):
             pass
         time.sleep(1)  # an answer that refuses is on its way
         os._exit(0)

@@ -71,7 +71,8 @@ class RayLauncher:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.write_bytes(encode(order))
         prune_logs(self._settings, log_name)
-        argv = [str(PYTHON), "-m", "inference.pool.ray.tether", str(path), str(socket)]
+        # its socket is said as engines say it: by that a stop finds what outlived its pool
+        argv = [str(PYTHON), "-m", "inference.pool.ray.tether", str(path), "--uds", str(socket)]
         return spawn(argv, environment(), Life(life_id, 0, 0, socket, log, time.time(), deployment.way))
 
     def _order(self, deployment: DesiredDeployment, box: str, devices: tuple[DeviceInfo, ...], life_id: str) -> Order:

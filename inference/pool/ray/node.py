@@ -75,16 +75,28 @@ class Node:
         if self._talk is not None:
             return None
         self._talk = Lines(self._heard, self._lost, SILENT_S)
-        self._engine = EngineProcess(self._command, self._environment)
-        self._engine.watch(self._words, self._ended)
-        record = {"pid": self._engine.pid, "started": self._engine.started}
-        files.process_file(self._order.spec).write_bytes(msgspec.json.encode(record))
+        try:
+            self._begin()
+        except OSError as error:  # no room on the disk, or for a process: told once the conversation has begun
+            asyncio.get_running_loop().call_soon(self._could_not_begin, str(error))
         return self._talk
 
     @property
     def socket(self) -> str:
         """The engine's."""
         return str(self._order.spec.socket)
+
+    def _begin(self) -> None:
+        self._engine = EngineProcess(self._command, self._environment)
+        self._engine.watch(self._words, self._ended)
+        record = {"pid": self._engine.pid, "started": self._engine.started}
+        files.process_file(self._order.spec).write_bytes(msgspec.json.encode(record))
+
+    def _could_not_begin(self, why: str) -> None:
+        self._words(f"the engine could not be started: {why}\n".encode())
+        if self._engine is not None:
+            self._engine.kill()
+        self._ended({"status": 1})
 
     def _heard(self, what: dict[str, Any]) -> None:
         if what.get("end") is True and self._engine is not None:

@@ -1,4 +1,4 @@
-"""Stands on this machine for an engine on another: `python -m inference.pool.ray.tether ORDER SOCKET`, gate on descriptor 3.
+"""Stands here for an engine on another: `python -m inference.pool.ray.tether ORDER --uds SOCKET`, gate at descriptor 3.
 
 To the pool and the gateway it is the engine: a process that lives as long as it does, ends as it ended, prints what it
 prints, hears SIGTERM for it and has its socket. It holds one conversation with the node process and a connection for each
@@ -163,7 +163,7 @@ async def _run(order: Order, socket: Path) -> dict[str, Any]:
 def main(arguments: list[str]) -> None:
     """Wait for the gate, then be the engine."""
     pass_gate(GATE)
-    order, socket = Path(arguments[0]), Path(arguments[1])
+    order, socket = Path(arguments[0]), Path(arguments[2])
     _end_like(uvloop.run(_run(decode(order.read_bytes(), Order), socket)))
 
 

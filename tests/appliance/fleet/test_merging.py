@@ -213,6 +213,47 @@ def test_a_disk_without_room_is_told_and_tried_again(merging: Merging, builder: 
     assert builder.built == [NAME]
 
 
+def test_a_full_disk_is_told_and_keeps_nobody_else_waiting(
+    merging: Merging, builder: Builder, adapter: Adapter, tmp_path: Path
+) -> None:
+    settle(merging)
+    left = tmp_path / "data" / FOLDER / ".merge-x"
+    left.mkdir()
+    second = Adapter.objects.create(
+        name="ft:moe:acme:pay:2", tenant=adapter.tenant, base=adapter.base, path=adapter.path, digest=adapter.digest,
+        rank=4, state=S.ACTIVE,
+    )  # fmt: skip
+    digest = make_adapter(tmp_path / "second", lora_alpha=16)
+    Adapter.objects.filter(pk=second.pk).update(path=str(tmp_path / "second"), digest=digest)
+    builder.fault = OSError(28, "No space left on device")
+    Adapter.objects.filter(pk=adapter.pk).update(state=S.WITHDRAWN)
+    settle(merging)
+    second.refresh_from_db()
+    assert "No space left on device (tried again at " in str(standing(second))
+    assert not Deployment.objects.filter(name=NAME).exists(), "the other one's step is done all the same"
+    assert not left.exists(), "and what may go makes room"
+
+
+def test_one_adapters_fault_keeps_no_other_one_waiting(
+    merging: Merging, builder: Builder, adapter: Adapter, tmp_path: Path
+) -> None:
+    digest = make_adapter(tmp_path / "second", lora_alpha=16)
+    Adapter.objects.create(
+        name="ft:moe:acme:pay:2", tenant=adapter.tenant, base=adapter.base, path=str(tmp_path / "second"),
+        digest=digest, rank=4, state=S.ACTIVE,
+    )  # fmt: skip
+    settle(merging)
+    settle(merging)
+    assert sorted(builder.built) == [NAME, "ft:moe:acme:pay:2"]
+    Deployment.objects.filter(name=NAME).update(running=False)
+    place = Path(MergedModel.objects.get(adapter=adapter).version.path)
+    (place / manifest.FILE_NAME).unlink()
+    builder.fault = RuntimeError("a fault of ours")
+    Adapter.objects.exclude(pk=adapter.pk).update(state=S.WITHDRAWN)
+    settle(merging)
+    assert not Deployment.objects.filter(name="ft:moe:acme:pay:2").exists()
+
+
 def test_an_adapter_that_was_changed_on_the_disk_is_not_merged(
     merging: Merging, builder: Builder, adapter: Adapter
 ) -> None:

@@ -14,6 +14,8 @@ from appliance.fleet.models import Deployment
 from appliance.registry.models import Adapter, AdapterState, ModelVersion
 from appliance.tenants.models import ApiKey, Tenant, User
 from appliance.training.models import Job, StoredFile
+from appliance.training.rows import SCORES
+from appliance.training.training import job_dir
 from finetune.job import JobStatus
 
 BASE = "smollm2"
@@ -74,3 +76,10 @@ def digest(text: str) -> str:
 def expire(job: Job) -> None:
     """Let the job's lease have run out a moment ago, by the database's clock."""
     Job.objects.filter(pk=job.pk).update(lease_expires_at=Now() - timedelta(milliseconds=1))
+
+
+def make_scores(job: Job, adapter: Adapter) -> None:
+    """What a job keeps of its adapter's scores."""
+    place = job_dir(job.pk) / SCORES / f"{adapter.digest}.json"
+    place.parent.mkdir(parents=True)
+    place.write_text("[]")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from appliance.fleet import loans
@@ -11,10 +9,11 @@ from appliance.fleet.models import Deployment, DeviceOwner, DeviceWish, Replica
 from appliance.registry.models import AdapterState
 from appliance.training import jobs, lease, training
 from appliance.training.attempt import work_on
-from appliance.training.devices import NoDevice
+from appliance.training.devices import NoDevice, a_device
+from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import Job, JobEvent
 from finetune.job import JobStatus
-from tests.appliance.training.cast import Cast
+from tests.appliance.training.cast import Cast, make_scores
 
 S = JobStatus
 
@@ -52,12 +51,27 @@ def test_it_does_not_ask_where_nothing_is_lent(cast: Cast) -> None:
 
 
 @pytest.mark.usefixtures("lends")
-def test_one_that_is_trained_already_needs_no_device(cast: Cast, tmp_path: Path) -> None:
-    job = cast.job(S.RUNNING, adapter=cast.adapter(AdapterState.CANDIDATE))
+def test_one_that_is_trained_asks_for_a_device_until_its_scores_are_made(cast: Cast) -> None:
+    adapter = cast.adapter(AdapterState.CANDIDATE)
+    job = cast.job(S.RUNNING, adapter=adapter)
+    work_on(job.pk)
+    job.refresh_from_db()
+    assert DeviceWish.objects.get().job_id == job.pk
+    assert job.fence == 0
+    DeviceWish.objects.all().delete()
+    make_scores(job, adapter)
     work_on(job.pk)
     job.refresh_from_db()
     assert not DeviceWish.objects.exists()
     assert job.fence == 1, "it goes on to its checks"
+
+
+@pytest.mark.usefixtures("lends")
+def test_an_attempt_that_finds_its_device_taken_asks_for_one(cast: Cast) -> None:
+    job = cast.job(S.RUNNING)
+    with Heartbeat(job.pk, 1) as heart, pytest.raises(NoDevice), a_device(job.pk, 1, heart):
+        pytest.fail("there is none")
+    assert DeviceWish.objects.get().job_id == job.pk
 
 
 @pytest.mark.usefixtures("lends")

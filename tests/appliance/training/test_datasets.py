@@ -111,6 +111,21 @@ def test_a_fault_of_ours_is_tried_again_a_few_times_and_shows_no_path(cast: Cast
     assert StoredFile.objects.get().status == "error"
 
 
+def test_without_room_on_the_disk_the_file_says_so(
+    cast: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = store(cast)
+    script = tmp_path / "python"
+    script.write_text(f"#!/bin/sh\nexit {datasets.NO_ROOM}\n")
+    script.chmod(0o700)
+    monkeypatch.setattr(datasets.sys, "executable", str(script))
+    with pytest.raises(AttemptFailed) as failed:
+        ensure_dataset(file)
+    file.refresh_from_db()
+    assert (failed.value.code, file.status) == ("disk_full", "error")
+    assert "nearly full" in file.status_details
+
+
 def test_cleaning_that_takes_too_long_is_given_up(cast: Cast, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "TIMEOUT_S", 0.01)
     with pytest.raises(AttemptFailed, match="in parts"):

@@ -16,7 +16,7 @@ from appliance.training import attempt, jobs, proof
 from appliance.training.serving import NoEngine, merged_engine
 from finetune.evaluate.scored import Scored
 from finetune.job import JobStatus
-from tests.appliance.training.cast import BASE, Cast
+from tests.appliance.training.cast import BASE, Cast, make_scores
 
 TEXTS: list[tuple[str, dict[str, Any]]] = [("seen 0", {"text": "x"})]
 
@@ -95,7 +95,8 @@ def test_the_training_stacks_scores_are_made_once(
 
 
 def test_a_job_whose_adapters_engine_has_the_last_device_is_worked_on(cast: Cast, adapter: Adapter) -> None:
+    assert attempt._waits_in_vain(cast.job(JobStatus.RUNNING).pk), "there is no device at all"
     job = cast.job(JobStatus.RUNNING, adapter=adapter)
     assert attempt._waits_in_vain(job.pk), "there is no device at all"
-    ask_for(adapter)
+    make_scores(job, adapter)
     assert not attempt._waits_in_vain(job.pk)

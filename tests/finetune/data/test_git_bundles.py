@@ -123,6 +123,42 @@ def test_a_tree_of_trees_that_multiplies_is_refused_early(tmp_path: Path, reposi
     )
 
 
+def test_a_tree_of_empty_trees_that_multiplies_ends_with_gits_time(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_bundles, "CPU_S", 1)
+    inner = repository.written("tree", b"")
+    for _ in range(12):
+        entries = [b"40000 d%d\0%b" % (n, bytes.fromhex(inner)) for n in range(10)]
+        inner = repository.written("tree", b"".join(entries))
+    assert "too large to unpack" in refusal(repository.bundle(tmp_path / "x", [("40000", b"d", inner)]))
+
+
+def test_git_has_no_more_memory_than_it_may(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = repository.of(tmp_path / "x", b"a")
+    monkeypatch.setattr(git_bundles, "MEMORY_KIB", 4 * 1024)
+    assert "too large to unpack" in refusal(path)
+
+
+def test_a_bundle_larger_than_gits_memory_is_read(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for setting in ("core.compression", "core.bigFileThreshold"):  # to be done with packing soon
+        repository.git("config", setting, "0")
+    contents = [os.urandom(6 << 20) for _ in range(13)]
+    entries = [("100644", b"%02d.bin" % n, repository.written("blob", one)) for n, one in enumerate(contents)]
+    path = repository.bundle(tmp_path / "x", entries)
+    monkeypatch.setattr(git_bundles, "MEMORY_KIB", 64 * 1024)
+    members = git_bundles.read(path, Limits(member_bytes=6 << 20))
+    assert all(member.data == content for member, content in zip(members, contents, strict=True))
+
+
+def test_a_path_without_end_is_refused(tmp_path: Path, repository: Repository) -> None:
+    assert "a path of more than" in refusal(repository.of(tmp_path / "x", b"n" * 500_000))
+
+
 def damages() -> Iterator[tuple[str, bytes, bytes, str]]:
     yield "another signature", b"# v2 git", b"# v9 git", "isn't a git bundle"
     yield "a filter", b"# v2 git bundle\n", b"# v3 git bundle\n@filter=blob:none\n", "unknown capability"

@@ -11,10 +11,12 @@ import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from finetune.data.errors import DatasetRefused
+from finetune.data import room
+from finetune.data.errors import DatasetRefused, NoRoom
 from finetune.data.limits import Limits
 from finetune.data.prepare import Prepared, prepare
 from finetune.data.python_syntax import parses
@@ -45,6 +47,27 @@ PLANTED = {
     "bank_card": ("4111111111111111", "4111111111111111"),
     "company_code": ("91110000600037341L", "91110000600037341L"),
 }
+
+
+def test_a_disk_that_would_be_too_full_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, upload = tmp_path / "out", all_kinds(tmp_path)
+    with pytest.raises(NoRoom):
+        prepare(upload, "code.tar.gz", out, SECRET, limits=Limits(free_bytes=1 << 60))
+    looks: list[Path] = []
+    monkeypatch.setattr(room, "LOOK_EVERY_BYTES", 1000)
+    monkeypatch.setattr(
+        room.shutil, "disk_usage", lambda folder: looks.append(folder) or Free(10 if len(looks) > 2 else 90)
+    )
+    with pytest.raises(NoRoom):
+        prepare(upload, "code.tar.gz", out, SECRET, limits=Limits(free_bytes=50))
+    assert looks == [out] * 3
+    assert list(out.iterdir()) == []
+
+
+class Free(NamedTuple):
+    """What a disk has left."""
+
+    free: int
 
 
 def module(name: str, value: str) -> str:

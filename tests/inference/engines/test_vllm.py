@@ -155,6 +155,18 @@ def test_it_knows_which_modules_the_flags_limit_adapters_to():
     assert vllm.adapted_modules(("--lora_target_modules=q_proj", "o_proj")) == {"q_proj", "o_proj"}
 
 
+@pytest.mark.parametrize(
+    ("flags", "kept"),
+    [
+        (("--enable-lora", "-tp", "4", "--max-loras", "2", "--seed", "1"), ("-tp", "4", "--seed", "1")),
+        (("--lora_target_modules", "q_proj", "o_proj", "-q", "fp8", "--max-lora-rank=8"), ("-q", "fp8")),
+        (("--dtype", "bfloat16", "--enable-lora"), ("--dtype", "bfloat16")),
+    ],
+)
+def test_an_engine_that_is_to_take_no_adapters_keeps_all_its_other_flags(flags, kept):
+    assert vllm.without_adapters(flags) == kept
+
+
 def test_it_tells_an_engines_adapters_from_its_base_model():
     base = {"id": "lite", "root": "/models/lite", "parent": None}
     adapter = {"id": "ft:lite:acme:pay:1", "root": "/adapters/1", "parent": "lite"}

@@ -1,5 +1,6 @@
 """Devices lent and given back on engines that come up at once: they sleep where they can, end where they can't."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -8,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from inference.pool.engine_client import EngineClient
+from inference.pool.errors import EngineUnreachable
 from inference.pool.lend_policy import Lending, Loan
 from inference.pool.process import is_alive
 from inference.pool.states import ReplicaState
@@ -90,6 +92,29 @@ def test_a_request_that_runs_is_not_cut(lenders):
     borrow(pool)
     asked.join()
     assert answers == [[{"finish_reason": "length"}]]
+
+
+def test_a_request_that_does_not_end_is_cut_in_time_and_waited_for_by_no_sleep(make_pool):
+    pool = make_pool(canary_period_s=60, devices_s=0.5, patient_drain_s=0.5, grace_s=0.5)
+    model = pool.deploy(replicas=2, lending=Lending())
+    (model / "sleepy").touch()
+    pool.start()
+    for index in (0, 1):
+        reach(pool, S.READY, index)
+    life = pool.row(index=1).life
+    body = {"max_tokens": 3, "seconds": 3 * WAIT_S}
+
+    def ask():
+        with contextlib.suppress(EngineUnreachable):
+            EngineClient(life.socket).post("/v1/completions", body, 4 * WAIT_S, "r")
+
+    asked = threading.Thread(target=ask)
+    asked.start()
+    wait_until(lambda: b'running{engine="0",model_name="m"} 1' in metrics(life.socket))
+    row = borrow(pool)
+    assert (row.state, row.life) == (S.STOPPED, None)
+    assert not is_alive(life.pid, life.pid_started)
+    asked.join()
 
 
 def metrics(socket):

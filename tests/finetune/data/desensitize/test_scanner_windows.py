@@ -63,6 +63,16 @@ def test_reading_only_the_windows_finds_what_reading_everything_finds(monkeypatc
     assert everything == some
 
 
+@pytest.mark.parametrize("form", ["%%%02x", "\\u%04x", "\\\\u%04x", "U+%04X "])
+def test_a_key_in_another_spelling_is_found_as_by_reading_everything(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["key = '" + "".join(form % ord(letter) for letter in KEY) + "'\n"]
+    some = list(scanner.scan(texts))
+    monkeypatch.setattr(scanner, "worth_scanning", lambda text: [text])
+    assert some == list(scanner.scan(texts)) != []
+
+
 def test_windows_that_touch_are_one_and_keep_their_order() -> None:
     text = "\n".join(f"value_{number} = 'a1b2c3d4e5f6{number}' # token" for number in range(9))
     assert list(worth_scanning(text)) == [text]

@@ -159,6 +159,15 @@ def test_a_window_that_a_wrong_clock_began_is_not_kept(server: RedisServer) -> N
     with_limiters(server, body)
 
 
+def test_requests_that_a_wrong_clock_counted_refuse_nobody_for_longer_than_a_minute(server: RedisServer) -> None:
+    async def body(limiter: Limiter) -> None:
+        for ahead_s, outcome in ((3600, Reservation), (59.5, Refused)):
+            server.client().hset(f"{PREFIX}t:alpha", "r", int((time.time() + ahead_s) * 1e6))
+            assert isinstance(await limiter.reserve(f"a{ahead_s}", [gate(Kind.REQUESTS, 1)]), outcome)
+
+    with_limiters(server, body)
+
+
 def test_use_beyond_the_reservation_counts(server: RedisServer) -> None:
     async def body(limiter: Limiter) -> None:
         held = await limiter.reserve("a", [gate(Kind.DAY, 1000, 10)])
