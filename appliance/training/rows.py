@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from appliance.training.models import Dataset
+from finetune.data import clusters
+from finetune.data.clusters import Mark
+from finetune.data.split import FROM_ROWS, held_out
 
-SPLIT_FROM_ROWS = 50  # a tenth of fewer rows says nothing
-HELD_OUT_PERCENT = 10
 SPLIT = "split"
 SCORES = "scores"  # what the training stack made of texts of these rows
 
@@ -25,40 +26,60 @@ def rows_for(
     source = Path(training.path) / "rows.jsonl"
     if validation is not None:
         return source, (Path(validation.path) / "rows.jsonl",), training.rows
-    if training.rows < SPLIT_FROM_ROWS:
+    if training.rows < FROM_ROWS:
         return source, (), training.rows
     return _split(seed, source, folder)
 
 
+def said_of(num_train: int, training: Dataset, validation: Dataset | None) -> str:
+    """What a job's events say of its rows."""
+    counts = training.report.get("clusters", {})
+    of = f" of {training.rows}" + (f" in {counts['clusters']} clusters" if "clusters" in counts else "")
+    if validation is not None:
+        return f"{num_train} rows to train on, {validation.rows} of validation_file to compare with"
+    if training.rows < FROM_ROWS:
+        return f"{num_train} rows to train on; fewer than {FROM_ROWS} are not split"
+    return f"{num_train} rows to train on, {training.rows - num_train}{of} held out"
+
+
 def _split(seed: int, source: Path, folder: Path) -> tuple[Path, tuple[Path, ...], int]:
     """Written once for a job: every attempt reads the same two files."""
-    kept, held_out = folder / SPLIT / "train.jsonl", folder / SPLIT / "validation.jsonl"
+    kept, validation = folder / SPLIT / "train.jsonl", folder / SPLIT / "validation.jsonl"
     if not kept.parent.is_dir():
         _write_split(seed, source, kept.parent)
     with kept.open("rb") as rows:
         count = sum(1 for _ in rows)
-    return kept, ((held_out,) if held_out.stat().st_size else ()), count
+    return kept, ((validation,) if validation.stat().st_size else ()), count
 
 
 def _write_split(seed: int, source: Path, target: Path) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{SPLIT}-"))
+    flags = held_out(lambda: _marks(source), seed)
     with (
         source.open("rb") as rows,
         (work / "train.jsonl").open("wb") as train,
         (work / "validation.jsonl").open("wb") as validation,
     ):
-        for line in rows:
-            (validation if _is_held_out(seed, line) else train).write(line)
+        for line, is_held_out in zip(rows, flags, strict=True):
+            (validation if is_held_out else train).write(line)
     try:
         work.rename(target)
     except OSError:  # another attempt was faster, with the same content
         shutil.rmtree(work)
 
 
-def _is_held_out(seed: int, line: bytes) -> bool:
-    """By the row's own content, so that a row that stands there twice is never on both sides."""
-    return hashlib.sha256(b"%d\n%b" % (seed, line)).digest()[0] * 100 < HELD_OUT_PERCENT * 256
+def _marks(source: Path) -> Iterator[Mark]:
+    """What the cleaning wrote beside the rows. Datasets made before it did: only equal rows belong together."""
+    beside = source.with_name("clusters.txt")
+    if beside.is_file():
+        yield from clusters.read(beside)
+        return
+    first: dict[int, int] = {}
+    with source.open("rb") as rows:
+        for number, line in enumerate(rows, 1):
+            key = int.from_bytes(hashlib.sha256(line).digest()[:8])
+            yield Mark(key, first.setdefault(key, number))
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:

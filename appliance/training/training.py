@@ -25,7 +25,7 @@ from appliance.training.jobs import lora_targets
 from appliance.training.models import Checkpoint, Dataset, Job
 from appliance.training.patience import patiently
 from appliance.training.plan import CHARACTERS_PER_TOKEN, MAX_LENGTH
-from appliance.training.rows import rows_for
+from appliance.training.rows import rows_for, said_of
 from appliance.training.serving import NoEngine
 from finetune import manifest
 from finetune.job import JobStatus
@@ -89,6 +89,7 @@ def _spec(job: Job, folder: Path, device: Leased, training: Dataset, validation:
     rows, held_out, num_rows = rows_for(job.seed, job_dir(job.pk), training, validation)
     tokens = round(rows.stat().st_size / CHARACTERS_PER_TOKEN)
     chosen = choose(num_rows, tokens, job.hyperparameters)
+    add_event(job.pk, said_of(num_rows, training, validation))
     lease.held(job.pk, int(folder.name)).update(
         hyperparameters={name: getattr(chosen, name) for name in job.hyperparameters}
     )

@@ -44,7 +44,7 @@ class ExactDuplicates:
 
 
 class NearDuplicates:
-    """Remembers the sketches of the rows that were unlike all before.
+    """Remembers the sketches of the rows that were unlike all before (`is_near`), or of all rows (`alike`).
 
     Measured together with the digests of `ExactDuplicates`: 780 bytes a row, and 32 MiB besides.
     """
@@ -57,18 +57,31 @@ class NearDuplicates:
 
     def is_near(self, row: Row) -> bool:
         """Whether an earlier row is alike by at least the threshold; if not, the row is remembered."""
-        sketch = sketch_of("\n".join(row.texts()[:1] if isinstance(row, TextRow) else row.texts()))
-        packed = sketch.tobytes()
-        buckets = [
-            zlib.crc32(packed[start : start + BAND_BYTES]) % BUCKETS for start in range(0, len(packed), BAND_BYTES)
-        ]
+        sketch = _sketch(row)
+        buckets = _buckets(sketch)
         if any(likeness(sketch, self._sketch(number)) >= NEAR_THRESHOLD for number in self._candidates(buckets)):
             return True
-        self._sketches.append(packed)
+        self._remember(sketch, buckets)
+        return False
+
+    def alike(self, row: Row) -> list[int]:
+        """The numbers, from 0, of all earlier rows that are alike by at least the threshold; the row is remembered anyway."""
+        sketch = _sketch(row)
+        buckets = _buckets(sketch)
+        candidates = sorted(self._candidates(buckets))
+        self._remember(sketch, buckets)
+        if not candidates:
+            return []
+        joined = b"".join(self._sketches[number - 1] for number in candidates)
+        table = np.frombuffer(joined, dtype=np.uint32).reshape(len(candidates), NUM_PERMUTATIONS)
+        near = np.mean(table == sketch, axis=1) >= NEAR_THRESHOLD
+        return [candidates[place] - 1 for place in np.flatnonzero(near)]
+
+    def _remember(self, sketch: Sketch, buckets: list[int]) -> None:
+        self._sketches.append(sketch.tobytes())
         for last, before, bucket in zip(self._last, self._before, buckets, strict=True):
             before.append(int(last[bucket]))
             last[bucket] = len(self._sketches)
-        return False
 
     def _sketch(self, number: int) -> Sketch:
         return np.frombuffer(self._sketches[number - 1], dtype=np.uint32)
@@ -84,6 +97,15 @@ class NearDuplicates:
                 found.add(number)
                 number = before[number]
         return found
+
+
+def _sketch(row: Row) -> Sketch:
+    return sketch_of("\n".join(row.texts()[:1] if isinstance(row, TextRow) else row.texts()))
+
+
+def _buckets(sketch: Sketch) -> list[int]:
+    packed = sketch.tobytes()
+    return [zlib.crc32(packed[start : start + BAND_BYTES]) % BUCKETS for start in range(0, len(packed), BAND_BYTES)]
 
 
 def likeness(one: Sketch, two: Sketch) -> float:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune.data import json_syntax, report, sources
-from finetune.data.desensitize.cleaner import Cleaned, Cleaner
+from finetune.data import clusters, report, sources
+from finetune.data.desensitize.cleaner import Cleaner
 from finetune.data.desensitize.placeholders import Placeholders
 from finetune.data.errors import DatasetRefused
 from finetune.data.files import sha256_of, whole, write_json
 from finetune.data.limits import DEFAULT, Limits
 from finetune.data.progress import Meter, Progress
-from finetune.data.python_syntax import was_broken
 from finetune.data.room import Room
-from finetune.data.rows import Row, TextRow, line_of
-from finetune.data.samples import Samples
+from finetune.data.rows import Row
 from finetune.data.survey import Survey, kept_rows, survey
+from finetune.data.writing import Written, refuse_too_many, write
 
-ROWS, REPORT, PAGE, PLANTED, MANIFEST = "rows.jsonl", "report.json", "report.html", "planted.json", "manifest.json"
+ROWS, CLUSTERS, REPORT, PAGE = "rows.jsonl", "clusters.txt", "report.json", "report.html"
+PLANTED, MANIFEST = "planted.json", "manifest.json"
 SCRATCH = ".scratch"
 FORMAT = 1
 MAX_PLANTED = 200
@@ -65,7 +64,8 @@ def prepare(
         meter = Meter(progress)
         found = _choose(upload, meter)
         _learn(upload, found, cleaner, meter)
-        written = _write(upload, found, cleaner, out / ROWS, meter, room)
+        rows = enumerate(meter.watch("writing", kept_rows(upload.read(), found)))
+        written = write(rows, found, cleaner, limits, room, out / ROWS, scratch)
     if sha256_of(source) != before:
         (out / ROWS).unlink()
         raise DatasetRefused(["the file was changed while it was read; upload it again"])
@@ -94,16 +94,9 @@ class _Upload:
         return sources.read(self.source, self.filename, self.limits, self.scratch)
 
 
-@dataclass
-class _Written:
-    rows: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
-    samples: Samples = field(default_factory=Samples)
-
-
 def _choose(upload: _Upload, meter: Meter) -> Survey:
     found = Survey()
-    for so_far in survey(meter.watch("reading", upload.read())):
+    for so_far in survey(meter.watch("reading", upload.read()), upload.limits):
         found = so_far
     return found
 
@@ -111,67 +104,23 @@ def _choose(upload: _Upload, meter: Meter) -> Survey:
 def _learn(upload: _Upload, found: Survey, cleaner: Cleaner, meter: Meter) -> None:
     rows = enumerate(meter.watch("scanning", kept_rows(upload.read(), found)))
     for _ in cleaner.learn((number, row.texts()) for number, row in rows):
-        _refuse_too_many(cleaner, upload.limits)
+        refuse_too_many(cleaner, upload.limits)
 
 
-def _write(upload: _Upload, found: Survey, cleaner: Cleaner, path: Path, meter: Meter, room: Room) -> _Written:
-    written = _Written()
-    with whole(path) as file:
-        for number, row in enumerate(meter.watch("writing", kept_rows(upload.read(), found))):
-            if (line := _cleaned_line(number, row, cleaner, written)) is not None:
-                file.write(line)
-                room.took(len(line))
-            _refuse_too_many(cleaner, upload.limits)
-        if not written.rows:
-            raise DatasetRefused(["no row could be cleaned safely; take the secrets out of the files yourself"])
-    return written
-
-
-def _refuse_too_many(cleaner: Cleaner, limits: Limits) -> None:
-    """Each value is remembered, to have the same name everywhere: a table of addresses would fill the memory."""
-    if cleaner.num_values > limits.values:
-        raise DatasetRefused(
-            [f"more than {limits.values} secrets and personal data: it is data rather than code; split it"]
-        )
-
-
-def _cleaned_line(number: int, row: Row, cleaner: Cleaner, written: _Written) -> str | None:
-    if number in cleaner.unclean:
-        written.left_out["it holds a secret that could not be located"] += 1
-        return None
-    texts = [cleaner.clean(number, text) for text in row.texts()]
-    cleaned = row.with_texts([text.text for text in texts])
-    if isinstance(row, TextRow) and isinstance(cleaned, TextRow) and was_broken(row, cleaned):
-        written.left_out["it is Python that did not parse any more after cleaning"] += 1
-        return None
-    if isinstance(row, TextRow) and isinstance(cleaned, TextRow):
-        if (whole_row := json_syntax.mended(row, cleaned)) is None:
-            written.left_out["it is JSON that did not parse any more after cleaning"] += 1
-            return None
-        cleaned = whole_row
-    written.rows += 1
-    _sample(written, row, texts)
-    return line_of(cleaned)
-
-
-def _sample(written: _Written, row: Row, texts: list[Cleaned]) -> None:
-    for text in texts[:1] if isinstance(row, TextRow) else texts:
-        written.samples.see(written.rows, text)
-    if isinstance(row, TextRow):
-        written.samples.see_replaced(written.rows, texts[1])  # a path alone is no excerpt worth reading
-
-
-def _declare(upload: _Upload, found: Survey, cleaner: Cleaner, written: _Written, out: Path) -> Prepared:
+def _declare(upload: _Upload, found: Survey, cleaner: Cleaner, written: Written, out: Path) -> Prepared:
     kind, names = sources.kind_of(upload.filename), cleaner.placeholders
-    content = report.content(upload.filename, kind, found, written.rows, written.left_out, names, written.samples)
+    counted = clusters.write(out / CLUSTERS, written.cleaned.marks())
+    content = report.content(upload.filename, kind, found, written, counted, names)
     write_json(out / REPORT, content)
     with whole(out / PAGE) as file:
         file.write(report.page(content))
     write_json(out / PLANTED, names.planted(MAX_PLANTED))
-    files = [_file(out / name) for name in (PLANTED, PAGE, REPORT, ROWS)]
+    files = [_file(out / name) for name in (CLUSTERS, PLANTED, PAGE, REPORT, ROWS)]
     digest = sha256_of(out / ROWS)
-    write_json(out / MANIFEST, {"format": FORMAT, "kind": kind, "rows": written.rows, "digest": digest, "files": files})
-    return Prepared(kind, written.rows, digest, content)
+    write_json(
+        out / MANIFEST, {"format": FORMAT, "kind": kind, "rows": len(written.cleaned), "digest": digest, "files": files}
+    )
+    return Prepared(kind, len(written.cleaned), digest, content)
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -14,8 +14,8 @@ from finetune.data.desensitize.censor import censor
 from finetune.data.desensitize.placeholders import Placeholders
 from finetune.data.duplicates import NEAR_THRESHOLD
 from finetune.data.report_page import PAGE
-from finetune.data.samples import Samples
 from finetune.data.survey import Survey
+from finetune.data.writing import Written
 
 FORMAT = 1
 TOOLS = ("pybetterleaks", "datasketch", "phonenumbers", "python-stdnum")
@@ -31,17 +31,16 @@ def content(
     filename: str,
     kind: str,
     found: Survey,
-    num_rows: int,
-    left_out: Counter[str],
+    written: Written,
+    clusters: Mapping[str, int],
     names: Placeholders,
-    samples: Samples,
 ) -> dict[str, Any]:
-    """The report. It holds cleaned text only."""
+    """The report. It holds cleaned text only. `clusters` are the counts of the rows that were written."""
     return {
         "format": FORMAT,
         "filename": censor(filename[:200]),
         "kind": kind,
-        "rows": {"read": len(found.kept), "kept": num_rows, "ignored_fields": found.num_ignored_fields},
+        "rows": {"read": len(found.kept), "kept": clusters["rows"], "ignored_fields": found.num_ignored_fields},
         "skipped": dict(sorted(found.skipped.items())),
         "filters": filters.counts(len(found.kept), found.dropped) if kind == "text" else {},
         "duplicates": {
@@ -50,10 +49,12 @@ def content(
             "near_dropped": found.num_near if kind == "text" else 0,
             "near_threshold": NEAR_THRESHOLD,
         },
-        "left_out_by_cleaning": dict(sorted(left_out.items())),
+        "order": "imports" if written.ordered else "upload",
+        "clusters": {name: count for name, count in clusters.items() if name != "rows"},
+        "left_out_by_cleaning": dict(sorted(written.left_out.items())),
         "replacements": names.by_rule(),
-        "samples": samples.replaced,
-        "residual": samples.residual(),
+        "samples": written.samples.replaced,
+        "residual": written.samples.residual(),
         "limits": LIMITS,
         "versions": {**{tool: version(tool) for tool in TOOLS}, "betterleaks": betterleaks_version()},
     }

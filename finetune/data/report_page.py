@@ -16,8 +16,11 @@ pre { background: #f6f8fa; padding: 0.7rem; white-space: pre-wrap; overflow-wrap
 </head>
 <body>
 <h1>Data report: {{ report.filename }}</h1>
-<p>{{ report.rows.read }} rows read, {{ report.rows.kept }} kept ({{ report.kind }}).</p>
+<p>{{ report.rows.read }} rows read, {{ report.rows.kept }} kept ({{ report.kind }}), in the order of
+{{ "their imports" if report.order == "imports" else "the upload" }}.</p>
 <p class="note">{{ report.limits }}</p>
+<p>They form {{ report.clusters.clusters }} clusters of near-duplicates; {{ report.clusters.alone }} rows are alone in theirs
+and can be held out of training, the largest has {{ report.clusters.largest }} rows.</p>
 <h2>Replaced</h2>
 {% if report.replacements %}
 <table>

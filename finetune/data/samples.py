@@ -6,8 +6,10 @@ import hashlib
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
+from typing import cast
 
 from finetune.data.desensitize.cleaner import Cleaned
 from finetune.data.desensitize.placeholders import PREFIX
@@ -31,7 +33,7 @@ class Samples:
     _any: list[tuple[str, int, str]] = field(default_factory=list)
 
     def see(self, row: int, cleaned: Cleaned) -> None:
-        """Consider one cleaned text of row number `row` (from 1, as in rows.jsonl) for both kinds of excerpts."""
+        """Consider one cleaned text of row number `row` (from 1, as they are cleaned) for both kinds of excerpts."""
         self.see_replaced(row, cleaned)
         self._see_residual(row, cleaned)
 
@@ -48,6 +50,13 @@ class Samples:
         odd = [(oddity(match[0]), row, _around(cleaned.text, match)) for match in SUSPICIOUS.finditer(cleaned.text)]
         if odd:
             self._odd = nlargest(MAX_RESIDUAL, [*self._odd, max(odd)])
+
+    def move(self, places: Sequence[int]) -> None:
+        """Rows were put in another order: `places` has the new number of each, from 1."""
+        for sample in self.replaced:
+            sample["row"] = places[cast(int, sample["row"]) - 1]
+        self._odd = [(score, places[row - 1], text) for score, row, text in self._odd]
+        self._any = [(order, places[row - 1], text) for order, row, text in self._any]
 
     def residual(self) -> list[dict[str, object]]:
         """What a person should read before agreeing: the oddest words left, and rows picked without a reason."""

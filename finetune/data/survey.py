@@ -5,14 +5,18 @@ That way no copy of uncleaned data ever lies on a disk, and memory holds a row's
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import compress
 
 from finetune.data import filters
+from finetune.data.clusters import Clusters
 from finetune.data.duplicates import ExactDuplicates, NearDuplicates
 from finetune.data.errors import MAX_FAULTS, DatasetRefused
+from finetune.data.limits import DEFAULT, Limits
+from finetune.data.repository import Repository
 from finetune.data.rows import ChatRow, Row, Skipped, TextRow
 
 Item = Row | Skipped | str
@@ -20,9 +24,14 @@ Item = Row | Skipped | str
 
 @dataclass
 class Survey:
-    """What was read and what stays of it; `kept` has one flag for each row in reading order."""
+    """What was read and what stays of it; `kept` has one flag for each row in reading order.
+
+    Rows that stay have numbers from 0, in reading order too; `clusters` and `repository` have them by these.
+    """
 
     kept: bytearray = field(default_factory=bytearray)
+    clusters: Clusters = field(default_factory=Clusters)
+    repository: Repository = field(default_factory=lambda: Repository(DEFAULT.order_bytes))
     skipped: Counter[str] = field(default_factory=Counter)
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     num_exact: int = 0
@@ -33,13 +42,17 @@ class Survey:
     def num_kept(self) -> int:
         return sum(self.kept)
 
+    def order(self) -> array[int] | None:
+        """The numbers of source files in the order in which they are to be written; None for that of the upload."""
+        return self.repository.order() if self.repository.num_files == self.num_kept else None
 
-def survey(items: Iterable[Item]) -> Iterator[Survey]:
+
+def survey(items: Iterable[Item], limits: Limits = DEFAULT) -> Iterator[Survey]:
     """Read everything once, yielding the growing survey after every row.
 
     Raises: DatasetRefused with up to 100 faults, or when nothing would be left.
     """
-    found, faults = Survey(), list[str]()
+    found, faults = Survey(repository=Repository(limits.order_bytes)), list[str]()
     exact, near = ExactDuplicates(), NearDuplicates()
     for item in items:
         if isinstance(item, str):
@@ -49,7 +62,10 @@ def survey(items: Iterable[Item]) -> Iterator[Survey]:
         elif isinstance(item, Skipped):
             found.skipped[item.reason] += 1
         elif not faults:
-            found.kept.append(_stays(item, found, exact, near))
+            stays = _stays(item, found, exact, near)
+            found.kept.append(stays)
+            if isinstance(item, TextRow):
+                found.repository.see(item, stays)
             yield found
     if faults:
         raise DatasetRefused(faults)
@@ -73,11 +89,23 @@ def _stays(row: Row, found: Survey, exact: ExactDuplicates, near: NearDuplicates
     if exact.is_repeated(row):
         found.num_exact += 1
         return False
+    # Pairs are often alike on purpose (one question asked in many ways), files hardly ever.
+    if isinstance(row, ChatRow):
+        _join(near.alike(row), found)
+        return True
     if near.is_near(row):
         found.num_near += 1
-        # Pairs are often alike on purpose (one question asked in many ways), files hardly ever.
-        return isinstance(row, ChatRow)
+        return False
+    found.clusters.add()
     return True
+
+
+def _join(alike: list[int], found: Survey) -> None:
+    """A row that stays becomes one of the cluster of rows like it, or its own."""
+    found.num_near += bool(alike)
+    number = found.clusters.add()
+    for other in alike:
+        found.clusters.join(number, other)
 
 
 def _nothing_left(found: Survey) -> str:

@@ -56,7 +56,7 @@ def test_it_shows_the_report_in_words(cast: Cast, tmp_path: Path) -> None:
     page = _page(cast, f"/data/{file.pk}/", "developer")
     for words in (
         "aws-access-key", "key = CODERACK_X1", "long lines 50", "Residual samples: please read these", "looks random",
-        "different values", "No tool finds everything.", "1\u202f200",
+        "Clusters of near-duplicates", "rows alone in theirs", "different values", "No tool finds everything.", "1\u202f200",
     ):  # fmt: skip
         assert words in page
     assert f"/data/{file.pk}/delete/" not in page

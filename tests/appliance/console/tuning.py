@@ -27,6 +27,7 @@ REPORT: dict[str, Any] = {
     "format": 1, "filename": "train.jsonl", "kind": "chat", "rows": {"read": 1200, "kept": 1100, "ignored_fields": 0},
     "skipped": {"binary": 3}, "filters": {"lines": {"in": 1200, "kept": 1150, "dropped": {"long lines": 50}}},
     "duplicates": {"exact_dropped": 30, "near": 20, "near_dropped": 0, "near_threshold": 0.85},
+    "order": "imports", "clusters": {"clusters": 950, "alone": 870, "largest": 12},
     "left_out_by_cleaning": {}, "replacements": {"aws-access-key": {"replacements": 9, "distinct": 2}},
     "samples": [{"row": 17, "rule": "aws-access-key", "placeholder": "X1", "text": "key = CODERACK_X1\nprint(key)"}],
     "residual": [{"row": 3, "why": "looks random", "text": "abcdef0123456789abcdef"}],

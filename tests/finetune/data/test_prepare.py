@@ -101,6 +101,7 @@ def test_no_planted_secret_is_in_any_file_of_the_data_set(tmp_path: Path, prepar
     needles = [needle for _, needle in PLANTED.values()] + ["Tr0ub4dor"]
     files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert [path.name for path in files] == [
+        "clusters.txt",
         "manifest.json",
         "planted.json",
         "report.html",
