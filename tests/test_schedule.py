@@ -15,7 +15,12 @@ def test_what_needs_the_appliance_comes_first_and_stays_together() -> None:
     assert place("tests/system/test_demo.py", marks) == (0, APPLIANCE)
 
 
-@pytest.mark.parametrize("mark", ["engine", "browser", "gpu"])
+def test_what_looks_for_sandboxes_that_were_left_stays_together() -> None:
+    groups = {place(f"tests/finetune/evaluate/test_{name}.py", {"timeout"})[1] for name in ("judge", "humaneval")}
+    assert len(groups) == 1
+
+
+@pytest.mark.parametrize("mark", ["engine", "browser", "gpu", "ray"])
 def test_what_starts_engines_stays_together(mark: str) -> None:
     assert place("tests/ops/models/test_demo.py", {mark, "timeout"})[1] == ENGINES
 

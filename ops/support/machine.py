@@ -34,11 +34,12 @@ def machine(data_dir: Path, cache_dir: Path) -> dict[str, Any]:
     lines = Path("/proc/meminfo").read_text().splitlines()
     memory = {name: value.split()[0] for name, _, value in (line.partition(":") for line in lines) if name in MEMORY}
     sizes = {path.name: _size(path) for path in sorted(data_dir.iterdir())}
+    there = [path for path in (data_dir, cache_dir, Path("/tmp")) if path.is_dir()]  # noqa: S108 - its room is told
     return {
         "cpus": os.cpu_count(),
         "load": os.getloadavg(),
         "memory_kib": memory,
-        "disks": {str(path): shutil.disk_usage(path)._asdict() for path in (data_dir, cache_dir, Path("/tmp"))},  # noqa: S108
+        "disks": {str(path): shutil.disk_usage(path)._asdict() for path in there},
         "data_dir_bytes": sizes,
         "accelerators": _accelerators(),
     }

@@ -75,6 +75,16 @@ def database() -> Iterator[None]:
             server.wait(timeout=30)
 
 
+@pytest.fixture(autouse=True)
+def language() -> Iterator[None]:
+    """Each test begins in the default language: a request for a Chinese page leaves its thread in Chinese."""
+    from django.utils import translation
+
+    translation.deactivate()
+    yield
+    translation.deactivate()
+
+
 @pytest.fixture
 def db(database: None) -> Iterator[None]:
     """Empty tables and an empty Redis after the test."""

@@ -86,6 +86,8 @@ def test_the_machine_and_its_versions_are_described(tmp_path: Path) -> None:
     (tmp_path / "engines" / "cpu-1" / "slot.json").write_text('{"name": "cpu-1"}')
     facts = machine(tmp_path, tmp_path)
     assert facts["data_dir_bytes"]["jobs"] == 5
+    assert facts["disks"].keys() == {str(tmp_path), "/tmp"}
+    assert machine(tmp_path, tmp_path / "not there yet")["disks"].keys() == {str(tmp_path), "/tmp"}
     assert {"MemTotal", "MemAvailable"} <= facts["memory_kib"].keys()
     told = versions(tmp_path)
     assert told["slots"] == {"cpu-1": {"name": "cpu-1"}}
