@@ -117,7 +117,6 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
     "fewer rows": ("clean_private_data", set_measured("clean_private_data", "rows_kept", 5)),
     "a checkpoint that never was": ("kill_the_worker", set_evidence("kill_the_worker", "checkpoint", "ftckpt-x-1")),
     "one attempt only": ("kill_the_worker", set_measured("kill_the_worker", "fences", [1, 1])),
-    "a fine-tune that began beside itself": ("begin_for_south", lambda steps: beside_itself(steps["begin_for_south"])),
     "a lower loss": ("end_a_fine_tune", set_measured("end_a_fine_tune", "loss_last_quarter", 0.001)),
     "more trained tokens": ("end_a_fine_tune", set_measured("end_a_fine_tune", "trained_tokens", 10**9)),
     "another tenant's adapter": ("end_a_fine_tune", borrow("end_a_fine_tune", "model", "tune_for_south")),
@@ -141,10 +140,6 @@ TAMPERINGS: dict[str, tuple[str, Tamper]] = {
     "approved by the requester": ("approve_and_ask", set_evidence("approve_and_ask", "approver", "demo-requester")),
     "an answer before the approval": ("approve_and_ask", borrow("approve_and_ask", "request", "stream_a_completion")),
 }
-
-
-def beside_itself(step: dict[str, Any]) -> None:
-    step["evidence"]["beside"] = step["evidence"]["job"]
 
 
 def answers_of_the_base(step: dict[str, Any]) -> None:

@@ -52,7 +52,6 @@ CLAIMS: dict[str, Claim] = {
     "refuse_anothers_file": jobs.one_job_only,
     "begin_a_fine_tune": jobs.begun,
     "kill_the_worker": jobs.went_on,
-    "begin_for_south": jobs.begun_beside,
     "end_a_fine_tune": jobs.ended,
     "show_the_checks": adapters.checked,
     "know_the_facts": adapters.knows,

@@ -55,18 +55,6 @@ def went_on(measured: dict[str, Any], shown: dict[str, Any], evidence: Evidence)
             yield f"attempt {fence} left no folder"
 
 
-def begun_beside(measured: dict[str, Any], shown: dict[str, Any], evidence: Evidence) -> Iterator[str]:
-    """Another tenant's job, asked for while the first one had not ended."""
-    query = "SELECT tenant_id, created_at, finished_at FROM training_job WHERE id = %s"
-    job, other = evidence.one(query, shown["job"]), evidence.one(query, shown["beside"])
-    if job is None or other is None or job["tenant_id"] != shown["tenant"] or other["tenant_id"] == shown["tenant"]:
-        yield f"{shown['job']} and {shown['beside']} are not fine-tunes of {shown['tenant']} and of somebody else"
-    elif other["finished_at"] is None or other["finished_at"] <= job["created_at"]:
-        yield f"{shown['beside']} had ended when {shown['job']} was asked for, or never ended"
-    if measured["beside"] not in {"queued", "running"}:
-        yield f"it is said to have begun beside one that was {measured['beside']}"
-
-
 def ended(measured: dict[str, Any], shown: dict[str, Any], evidence: Evidence) -> Iterator[str]:
     """Succeeded with a falling loss; its adapter is whole on the disk and made of what it says it was made of."""
     job = evidence.one("SELECT * FROM training_job WHERE id = %s", shown["job"])
