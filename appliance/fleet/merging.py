@@ -232,13 +232,13 @@ def _serving() -> list[Deployment]:
     return list(Deployment.objects.select_related("model", "slot").filter(running=True, serves=True))
 
 
-def _settings_for(base: Deployment) -> tuple[object, ...]:
+def _settings(row: Deployment) -> dict[str, object]:
+    return {name: getattr(row, name) for name in ("slot_id", "devices_each", "max_model_len", "flags")}
+
+
+def _settings_for(base: Deployment) -> dict[str, object]:
     """How the merged model of an adapter on this base is to run; one engine, placed like any other."""
-    return (base.slot_id, base.devices_each, base.max_model_len, list(without_adapters(tuple(base.flags))))
-
-
-def _settings(own: Deployment) -> tuple[object, ...]:
-    return (own.slot_id, own.devices_each, own.max_model_len, own.flags)
+    return _settings(base) | {"flags": list(without_adapters(tuple(base.flags)))}
 
 
 def _faults(place: Path, digest: str) -> list[str]:
@@ -275,8 +275,8 @@ def _take_in(row: MergedModel, adapter: Adapter, place: Path, digest: str) -> No
 
 def _run_as(base: Deployment, version: ModelVersion, own: Deployment | None) -> None:
     row = own or Deployment(model=version, serves=False)
-    row.slot_id, row.devices_each, row.max_model_len, flags = _settings_for(base)  # type: ignore[assignment]
-    row.flags = list(flags)  # type: ignore[call-overload]
+    for name, value in _settings_for(base).items():
+        setattr(row, name, value)
     row.running, row.replicas, row.may_pause = True, 1, True
     row.save()
 

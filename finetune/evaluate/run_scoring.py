@@ -52,36 +52,13 @@ def run_scoring(
         more = {"texts": rows, "threads": threads, "device": device, "max_length": max_length}
         files.write_json(spec, content | more)
         environment = slot.environment(slot_python, Path(folder), threads) | dict(devices or {})
-        printed = _run(slot.command(slot_python, MODULE, spec), environment, folder, log, timeout_s, on_start)
+        try:
+            printed, status = slot.run(slot.command(slot_python, MODULE, spec), environment, log, timeout_s, on_start)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ScoringFailed(f"the scorer could not be run to its end: {error}; see {log}") from error
+    if status != 0:
+        raise ScoringFailed(f"the scorer ended with status {status}; see {log}")
     scored = [Scored.from_json(json.loads(line)) for line in printed.splitlines()]
     if [row.id for row in scored] != [name for name, _ in texts]:
         raise ScoringFailed(f"{len(scored)} of {len(texts)} texts were scored; see {log}")
     return scored
-
-
-def _run(
-    argv: list[str],
-    environment: dict[str, str],
-    folder: str,
-    log: Path,
-    timeout_s: float,
-    on_start: Callable[[Callable[[], None]], None],
-) -> bytes:
-    try:
-        with (
-            log.open("ab") as errors,
-            subprocess.Popen(
-                argv, env=environment, cwd=folder, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-            ) as process,
-        ):  # fmt: skip
-            try:
-                on_start(process.kill)
-                printed, _ = process.communicate(timeout=timeout_s)
-            finally:
-                process.kill()
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ScoringFailed(f"the scorer could not be run to its end: {error}; see {log}") from error
-    if process.returncode != 0:
-        raise ScoringFailed(f"the scorer ended with status {process.returncode}; see {log}")
-    return printed

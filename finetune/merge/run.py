@@ -45,30 +45,15 @@ def run_merge(
     with tempfile.TemporaryDirectory(prefix=".merge-", dir=out.parent) as folder:
         spec = Path(folder) / "spec.json"
         files.write_json(spec, content)
-        printed = _run(slot.command(slot_python, MODULE, spec), slot.environment(slot_python, Path(folder), THREADS),
-                       folder, log, on_start)  # fmt: skip
+        argv, environment = (
+            slot.command(slot_python, MODULE, spec),
+            slot.environment(slot_python, Path(folder), THREADS),
+        )
+        try:
+            printed, _ = slot.run(argv, environment, log, TIMEOUT_S, on_start)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise MergeError(f"the merge could not be run to its end: {error}; see {log}") from error
     return _result(printed, log)
-
-
-def _run(
-    argv: list[str], environment: dict[str, str], folder: str, log: Path, on_start: Callable[[Callable[[], None]], None]
-) -> bytes:
-    try:
-        with (
-            log.open("ab") as errors,
-            subprocess.Popen(
-                argv, env=environment, cwd=folder, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-            ) as process,
-        ):  # fmt: skip
-            try:
-                on_start(process.kill)
-                printed, _ = process.communicate(timeout=TIMEOUT_S)
-            finally:
-                process.kill()
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise MergeError(f"the merge could not be run to its end: {error}; see {log}") from error
-    return printed
 
 
 def _result(printed: bytes, log: Path) -> str:

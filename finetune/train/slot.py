@@ -6,6 +6,8 @@ Standard library only: this is the control plane's side.
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
@@ -43,3 +45,30 @@ def environment(slot_python: Path, home: Path, threads: int | None) -> dict[str,
         "TOKENIZERS_PARALLELISM": "false",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # cuBLAS repeats its results only with a workspace of fixed size
     }  # fmt: skip
+
+
+def run(
+    argv: list[str],
+    environment: dict[str, str],
+    log: Path,
+    timeout_s: float,
+    on_start: Callable[[Callable[[], None]], None],
+) -> tuple[bytes, int]:
+    """What a process printed, and its exit status. Its messages for people are appended to `log`.
+
+    It works in its own home and ends with the thread that calls this; `on_start` is given what ends it before its time.
+    Raises: OSError; subprocess.TimeoutExpired.
+    """
+    with (
+        log.open("ab") as errors,
+        subprocess.Popen(
+            argv, env=environment, cwd=environment["HOME"], start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+        ) as process,
+    ):  # fmt: skip
+        try:
+            on_start(process.kill)
+            printed, _ = process.communicate(timeout=timeout_s)
+        finally:
+            process.kill()
+    return printed, process.returncode
