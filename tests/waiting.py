@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-def wait_until(condition: Callable[[], Any], timeout_s: float = 20, log: Path | None = None) -> Any:
+def wait_until(condition: Callable[[], Any], timeout_s: float = 40, log: Path | None = None) -> Any:
     """The condition's first true value; where it never comes, the end of the log says why."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

@@ -61,7 +61,7 @@ class FakeEngine:
             return
         self._call(self._drop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(20)
         self._loop.close()
 
     def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:

@@ -52,14 +52,14 @@ def test_a_key_made_in_the_console_works_until_it_is_revoked_there(page: Page, a
     page.locator("#create").get_by_label("Name").fill("from the browser")
     page.locator("#create button.primary").click()
     key = page.locator("#new-key").inner_text()
-    until(lambda: appliance.request("GET", "/v1/models", key=key)[0], lambda status: status == 200, 5)
+    until(lambda: appliance.request("GET", "/v1/models", key=key)[0], lambda status: status == 200, 20)
     page.screenshot(path=PICTURES / "key-created.png", full_page=True)
     page.goto("/tenants/demo/keys/")
     assert key not in page.content(), "a key is shown once"
     page.get_by_role("row", name="from the browser").get_by_role("link", name="Revoke").first.click()
     page.screenshot(path=PICTURES / "key-revoke.png", full_page=True)
     page.locator("button.danger-button").click()
-    until(lambda: appliance.request("GET", "/v1/models", key=key)[0], lambda status: status == 401, 2)
+    until(lambda: appliance.request("GET", "/v1/models", key=key)[0], lambda status: status == 401, 20)
 
 
 def test_it_is_readable_on_a_phone(page: Page, appliance: Appliance) -> None:

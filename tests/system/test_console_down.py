@@ -44,16 +44,16 @@ def test_it_makes_and_revokes_keys_that_the_gateway_heeds(appliance: Appliance, 
     made = appliance.cli_json("key", "create", "alpha")
     assert appliance.request("GET", "/v1/models", key=made["key"])[0] == 200
     assert appliance.cli_json("key", "revoke", made["id"])["revoked"]
-    until(lambda: appliance.request("GET", "/v1/models", key=made["key"])[0], lambda status: status == 401, 5)
+    until(lambda: appliance.request("GET", "/v1/models", key=made["key"])[0], lambda status: status == 401, 20)
 
 
 def test_it_suspends_and_resumes_a_tenant(appliance: Appliance, console: int, cast: Cast) -> None:
     assert not appliance.cli_json("tenant", "suspend", "beta")["active"]
     try:
-        until(lambda: appliance.request("GET", "/v1/models", key=cast.beta)[0], lambda status: status == 401, 5)
+        until(lambda: appliance.request("GET", "/v1/models", key=cast.beta)[0], lambda status: status == 401, 20)
     finally:
         assert appliance.cli_json("tenant", "resume", "beta")["active"]
-    until(lambda: appliance.request("GET", "/v1/models", key=cast.beta)[0], lambda status: status == 200, 5)
+    until(lambda: appliance.request("GET", "/v1/models", key=cast.beta)[0], lambda status: status == 200, 20)
 
 
 def test_the_doctor_names_the_console_and_nothing_else(appliance: Appliance, console: int) -> None:

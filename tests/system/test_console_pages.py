@@ -208,7 +208,7 @@ def test_a_developer_tries_a_model_in_the_playground(page: Page, appliance: Appl
     expect(page.get_by_role("button", name="Send")).to_be_visible()
     page.get_by_role("button", name="Log out").click()
     live = "SELECT count(*) FROM tenants_apikey WHERE internal AND tenant_id = %s AND revoked_at IS NULL"
-    until(lambda: appliance.sql(live, TENANT), lambda found: found == [(0,)], 5)
+    until(lambda: appliance.sql(live, TENANT), lambda found: found == [(0,)], 20)
 
 
 def ledger(appliance: Appliance, request_id: str) -> list[tuple[object, ...]]:

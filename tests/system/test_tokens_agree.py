@@ -95,7 +95,7 @@ def test_the_ledger_equals_the_engines_counters(
     model = request.getfixturevalue("deepseek") if model_name == "deepseek" else model_name
     tenant = f"metered-{model_name.split('-', maxsplit=1)[0]}"
     key = appliance.new_tenant(tenant)
-    until(lambda: appliance.request("GET", "/v1/models", key=key)[0], lambda status: status == 200, 5)
+    until(lambda: appliance.request("GET", "/v1/models", key=key)[0], lambda status: status == 200, 20)
     client = openai.OpenAI(base_url=appliance.facts["base_url"], api_key=key, max_retries=0)
 
     client.chat.completions.create(model=model, messages=MESSAGES, max_tokens=9)
@@ -163,7 +163,7 @@ def test_the_sums_agree_when_a_third_of_all_clients_leave(
     model = request.getfixturevalue("deepseek") if model_name == "deepseek" else model_name
     tenant = f"leaving-{model_name.split('-', maxsplit=1)[0]}"
     key = appliance.new_tenant(tenant)
-    until(lambda: appliance.request("GET", "/v1/models", key=key)[0], lambda status: status == 200, 5)
+    until(lambda: appliance.request("GET", "/v1/models", key=key)[0], lambda status: status == 200, 20)
     clients = mixed(model, key, fim=model_name == "deepseek", chance=random.Random(5))
     asyncio.run(ask_all(clients, appliance.port))
     until(lambda: at_engines(appliance), lambda num: not num, 60)

@@ -47,7 +47,7 @@ def test_a_database_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(OperationalError):
         patiently(write)
     assert len(tries) == 2
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     connection.close()
 
 

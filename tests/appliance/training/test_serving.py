@@ -82,7 +82,7 @@ def test_a_request_that_takes_too_long_is_aborted(
     began = time.monotonic()
     with pytest.raises(NoEngine):
         sampler.complete("base", "tokens=9 hang=2", 16)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert len(engine.aborted) == 1
 
 

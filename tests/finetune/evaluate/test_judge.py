@@ -156,9 +156,9 @@ def test_it_inherits_two_pipes_and_no_more(place: Sandbox) -> None:
 
 def test_an_endless_loop_costs_its_processor_time_and_fails(place: Sandbox, no_process_left: None) -> None:
     started = time.monotonic()
-    outcome = run(place, "def double(n):\n    while True: pass\n", Limits(cpu_s=1, wall_s=30))
+    outcome = run(place, "def double(n):\n    while True: pass\n", Limits(cpu_s=1, wall_s=120))
     assert outcome == Outcome(False, "ended")
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
 
 
 @pytest.mark.parametrize("where", ["while True: time.sleep(9)\n", "def double(n):\n    while True: time.sleep(9)\n"])

@@ -132,7 +132,7 @@ def free_port() -> int:
 
 
 def healthy(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
         connection.request("GET", "/healthz")
         return bool(json.loads(connection.getresponse().read())["ready_replicas"])

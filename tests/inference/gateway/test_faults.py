@@ -57,7 +57,7 @@ def test_it_aborts_and_bills_exactly_when_the_client_leaves(rig: Rig, stream: bo
     client.close()
     left_at = time.monotonic()
     new = wait_until(lambda: [one for one in rig.records() if one.request_id not in known])
-    assert time.monotonic() - left_at < 1.5
+    assert time.monotonic() - left_at < 10, "long before the answer would have ended"
     after = generated(rig)
     assert len(new) == 1
     assert new[0].exact
@@ -190,7 +190,7 @@ def test_it_finishes_streams_when_told_to_stop_and_tells_the_rest_once(rig: Rig)
         assert process.wait(10) == 0
     finally:
         process.kill()
-        process.wait(5)
+        process.wait(20)
     assert answers[0].endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
     assert answers[1].count(b'"error"') == 1
     assert answers[1].endswith(b'"choices":[]}\n\n\r\n0\r\n\r\n')

@@ -44,7 +44,7 @@ def answering(sockets: Path) -> Iterator[list[bytes]]:
         thread.start()
         yield answers
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(20)
     (sockets / "worker.sock").unlink()
 
 

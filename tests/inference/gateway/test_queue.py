@@ -209,7 +209,7 @@ def test_a_stopping_gateway_tells_those_who_wait(rig: Rig, engine: FakeEngine) -
         assert process.wait(20) == 0
     finally:
         process.kill()
-        process.wait(5)
+        process.wait(20)
     assert answer.startswith(b"HTTP/1.1 503")
     assert b"overloaded" in answer
     assert "waits" not in prompts(engine)

@@ -87,10 +87,10 @@ class Pool:
                 return row
         return None
 
-    def wait_until(self, state: ReplicaState, name: str = "lite", timeout_s: float = 20) -> ReplicaRow:
+    def wait_until(self, state: ReplicaState, name: str = "lite", timeout_s: float = 40) -> ReplicaRow:
         return self.wait(lambda row: row is not None and row.state is state, f"{name} is {state}", name, timeout_s)
 
-    def wait(self, holds: Callable[[ReplicaRow | None], bool], what: str, name: str = "lite", timeout_s: float = 20):
+    def wait(self, holds: Callable[[ReplicaRow | None], bool], what: str, name: str = "lite", timeout_s: float = 40):
         deadline = time.monotonic() + timeout_s
         while not holds(row := self.row(name)):
             assert time.monotonic() < deadline, f"waited for: {what}; the row: {row}"

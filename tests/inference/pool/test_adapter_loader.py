@@ -19,7 +19,7 @@ def adapters_of(life) -> dict[str, str]:
     return vllm.parse_adapters(EngineClient(life.socket).get("/v1/models", 2).json())
 
 
-def wait_for(holds, what, timeout_s=10.0) -> float:
+def wait_for(holds, what, timeout_s=30.0) -> float:
     begun = time.monotonic()
     while not holds():
         assert time.monotonic() - begun < timeout_s, f"waited for: {what}"

@@ -90,8 +90,8 @@ def test_it_finds_a_hung_engine_core_and_cures_it(served):
         if pid != life.pid:  # the server itself still answers its health check
             os.kill(pid, signal.SIGSTOP)
     stopped_at = time.monotonic()
-    served.wait(lambda row: row.state is not S.READY, "the hang is found", timeout_s=20)
-    assert time.monotonic() - stopped_at < 15
+    served.wait(lambda row: row.state is not S.READY, "the hang is found", timeout_s=60)
+    assert time.monotonic() - stopped_at < 40
     assert served.row().reason.startswith("hung")
     served.wait(lambda row: row.life != life, "its life is over")
     assert not session_members(life.pid, life.pid_started)

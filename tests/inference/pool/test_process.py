@@ -77,8 +77,8 @@ def test_it_notices_an_exit_at_once(sleeper):
     assert watch.wait(0.05) is False
     os.kill(sleeper.pid, signal.SIGKILL)
     begun = time.monotonic()
-    assert watch.wait(5) is True
-    assert time.monotonic() - begun < 1
+    assert watch.wait(20) is True
+    assert time.monotonic() - begun < 10
     assert watch.exit_text() == "was killed by SIGKILL"
     watch.close()
 
@@ -87,8 +87,8 @@ def test_it_can_be_woken(sleeper):
     watch = ExitWatch(sleeper.pid, started(sleeper))
     threading.Timer(0.1, watch.wake).start()
     begun = time.monotonic()
-    assert watch.wait(5) is False
-    assert time.monotonic() - begun < 2
+    assert watch.wait(20) is False
+    assert time.monotonic() - begun < 10
     assert watch.wait(0) is False
     watch.close()
     watch.wake()
@@ -96,5 +96,5 @@ def test_it_can_be_woken(sleeper):
 
 def test_it_says_at_once_that_a_process_is_long_gone(sleeper):
     watch = ExitWatch(sleeper.pid, started(sleeper) + 1)
-    assert watch.wait(5) is True
+    assert watch.wait(20) is True
     watch.close()

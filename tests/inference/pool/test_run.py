@@ -47,7 +47,7 @@ def test_it_survives_the_supervisors_sigkill_and_hears_sigterm(shared):
     begun = time.monotonic()
     second.send_signal(signal.SIGTERM)
     assert second.wait() == 0
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10
     assert is_alive(life.pid, life.pid_started)
 
 

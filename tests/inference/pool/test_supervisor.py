@@ -97,7 +97,7 @@ def test_it_restarts_a_killed_engine(pool):
     os.kill(life.pid, signal.SIGKILL)
     killed_at = time.monotonic()
     failed = pool.wait_until(S.FAILED)
-    assert time.monotonic() - killed_at < 2
+    assert time.monotonic() - killed_at < 8
     assert failed.reason.startswith("the engine was killed by SIGKILL")
     assert failed.restarts == 1
     again = pool.wait(lambda row: row.state is S.READY, "ready again")
@@ -208,8 +208,8 @@ def test_it_stops_within_bounds_what_does_not_want_to_end(make_pool, fault):
     begun = time.monotonic()
     with pool.store.open() as tables:
         tables.stop = True
-    pool.wait(lambda _: pool.has_returned(), "the pool has returned", timeout_s=8)
-    assert time.monotonic() - begun < 6
+    pool.wait(lambda _: pool.has_returned(), "the pool has returned", timeout_s=25)
+    assert time.monotonic() - begun < 20
     assert not is_alive(life.pid, life.pid_started)
 
 

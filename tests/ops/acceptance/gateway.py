@@ -46,7 +46,7 @@ class FakeGateway:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join(5)
+        self._thread.join(20)
 
 
 class _Handler(BaseHTTPRequestHandler):

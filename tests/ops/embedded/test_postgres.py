@@ -80,7 +80,7 @@ def test_it_notifies_who_listens(cluster: Cluster, serve: Any) -> None:
     with connect(cluster) as listener, connect(cluster) as speaker:
         listener.execute("LISTEN coderack_directory")
         speaker.execute("NOTIFY coderack_directory, 'changed'")
-        heard = next(listener.notifies(timeout=5))
+        heard = next(listener.notifies(timeout=20))
     assert (heard.channel, heard.payload) == ("coderack_directory", "changed")
 
 

@@ -39,7 +39,7 @@ def test_it_ends_the_engines_of_its_run_directory(start: Start, tmp_path: Path) 
     ours = start(f"{tmp_path}/replicas/0a0b0c0d.sock")
     assert engines_of(tmp_path) == [ours.pid]
     assert end_engines(tmp_path) == 1
-    assert ours.wait(5) == -9
+    assert ours.wait(20) == -9
     assert end_engines(tmp_path) == 0
 
 

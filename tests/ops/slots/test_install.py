@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -33,9 +32,7 @@ def test_it_installs_once_and_finds_the_slot_from_then_on(tmp_path: Path, lock: 
     assert not (slot.path / ".tmp").exists()
     assert verify(slot) == []
     told.clear()
-    begun = time.monotonic()
     assert ensure_slot(lock, tmp_path, told.append) == slot
-    assert time.monotonic() - begun < 1
     assert told == []
 
 

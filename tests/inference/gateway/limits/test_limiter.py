@@ -36,7 +36,7 @@ def gate(kind: Kind, limit: int, amount: int = 1, scope: str = "t:alpha") -> Gat
 async def running(url: str, num_workers: int = 1, answer_s: float = PATIENT_S) -> AsyncIterator[Limiter]:
     limiter = Limiter(url, num_workers, answer_s)
     task = asyncio.create_task(limiter.run())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while limiter._wire is None:
             await asyncio.sleep(0.01)
     try:
@@ -58,7 +58,7 @@ def with_limiters(server: RedisServer, body: Callable[..., Coroutine[Any, Any, N
 
 async def at_rest(server: RedisServer) -> None:
     """Wait until nothing is reserved."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while server.client().zcard(OPEN) or server.client().hlen(CONTENT):
             await asyncio.sleep(0.02)
 
@@ -246,7 +246,7 @@ def test_a_redis_that_is_away_leaves_every_worker_its_share(server: RedisServer)
                 limiter.settle(one, 1, 1)
             assert isinstance(await limiter.reserve("again", [gate(Kind.RUNNING, 10)]), Reservation)
             server.start()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while (back := await limiter.reserve("back", [gate(Kind.RUNNING, 10)])) and (
                     isinstance(back, Refused) or back.local
                 ):
@@ -257,7 +257,7 @@ def test_a_redis_that_is_away_leaves_every_worker_its_share(server: RedisServer)
 
 def test_a_redis_that_hangs_is_waited_for_once_and_what_it_took_is_given_back(server: RedisServer) -> None:
     async def main() -> None:
-        async with running(server.url, answer_s=0.5) as limiter:
+        async with running(server.url, answer_s=1.0) as limiter:
             assert server.process is not None
             server.process.send_signal(signal.SIGSTOP)
             try:
@@ -267,7 +267,7 @@ def test_a_redis_that_hangs_is_waited_for_once_and_what_it_took_is_given_back(se
             finally:
                 server.process.send_signal(signal.SIGCONT)
             assert all(isinstance(one, Reservation) and one.local for one in outcomes)
-            assert 0.5 <= took_s < 1.0
+            assert 1.0 <= took_s < 2.0, "once, not three times"
             await asyncio.sleep(0.2)
             await at_rest(server)
             assert server.client().hget(f"{PREFIX}t:alpha", "d") in (None, b"0")
@@ -281,7 +281,7 @@ def test_flushed_scripts_and_counters_are_no_outage(server: RedisServer) -> None
             server.client().script_flush()
             server.client().flushall()
             assert isinstance(await limiter.reserve("a", [gate(Kind.DAY, 100, 10)]), Reservation)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while True:
                     back = await limiter.reserve("b", [gate(Kind.DAY, 100, 10)])
                     if isinstance(back, Reservation) and not back.local:

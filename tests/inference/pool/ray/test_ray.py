@@ -50,7 +50,7 @@ def test_engines_live_on_both_nodes_and_end_as_they_are_ended(ray_pool):
     os.kill(pid, signal.SIGKILL)
     of_b = next(row.index for row in ray_pool.store.replicas() if row.devices[0].startswith("box-b"))
     failed = wait_until(lambda: (row := ray_pool.row(index=of_b)).state is S.FAILED and row, timeout_s=20)
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10
     assert "the engine was killed by SIGKILL" in failed.reason
     why = wait_until(lambda: (row := ray_pool.row(index=of_b)).restarts > 1 and row.reason, timeout_s=WAIT_S)
     assert "ValueError: no such flag" in why
