@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from appliance.fleet.models import Device, DeviceOwner
 from finetune.train.estimate import Room
+from inference.devices.cpu import is_processors
 from inference.devices.info import box_of
 
 USABLE_SHARE = 0.92  # of a card; the rest is the driver's and what lies scattered
@@ -25,7 +26,7 @@ def rooms(own: str = "") -> list[Room]:
 
 def room_of(device_id: str) -> Room | None:
     """The room on a device that this fine-tune holds; a share of the processors may use the whole machine's memory."""
-    name = "the machine" if device_id.startswith("cpu:") else device_id
+    name = "the machine" if is_processors(device_id) else device_id
     return next((room for room in rooms(device_id) if room.device == name), None)
 
 

@@ -11,10 +11,16 @@ from pathlib import Path
 
 from inference.devices.info import DeviceInfo
 
+_NAME = "cpu:"
 MIN_DEFAULT_DEVICES = 3  # an engine, a second one beside it, and a fine-tune or an upgrade
 MAX_DEFAULT_DEVICES = 4
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _CGROUP_USED = Path("/sys/fs/cgroup/memory.current")
+
+
+def is_processors(device_id: str) -> bool:
+    """Whether it is a share of this machine's own processors."""
+    return device_id.startswith(_NAME)
 
 
 class CpuProbe:
@@ -33,7 +39,7 @@ class CpuProbe:
         shares = split_cores(self._cores, self._count)
         devices = [
             DeviceInfo(
-                id=f"cpu:{number}",
+                id=f"{_NAME}{number}",
                 kind="cpu",
                 name=self._name,
                 memory_bytes=total // self._count,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from inference.engines import EngineKind
 from inference.engines.errors import EngineError
 from inference.pool.canary import Canary, Journal
+from inference.pool.effort import Effort
 from inference.pool.errors import EngineUnreachable
 from inference.pool.gauge import Gauge
 from inference.pool.kept_client import KeptClient
@@ -22,16 +23,21 @@ log = logging.getLogger(__name__)
 CALL_TIMEOUT_S = 2.0
 _LOOK_S = 0.25  # how often a canary on its way is looked after
 _RETRY_S = 1.0
+_SLOW_S = 1.0  # a canary that waits for longer has its engine's processes looked at
 _SAVE_UNCHANGED_S = 10.0
 
 
 @dataclass(frozen=True)
 class Patient:
-    """Whose health it is; without a model's name (its deployment is gone) no canaries are sent."""
+    """Whose health it is; without a model's name (its deployment is gone) no canaries are sent.
+
+    `is_on_processors`: it computes on this machine's processors, so that being at work is a sign of life.
+    """
 
     replica_id: str
     life: Life
     model: str | None
+    is_on_processors: bool = False
 
 
 class Checkup:
@@ -44,7 +50,8 @@ class Checkup:
         self._journal = journal
         self._settings = settings
         self._client = KeptClient(patient.life.socket)
-        self._pulse = Pulse(settings.canary_timeout_s)
+        self._pulse = Pulse(settings.canary_timeout_s, settings.at_work_timeout_s if patient.is_on_processors else 0.0)
+        self._effort = Effort(patient.life.pid, patient.life.pid_started) if patient.is_on_processors else None
         self._canary: Canary | None = None
         self._next_canary = 0.0
         self._next_reading = 0.0
@@ -84,8 +91,22 @@ class Checkup:
             self._next_canary = now + (self._settings.canary_period_s if failure is None else _RETRY_S)
         elif self._canary is not None and now - self._canary.sent_at >= self._settings.canary_timeout_s:
             self._canary.abort()  # slow; if the engine works, there is no need to queue behind its tenants
+        self._look_at_effort()
         next_look = self._next_canary if self._canary is None else now + _LOOK_S
         return max(0.05, min(self._next_reading, next_look) - time.monotonic())
+
+    def _look_at_effort(self) -> None:
+        now = time.monotonic()
+        if self._effort is None:
+            return
+        if self._pulse.silent_s(now) < _SLOW_S:
+            self._effort.forget()
+        elif self._effort.is_at_work(now):
+            self._pulse.at_work(now)
+
+    def silent_s(self) -> float:
+        """For how long a canary has waited while the counters stood still."""
+        return self._pulse.silent_s(time.monotonic())
 
     def is_hung(self) -> bool:
         return self._pulse.is_hung(time.monotonic())

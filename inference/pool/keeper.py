@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from inference.devices.cpu import is_processors
 from inference.engines import EngineKind
 from inference.pool import metrics
 from inference.pool.adapter_loader import AdapterLoader
@@ -63,7 +64,8 @@ class Keeper:
         self._state = row.state
         self._restarts = row.restarts
         self._watch = ExitWatch(life.pid, life.pid_started)
-        patient = Patient(row.id, life, model)
+        on_processors = bool(row.devices) and all(is_processors(one) for one in row.devices)
+        patient = Patient(row.id, life, model, on_processors)
         self._checkup = Checkup(patient, around.kind, around.store, around.journal, around.settings)
         self._adapters = AdapterLoader(life, around.kind, around.store, self._watch.wake)
         self._sleep = Sleep(life, around.kind, around.store)
@@ -202,7 +204,7 @@ class Keeper:
     def _while_ready(self) -> float:
         pause_s = self._checkup.look()
         if self._checkup.is_hung():
-            self._fail(f"hung: no token for {self._settings.canary_timeout_s:.0f} s while its counters stood still")
+            self._fail(f"hung: no token for {self._checkup.silent_s():.0f} s while its counters stood still")
             return 0.0
         return min(pause_s, self._adapters.look())
 

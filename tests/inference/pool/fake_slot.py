@@ -3,7 +3,8 @@
 Faults are files in the model's folder, looked at when they matter: `broken` (its text is raised while loading), `hang`
 (completions wait and counters stand still, health answers), `slow` (completions wait while the counters move), `deaf`
 (SIGTERM is ignored), `sleepy` (it can sleep, as on a card; with the text `bad` it does not wake), `picky` (adapters are
-refused with its text), `patient` (loading one takes that many seconds). What tokens mean is left to the real engine.
+refused with its text), `patient` (loading one takes that many seconds), `busy` (there from the start: a second process
+computes while completions wait). What tokens mean is left to the real engine.
 """
 
 import sys
@@ -24,6 +25,11 @@ asleep = []
 lora = "--enable-lora" in sys.argv and os.environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING") == "True"
 if (model / "broken").exists():
     raise ValueError((model / "broken").read_text())
+if (model / "busy").exists() and not os.fork():
+    while os.getppid() != 1:
+        if not (model / "hang").exists():
+            time.sleep(0.05)
+    os._exit(0)
 signal.signal(signal.SIGTERM, lambda *_: None if (model / "deaf").exists() else sys.exit(0))
 
 class Handler(BaseHTTPRequestHandler):

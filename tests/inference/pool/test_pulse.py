@@ -43,3 +43,32 @@ def test_it_never_suspects_an_engine_that_was_asked_nothing():
     pulse = Pulse(8)
     pulse.counters_read(counters(1), 0)
     assert not pulse.is_hung(1000)
+
+
+def test_being_at_work_counts_as_life_for_a_bounded_time():
+    pulse = Pulse(8, at_work_s=30)
+    pulse.canary_sent(100)
+    for now in range(105, 150, 5):
+        pulse.at_work(now)
+    assert pulse.silent_s(140) == 40
+    assert not pulse.is_hung(132.9)
+    assert pulse.is_hung(133)
+    pulse.canary_succeeded()
+    assert pulse.silent_s(150) == 0
+
+
+def test_a_token_gives_the_whole_time_again():
+    pulse = Pulse(8, at_work_s=30)
+    pulse.counters_read(counters(1), 99)
+    pulse.canary_sent(100)
+    pulse.counters_read(counters(2), 125)
+    pulse.at_work(150)
+    assert not pulse.is_hung(157)
+    assert pulse.is_hung(158)
+
+
+def test_being_at_work_says_nothing_where_it_is_not_asked_about():
+    pulse = Pulse(8)
+    pulse.canary_sent(100)
+    pulse.at_work(107)
+    assert pulse.is_hung(108)

@@ -153,6 +153,19 @@ def test_it_finds_a_hung_engine_whose_health_is_fine(pool):
     assert not is_alive(life.pid, life.pid_started)
 
 
+def test_one_on_processors_that_computes_without_a_token_gets_longer_but_not_for_ever(make_pool):
+    pool = make_pool(at_work_timeout_s=8)
+    model = pool.deploy()
+    (model / "busy").touch()
+    pool.start()
+    pool.wait_until(S.READY)
+    (model / "hang").touch()
+    hung_at = time.monotonic()
+    failed = pool.wait_until(S.FAILED)
+    assert time.monotonic() - hung_at > 8, "without its work it would be found in little more than two seconds"
+    assert failed.reason.startswith("hung")
+
+
 def test_it_does_not_take_a_busy_engine_for_a_hung_one(pool):
     model = pool.deploy()
     pool.start()
