@@ -78,7 +78,7 @@ test-long: deps ## All tests and the long ones, the random ones with twenty time
 faults: deps ## Only the tests that kill and break things; by hand.
 	@$(BIN)/pytest tests/system/test_kills.py tests/system/test_tokens_agree.py tests/inference/gateway/test_faults.py
 
-bench: $(DEV) ## The gateway beside nginx and the Rust router, a core each (8 minutes); by hand, quiet machine.
+bench: $(DEV) ## The gateway beside nginx and the Rust router, a core each (10 minutes); by hand, quiet machine.
 	@$(BIN)/python -m tests.bench.gateway
 
 bench-engine: $(DEV) ## A real engine alone and through the gateway, and chat beside a batch (15 minutes); by hand, quiet machine.

@@ -108,19 +108,13 @@ def start(
 def in_turns(bench: Bench, contenders: list[Contender], num_rounds: int, only: list[str] | None) -> Rounds:
     """Every load on every contender, round by round, the order turned each time."""
     rounds: Rounds = {contender.name: [] for contender in contenders}
-    firsts: dict[tuple[str, str], list[float]] = {}
     for number in range(num_rounds):
         turned = contenders[number % len(contenders) :] + contenders[: number % len(contenders)]
         for contender in turned:
             rounds[contender.name].append({})
         for load in [load for load in LOADS if only is None or load.name in only]:
             for contender in turned:
-                found, first_ms = bench.measure(load, contender)
-                rounds[contender.name][-1] |= found
-                firsts.setdefault((contender.name, load.name), []).extend(first_ms)
-    for (name, load_name), first_ms in firsts.items():
-        if first_ms and load_name in {"spread", "together"}:  # too few in one round for a p99
-            rounds[name][-1][f"{load_name}: first event p99"] = sorted(first_ms)[int(len(first_ms) * 0.99)]
+                rounds[contender.name][-1] |= bench.measure(load, contender)
     return rounds
 
 

@@ -23,16 +23,10 @@ static double quantile_ms(const Samples *samples, double share) {
     return samples->len ? samples->values[at < samples->len ? at : samples->len - 1] / 1e6 : -1;
 }
 
-void samples_print(const char *name, Samples *samples, bool all) {
+void samples_print(const char *name, Samples *samples) {
     if (samples->len) qsort(samples->values, samples->len, sizeof *samples->values, compare);
-    printf(",\"%s\":{\"num\":%zu,\"p50_ms\":%.4f,\"p99_ms\":%.4f,\"max_ms\":%.4f", name, samples->len,
+    printf(",\"%s\":{\"num\":%zu,\"p50_ms\":%.4f,\"p99_ms\":%.4f,\"max_ms\":%.4f}", name, samples->len,
            quantile_ms(samples, 0.5), quantile_ms(samples, 0.99), quantile_ms(samples, 1));
-    if (all) {
-        printf(",\"all_ms\":[");
-        for (size_t i = 0; i < samples->len; i++) printf("%s%.4f", i ? "," : "", samples->values[i] / 1e6);
-        printf("]");
-    }
-    printf("}");
     samples->len = 0;
 }
 

@@ -101,6 +101,6 @@ typedef struct {
     size_t len, cap;
 } Samples;
 void samples_add(Samples *, int64_t ns);
-void samples_print(const char *name, Samples *, bool all);
+void samples_print(const char *name, Samples *);
 int64_t cpu_ns(int pid); /* 0: this process */
 #endif

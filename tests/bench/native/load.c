@@ -237,11 +237,11 @@ static void print(const int64_t *cpu, int64_t wall) {
            order.kind == LEAVE || order.kind == LEAVE_UNARY ? order.streams : 0, cpu[0] / 1e9);
     for (int i = 0; i < order.num_pids; i++) printf("%s%.6f", i ? "," : "", cpu[i + 1] / 1e9);
     printf("]");
-    samples_print("delay", &delays, false);
-    samples_print("first", &firsts, firsts.len <= 2000);
-    samples_print("answer", &answers, false);
-    samples_print("late", &late, false);
-    samples_print("cancel", &cancels, true);
+    samples_print("delay", &delays);
+    samples_print("first", &firsts);
+    samples_print("answer", &answers);
+    samples_print("late", &late);
+    samples_print("cancel", &cancels);
     if (fault) printf(",\"fault\":\"%s\"", fault);
     printf("}\n");
     fflush(stdout);
