@@ -27,6 +27,7 @@ from appliance.training.leftovers import clear_if_over
 from appliance.training.models import Dataset, Job
 from appliance.training.patience import patiently
 from appliance.training.proof import has_scores, prove
+from appliance.training.replay import NoRoomForReplay, ensure_replay
 from appliance.training.serving import NoEngine
 from appliance.training.training import train
 from finetune.job import JobStatus
@@ -39,6 +40,7 @@ WAITS_FOR: dict[type[Exception], str] = {
     NoEngine: "an engine of the base model",
     BeingMade: "its file to be cleaned",
     plan.NoDisk: "room on the disk",
+    NoRoomForReplay: "room on the disk",
     plan.NoMemory: "memory on its device",
 }
 
@@ -67,7 +69,7 @@ def work_on(job_id: str) -> None:
             outcome = "waiting"
             log.info("%s waits: %s", job_id, absent)
             say_once(job_id, f"waiting for {WAITS_FOR[type(absent)]}")
-        except (plan.NoDisk, plan.NoMemory) as short:
+        except (plan.NoDisk, plan.NoMemory, NoRoomForReplay) as short:
             outcome = "waiting"
             log.info("%s waits: %s", job_id, short)
             say_once(
@@ -121,6 +123,7 @@ def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
 def _train_on_a_device(
     job: Job, fence: int, heart: Heartbeat, training: Dataset, validation: Dataset | None
 ) -> Adapter:
+    ensure_replay(job, training, validation, heart)
     run = plan.look_ahead(job, training, lora_targets(job.base))
     with a_device(job.pk, fence, heart) as device:
         plan.settle(job, fence, run, device)

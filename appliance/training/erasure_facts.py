@@ -21,8 +21,8 @@ from appliance.registry import aliases
 from appliance.registry.models import Adapter, AdapterState, MergedModel
 from appliance.training import files
 from appliance.training.erasure_plan import AdapterFacts, DatasetFacts, Descent, FileFacts, JobFacts, Kind
+from appliance.training.folders import job_dir
 from appliance.training.models import Dataset, Evaluation, Job, StoredFile
-from appliance.training.training import job_dir
 from finetune import manifest
 from finetune.files import sha256_of
 from finetune.job import TERMINAL

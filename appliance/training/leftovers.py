@@ -11,9 +11,10 @@ from datetime import timedelta
 from django.utils import timezone
 
 from appliance.training import files
+from appliance.training.folders import job_dir
 from appliance.training.models import ErasureState, Job, StoredFile
+from appliance.training.replay import REPLAY
 from appliance.training.rows import SCORES, SPLIT
-from appliance.training.training import job_dir
 from finetune.job import TERMINAL
 
 LOOK_BACK = timedelta(hours=1)
@@ -27,6 +28,7 @@ def clear_if_over(job_id: str) -> None:
     stale = [
         folder / SPLIT,
         folder / SCORES,
+        folder / REPLAY,
         *(folder.glob("attempts/*/checkpoint-*")),
         *(folder.glob("attempts/*/scoring-*")),
     ]

@@ -22,6 +22,7 @@ from appliance.training.errors import AttemptFailed
 from appliance.training.events import add_event
 from appliance.training.files import FREE_BYTES
 from appliance.training.models import Dataset, Job, JobEvent
+from appliance.training.replay import mixed_in
 from appliance.training.rooms import room_of, rooms
 from finetune.train import estimate
 from finetune.train.estimate import gb
@@ -128,6 +129,8 @@ def settle(job: Job, fence: int, run: Run, device: Leased) -> None:
         "disk": {**asdict(run.disk), "total": run.disk.total, "free": free, "reserve": FREE_BYTES},
         "time": None if lasts is None else asdict(lasts),
     }  # fmt: skip
+    if (mixed := mixed_in(job.pk)) is not None:
+        plan["replay"] = mixed.facts
     lease.held(job.pk, fence).update(plan=plan)
     add_event(job.pk, in_words(plan))
 
@@ -144,6 +147,8 @@ def in_words(plan: dict[str, Any]) -> str:
         parts.append(
             f"memory {' + '.join(f'{gb(memory[name])} {name}' for name in names)} = {gb(memory['total'])}{has}"
         )
+    if "replay" in plan:
+        parts.append(f"; {plan['replay']['rows']} rows of replay")
     parts.append(f"; disk {gb(disk['total'])} of {gb(disk['free'])} free, {gb(disk['reserve'])} of it kept")
     if time is None:
         return "".join(parts)
@@ -170,16 +175,16 @@ def _in_vain(needs: dict[str, Memory]) -> str | None:
 
 
 def _run(job: Job, training: Dataset, targets: tuple[str, ...]) -> Run:
-    source = Path(training.path) / "rows.jsonl"
-    data_bytes, longest = _measure(source)
-    chosen = choose(training.rows, round(data_bytes / CHARACTERS_PER_TOKEN), job.hyperparameters)
+    source, mixed = Path(training.path) / "rows.jsonl", mixed_in(job.pk)
+    sizes = [_measure(path) for path in (source, *((mixed.rows,) if mixed else ()))]
+    data_bytes, longest = sum(size for size, _ in sizes), max(longest for _, longest in sizes)
+    num_rows = training.rows + (mixed.count if mixed else 0)
+    chosen = choose(num_rows, round(data_bytes / CHARACTERS_PER_TOKEN), job.hyperparameters)
     length = min(MAX_LENGTH, job.base.max_model_len)
     shape = known_shape(job.base)
     trained = shape.adapter_parameters(targets, LORA_RANK) if shape else 0
     disk = estimate.disk_of(trained, data_bytes, _merged_bytes(job.base))
-    pieces = (
-        training.rows + round(data_bytes / estimate.FEWEST_BYTES_PER_TOKEN) // length
-    )  # a long text becomes several
+    pieces = num_rows + round(data_bytes / estimate.FEWEST_BYTES_PER_TOKEN) // length  # a long text becomes several
     at_once = min(chosen.batch_size, max(1, pieces))
     batch = batch_at_once(at_once, estimate.longest_tokens(longest, length), MICRO_BATCH_TOKENS)
     return Run(shape, targets, batch, data_bytes, chosen.n_epochs, disk)

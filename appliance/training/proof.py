@@ -29,6 +29,7 @@ from appliance.training.adapters import is_loaded, move
 from appliance.training.devices import a_device
 from appliance.training.errors import AttemptFailed, BrokeOff, LeaseLost
 from appliance.training.events import add_event
+from appliance.training.folders import job_dir
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import Dataset, Evaluation, Job
 from appliance.training.patience import patiently
@@ -36,7 +37,7 @@ from appliance.training.plan import MAX_LENGTH
 from appliance.training.planted import planted_secret
 from appliance.training.rows import SCORES, read_rows, rows_for
 from appliance.training.serving import EngineSampler, NoEngine, ReadyEngine, merged_engine, ready_engine
-from appliance.training.training import attempt_dir, job_dir
+from appliance.training.training import attempt_dir
 from finetune.evaluate import humaneval, sandbox
 from finetune.evaluate.check import Check, Verdict
 from finetune.evaluate.checks.extraction import Planted

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 
 from appliance.fleet import loans
@@ -20,11 +19,13 @@ from appliance.training.adapters import public_name
 from appliance.training.devices import Leased, NoDevice
 from appliance.training.errors import AttemptFailed, BrokeOff, LeaseLost
 from appliance.training.events import add_event
+from appliance.training.folders import job_dir
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.jobs import lora_targets
 from appliance.training.models import Checkpoint, Dataset, Job
 from appliance.training.patience import patiently
 from appliance.training.plan import CHARACTERS_PER_TOKEN, MAX_LENGTH
+from appliance.training.replay import mixed_in
 from appliance.training.rows import rows_for, said_of
 from appliance.training.serving import NoEngine
 from finetune import manifest
@@ -38,11 +39,6 @@ MOST_STEPS_LOST = 100  # by a kill
 STOP_GRACE_S = 6.0
 BAD_CHECKPOINT = "bad_checkpoint"
 PASSING = frozenset({"trainer_died", BAD_CHECKPOINT})  # another attempt may not meet them
-
-
-def job_dir(job_id: str) -> Path:
-    """Everything that the attempts at a job wrote."""
-    return Path(settings.ENV.data_dir) / "jobs" / job_id
 
 
 def attempt_dir(job_id: str, fence: int) -> Path:
@@ -86,16 +82,18 @@ def train(
 
 
 def _spec(job: Job, folder: Path, device: Leased, training: Dataset, validation: Dataset | None) -> TrainSpec:
-    rows, held_out, num_rows = rows_for(job.seed, job_dir(job.pk), training, validation)
-    tokens = round(rows.stat().st_size / CHARACTERS_PER_TOKEN)
+    rows, held_out, num_own = rows_for(job.seed, job_dir(job.pk), training, validation)
+    mixed = mixed_in(job.pk)
+    train, num_rows = ((rows,), num_own) if mixed is None else ((rows, mixed.rows), num_own + mixed.count)
+    tokens = round(sum(path.stat().st_size for path in train) / CHARACTERS_PER_TOKEN)
     chosen = choose(num_rows, tokens, job.hyperparameters)
-    add_event(job.pk, said_of(num_rows, training, validation))
+    add_event(job.pk, said_of(num_own, training, validation))
     lease.held(job.pk, int(folder.name)).update(
         hyperparameters={name: getattr(chosen, name) for name in job.hyperparameters}
     )
     steps = math.ceil(num_rows / chosen.batch_size) * chosen.n_epochs
     return TrainSpec(
-        model_path=Path(job.base.path), train=(rows,), validation=held_out, kind=training.kind, out=folder,
+        model_path=Path(job.base.path), train=train, validation=held_out, kind=training.kind, out=folder,
         resume_from=last_checkpoint(job.pk), seed=job.seed, epochs=chosen.n_epochs, batch_size=chosen.batch_size,
         learning_rate=chosen.learning_rate, lora_rank=chosen.lora_rank, lora_alpha=chosen.lora_alpha,
         target_modules=lora_targets(job.base), max_length=min(MAX_LENGTH, job.base.max_model_len),
@@ -174,6 +172,7 @@ def _take_in(job: Job, fence: int, finished: dict[str, Any], training: Dataset) 
     if faults:
         raise AttemptFailed("server_error", f"the trainer's adapter is not whole: {'; '.join(faults[:3])}")
     config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+    mixed = mixed_in(job.pk)
     with transaction.atomic():
         row = lease.held(job.pk, fence).select_for_update().first()
         if row is None:
@@ -186,7 +185,7 @@ def _take_in(job: Job, fence: int, finished: dict[str, Any], training: Dataset) 
             lineage={
                 "job": job.pk, "dataset_digest": training.digest, "base_digest": job.base.digest, "seed": job.seed,
                 "code_version": version("coderack"), "train_loss": finished["train_loss"],
-                "validation_loss": finished["validation_loss"],
+                "validation_loss": finished["validation_loss"], **({"replay": mixed.facts} if mixed else {}),
             },
         )  # fmt: skip
         lease.held(job.pk, fence).update(adapter=adapter, trained_tokens=finished["trained_tokens"])

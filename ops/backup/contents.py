@@ -14,6 +14,7 @@ KEPT = {
     "attached": "keys and CA files of servers that the pool did not start",
     "audit": "the heads of the audit log",
     "batches": "answers of batches that are not over",
+    "corpora": "public code that fine-tunes recall replay from",
     "datasets": "what cleaning made of tenants' uploads",
     "erasures": "signed certificates of what was erased",
     "files": "tenants' uploads",

@@ -11,21 +11,24 @@ import typer
 from finetune.data.measure.pages import Page, pages
 from finetune.data.measure.python_files import Parsed, parsed, standard_library
 from finetune.data.measure.score import Row, Score, score
+from ops.cli.corpora import app as corpus
 from ops.cli.erasures import certificate, erase, erasures
 from ops.cli.printing import AsJson, Exit, out, show_json, show_rows
 
 app = typer.Typer(
-    help="Data: erasing files, and how well cleaning finds secrets and personal data.", no_args_is_help=True
+    help="Data: erasing files, public corpora, and how well cleaning finds secrets and personal data.",
+    no_args_is_help=True,
 )
 app.command()(erase)
 app.command()(erasures)
 app.command()(certificate)
+app.add_typer(corpus, name="corpus")
 LEAST_PARSED = 0.99
 
 
 @app.callback()
 def data() -> None:
-    """Data: erasing files, and how well cleaning finds secrets and personal data."""
+    """Data: erasing files, public corpora, and how well cleaning finds secrets and personal data."""
 
 
 @app.command()
