@@ -17,7 +17,12 @@ from finetune.job import JobStatus
 from tests.appliance.training.cast import Cast
 
 S = JobStatus
-PASSING = ("split/train.jsonl", "attempts/1/checkpoint-00000004/manifest.json", "attempts/2/scoring-x/spec.json")
+PASSING = (
+    "split/train.jsonl",
+    "replay/rows.jsonl",
+    "attempts/1/checkpoint-00000004/manifest.json",
+    "attempts/2/scoring-x/spec.json",
+)
 KEPT = ("attempts/2/adapter/manifest.json", "attempts/1/trainer.log")
 
 

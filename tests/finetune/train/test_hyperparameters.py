@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.train.errors import BadHyperparameter
-from finetune.train.hyperparameters import BATCH_TOKENS, check, choose
+from finetune.train.hyperparameters import BATCH_TOKENS, check, choose, replay_share
 
 
 def test_what_is_not_asked_for_is_auto() -> None:
@@ -30,6 +30,11 @@ def test_what_is_not_asked_for_is_auto() -> None:
         ("learning_rate_multiplier", 10.5),
         ("learning_rate_multiplier", float("nan")),
         ("learning_rate_multiplier", "high"),
+        ("replay_share", 0.51),
+        ("replay_share", -0.1),
+        ("replay_share", True),
+        ("replay_share", float("nan")),
+        ("replay_share", "much"),
         ("dropout", 0.1),
     ],
 )
@@ -61,3 +66,14 @@ def test_auto_is_always_within_what_may_be_asked_for(rows: int, length: int) -> 
     chosen = choose(rows, rows * length, {})
     check({"n_epochs": chosen.n_epochs, "batch_size": chosen.batch_size})
     assert chosen.batch_size == 1 or chosen.batch_size * length <= BATCH_TOKENS
+
+
+def test_replay_is_a_tenth_unless_said_and_unmentioned_where_it_was_not_asked_for() -> None:
+    assert "replay_share" not in check({"replay_share": None})
+    assert check({"replay_share": "auto"})["replay_share"] == "auto"
+    assert [replay_share({}), replay_share({"replay_share": "auto"}), replay_share({"replay_share": 0})] == [
+        0.1,
+        0.1,
+        0,
+    ]
+    assert choose(10, 100, {"replay_share": 0.25}).replay_share == 0.25
