@@ -29,6 +29,7 @@ def clear_if_over(job_id: str) -> None:
         folder / SPLIT,
         folder / SCORES,
         folder / REPLAY,
+        *(folder.glob(f".{REPLAY}-*")),  # by a worker that was killed
         *(folder.glob("attempts/*/checkpoint-*")),
         *(folder.glob("attempts/*/scoring-*")),
     ]

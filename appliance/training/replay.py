@@ -35,7 +35,7 @@ from finetune.train.hyperparameters import replay_share
 log = logging.getLogger("coderack.training")
 
 REPLAY = "replay"
-ROWS, REPORT = "rows.jsonl", "report.json"
+ROWS, REPORT = "replay.jsonl", "report.json"
 TIMEOUT_S = 7200.0
 NO_ROOM, DAMAGED = 4, 5  # finetune.data.recall's exit codes
 
@@ -89,11 +89,20 @@ def ensure_replay(job: Job, training: Dataset, validation: Dataset | None, heart
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=folder, prefix=f".{REPLAY}-"))
     try:
+        say_once(job.pk, "looking for public files like the training file's")
         report = _recall(own, beside, share, job, work, heart)
-        work.rename(folder / REPLAY)
+        _publish(work, folder / REPLAY)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     patiently(lambda: add_event(job.pk, said_of(report)))
+
+
+def _publish(work: Path, place: Path) -> None:
+    try:
+        work.rename(place)
+    except OSError:  # another attempt was faster, with the same content
+        if not place.is_dir():
+            raise
 
 
 def _missing(training: Dataset) -> str:

@@ -25,7 +25,7 @@ from finetune.data.recall.lines import Lines
 from finetune.data.room import Room
 from finetune.data.rows import TextRow
 
-ROWS, REPORT = "rows.jsonl", "report.json"
+ROWS, REPORT = "replay.jsonl", "report.json"
 FORMAT = 1
 LEAST_ROWS = 10  # of the tenant's and of the corpora: fewer teach no classifier
 MOST_EXAMPLES = 1000  # of each side

@@ -19,7 +19,8 @@ from tests.appliance.training.cast import Cast
 S = JobStatus
 PASSING = (
     "split/train.jsonl",
-    "replay/rows.jsonl",
+    "replay/replay.jsonl",
+    ".replay-x/replay.jsonl",
     "attempts/1/checkpoint-00000004/manifest.json",
     "attempts/2/scoring-x/spec.json",
 )

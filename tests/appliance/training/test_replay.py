@@ -102,7 +102,7 @@ def test_a_job_says_what_was_mixed_in_but_not_what_it_is(cast: Cast, corpus: Cor
     assert mixed.facts["corpora"] == [corpus.digest]
     assert (mixed.facts["rows"], mixed.facts["share"]) == (mixed.count, 0.1)
     assert 0.5 < mixed.facts["classifier"]["held_out_accuracy"] <= 1
-    assert story(job)[0].startswith(f"{mixed.count} of {corpus.rows} public files (corpus {corpus.digest[:12]})")
+    assert story(job)[-1].startswith(f"{mixed.count} of {corpus.rows} public files (corpus {corpus.digest[:12]})")
     told = json.dumps([story(job), mixed.facts, job_shape(job)], default=str)
     recalled = [row["path"] for row in read_rows(mixed.rows)]
     assert recalled

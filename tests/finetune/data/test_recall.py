@@ -45,7 +45,7 @@ def test_what_is_recalled_is_most_like_the_tenants_own(tmp_path: Path, root: Pat
     corpus = registered(root, shop(40, first=100) | sky(60))
     own = own_rows(tmp_path / "own.jsonl", shop(30))
     report = recall(Wanted(own, (), 0.2, seed=1), root, [corpus], tmp_path / "out")
-    recalled = rows(tmp_path / "out" / "rows.jsonl")
+    recalled = rows(tmp_path / "out" / "replay.jsonl")
     assert 4 <= len(recalled) == report["rows"]
     assert {row["path"].partition("/")[0] for row in recalled} == {"shop"}
     assert {row["replay"] for row in recalled} == {corpus.digest}
@@ -69,7 +69,7 @@ def test_the_same_files_and_seed_give_the_same_bytes(tmp_path: Path, root: Path)
     made = [recall(Wanted(own, (), 0.2, seed=7), root, [corpus], tmp_path / name) for name in ("one", "two")]
     assert made[0] == made[1]
     assert made[0]["rows"]
-    assert (tmp_path / "one" / "rows.jsonl").read_bytes() == (tmp_path / "two" / "rows.jsonl").read_bytes()
+    assert (tmp_path / "one" / "replay.jsonl").read_bytes() == (tmp_path / "two" / "replay.jsonl").read_bytes()
 
 
 def test_what_the_tenant_has_or_holds_out_is_left_out(tmp_path: Path, root: Path) -> None:
@@ -80,7 +80,7 @@ def test_what_the_tenant_has_or_holds_out_is_left_out(tmp_path: Path, root: Path
         own_rows(tmp_path / "own.jsonl", own), (own_rows(tmp_path / "beside.jsonl", held_out),), 0.5, seed=1
     )
     report = recall(wanted, root, [corpus], tmp_path / "out")
-    paths = {row["path"] for row in rows(tmp_path / "out" / "rows.jsonl")}
+    paths = {row["path"] for row in rows(tmp_path / "out" / "replay.jsonl")}
     assert report["near_duplicates_left_out"] == 25
     assert set(shop(3, first=400)) <= paths
     assert not [path for path in paths if path.startswith("copy/")]
@@ -91,7 +91,7 @@ def test_too_few_rows_recall_nothing(tmp_path: Path, root: Path) -> None:
     own = own_rows(tmp_path / "own.jsonl", shop(9))
     report = recall(Wanted(own, (), 0.5, seed=1), root, [corpus], tmp_path / "out")
     assert (report["rows"], report["left_out"]) == (0, "fewer than 10 rows to learn from")
-    assert (tmp_path / "out" / "rows.jsonl").read_bytes() == b""
+    assert (tmp_path / "out" / "replay.jsonl").read_bytes() == b""
 
 
 def test_a_corpus_that_was_changed_is_not_used(tmp_path: Path, root: Path) -> None:
