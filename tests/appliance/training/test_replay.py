@@ -26,11 +26,21 @@ from finetune.data.recall.adding import add
 from finetune.data.recall.corpora import Corpus, remove, rows_of
 from finetune.job import JobStatus
 from finetune.train.spec import TrainSpec
+from finetune.train.tokens import examples_of
 from tests.appliance.training.cast import Cast
 from tests.finetune.data.archives import tar_gz
 from tests.finetune.data.corpora import shop, sky
 
 TARGETS = ("q_proj",)
+
+
+class Letters:
+    """A tokenizer as the trainer calls it: a token for each character."""
+
+    eos_token_id = 0
+
+    def __call__(self, text: str, verbose: bool) -> dict[str, list[int]]:
+        return {"input_ids": [ord(letter) for letter in text]}
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +97,7 @@ def test_public_files_like_the_tenants_are_trained_on_and_never_held_out(cast: C
     assert recalled
     assert {row["replay"] for row in recalled} == {corpus.digest}
     assert {row["path"].partition("/")[0] for row in recalled} == {"shop"}
+    assert len(examples_of(Letters(), spec.train, spec.kind, 1 << 20)) == len(own) + len(recalled)
     held_out = [row for path in spec.validation for row in read_rows(path)]
     assert len(own) + len(held_out) == data.rows
     assert not {row["text"] for row in recalled} & {row["text"] for row in [*own, *held_out]}
