@@ -50,11 +50,19 @@ def _clean(files_dir: Path) -> Iterator[None]:
         shutil.rmtree(files_dir.parent / name, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Corpus]:
+    """Public code, a part of it like the tenant's, cleaned once for all tests."""
+    folder = tmp_path_factory.mktemp("made")
+    archive = tar_gz(folder / "public.tar.gz", dict(shop(30, first=100) | sky(30)))
+    return folder / "corpora", add(folder / "corpora", archive, "public", b"a key")
+
+
 @pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
-    """Public code, a part of it like the tenant's."""
-    archive = tar_gz(tmp_path / "public.tar.gz", dict(shop(30, first=100) | sky(30)))
-    return add(corpora_dir(), archive, "public", b"a key")
+def corpus(made: tuple[Path, Corpus]) -> Corpus:
+    """It, registered."""
+    shutil.copytree(made[0], corpora_dir())
+    return made[1]
 
 
 def dataset(cast: Cast, kind: str = "text", count: int = 60) -> Dataset:
