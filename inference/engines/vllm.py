@@ -16,12 +16,7 @@ from inference.engines.errors import ListMalformed, MetricsMalformed, SpecRefuse
 from inference.engines.exposition import series
 from inference.engines.histogram import Histogram
 from inference.engines.spec import Counters, EngineSpec
-from inference.engines.vllm_adapter_flags import (
-    adapted_modules,
-    max_adapter_rank,
-    pinnable_adapters,
-    without_adapters,
-)
+from inference.engines.vllm_adapter_flags import adapted_modules, max_adapter_rank, pinnable_adapters, without_adapters
 
 __all__ = ["adapted_modules", "max_adapter_rank", "pinnable_adapters", "without_adapters"]
 

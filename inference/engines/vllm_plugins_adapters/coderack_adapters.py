@@ -76,12 +76,14 @@ def _pinning(original: Any, wishes: WishFile) -> Any:
     """In the worker: what is pinned can't be thrown out by the adapter that is added."""
 
     def add(self: Any, lora_request: Any) -> Any:
+        manager, number = self._adapter_manager, lora_request.lora_int_id
         numbers = vars(self).setdefault("coderack_numbers", {})
-        keep_pinned(self._adapter_manager, wishes, numbers)
+        keep_pinned(manager, wishes, numbers)
+        was_there = number in manager._registered_adapters
         added = original(self, lora_request)
-        if numbers.get(lora_request.lora_name) != lora_request.lora_int_id or added:
-            numbers[lora_request.lora_name] = lora_request.lora_int_id
-            keep_pinned(self._adapter_manager, wishes, numbers)
+        if not was_there:
+            numbers[lora_request.lora_name] = number
+            keep_pinned(manager, wishes, numbers)
         return added
 
     return add
