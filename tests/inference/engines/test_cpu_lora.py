@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -112,10 +112,10 @@ def write_adapter(folder: Path, seed: int = 1) -> str:
     return seal(folder)
 
 
-def say(place: Path, adapters: dict[str, tuple[Path, str]], pinned: str = "") -> None:
+def say(place: Path, adapters: dict[str, tuple[Path, str]], pinned: Collection[str] = ()) -> None:
     """Tell the engine of its adapters, as the pool does."""
     wanted = (
-        DesiredAdapter(name, name, "d", path, digest, RANK, name == pinned) for name, (path, digest) in adapters.items()
+        DesiredAdapter(name, name, "d", path, digest, RANK, name in pinned) for name, (path, digest) in adapters.items()
     )
     tell(place / "adapters.json", Wish(place, RANK, None, tuple(wanted)))
 
@@ -155,7 +155,7 @@ def test_a_base_request_beside_an_adapters_is_answered_by_the_base_model(
 def test_a_swapped_adapter_is_verified_again_and_a_pinned_one_is_not_swapped(
     engine: EngineClient, place: Path, tmp_path: Path
 ) -> None:
-    """Three places, one of them pinned. What the engine reads is in its log."""
+    """Three places, and four adapters that take turns at them. What the engine reads is in its log."""
     folders = {name: tmp_path / name[-1] for name in ("ft:a", "ft:b", "ft:c", "ft:d")}
     adapters = {name: (folder, write_adapter(folder, seed)) for seed, (name, folder) in enumerate(folders.items())}
 
@@ -163,7 +163,7 @@ def test_a_swapped_adapter_is_verified_again_and_a_pinned_one_is_not_swapped(
         text = (place / "log").read_text(errors="replace")
         return [name for name in re.findall(r"adapter (\S+): verified and read", text) if name in folders]
 
-    say(place, adapters, pinned="ft:a")
+    say(place, adapters, pinned=["ft:a"])
     for name, folder in folders.items():
         assert load(engine, name, folder) == (200, f"Success: LoRA adapter '{name}' added successfully.")
     first = score(engine, "ft:a")
@@ -194,4 +194,11 @@ def test_a_swapped_adapter_is_verified_again_and_a_pinned_one_is_not_swapped(
     assert load(engine, "ft:b", folders["ft:b"])[0] == 200
     assert distance(score(engine, "ft:a"), first) < 0.2
     wait_until(lambda: len(reads()) >= len(expected) + 2)
-    assert reads() == [*expected, "ft:b", "ft:a"], "nothing keeps a any longer"
+    expected += ["ft:b", "ft:a"]
+    assert reads() == expected, "nothing keeps a any longer"
+
+    say(place, adapters, pinned=list(adapters))
+    for name in ("ft:c", "ft:d", "ft:c", "ft:b", "ft:a"):
+        score(engine, name)
+    wait_until(lambda: len(reads()) >= len(expected) + 3)
+    assert reads() == [*expected, "ft:c", "ft:d", "ft:c"], "one place stays free, and the engine goes on"
