@@ -16,9 +16,10 @@ from inference.engines.errors import ListMalformed, MetricsMalformed, SpecRefuse
 from inference.engines.exposition import series
 from inference.engines.histogram import Histogram
 from inference.engines.spec import Counters, EngineSpec
-from inference.engines.vllm_adapter_flags import adapted_modules, max_adapter_rank, pinnable_adapters, without_adapters
-
-__all__ = ["adapted_modules", "max_adapter_rank", "pinnable_adapters", "without_adapters"]
+from inference.engines.vllm_adapter_flags import adapted_modules as adapted_modules  # noqa: PLC0414 - a part of the kind
+from inference.engines.vllm_adapter_flags import max_adapter_rank as max_adapter_rank  # noqa: PLC0414 - a part of the kind
+from inference.engines.vllm_adapter_flags import pinnable_adapters as pinnable_adapters  # noqa: PLC0414 - a part of the kind
+from inference.engines.vllm_adapter_flags import without_adapters as without_adapters  # noqa: PLC0414 - a part of the kind
 
 HEALTH_PATH = "/health"
 METRICS_PATH = "/metrics"

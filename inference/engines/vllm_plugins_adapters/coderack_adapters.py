@@ -16,7 +16,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from coderack_adapter_files import AdapterRefused, Checker, WishFile
+from coderack_adapter_files import AdapterRefused, Checker, WishFile  # type: ignore[import-not-found]  # beside it
 
 VARIABLE = "CODERACK_ADAPTERS"
 _MARK = "coderack_verifies"
@@ -123,18 +123,18 @@ def _guard_requests(checker: Checker) -> None:
 def _refusing(original: Any, checker: Checker) -> Any:
     async def check_model(self: Any, request: Any) -> Any:
         refused = await original(self, request)
-        listed = getattr(self.models, "lora_requests", {})
-        asked_for = listed.get(request.model) if refused is None else None
-        if asked_for is None:
+        listed: dict[str, Any] = getattr(self.models, "lora_requests", {})
+        if refused is not None or request.model not in listed:
             return refused
+        asked_for = listed[request.model]
         which = (asked_for.lora_name, asked_for.lora_path, asked_for.lora_int_id)
         try:
             if not checker.is_known(*which):
                 await asyncio.to_thread(checker.verify, *which)
         except AdapterRefused as fault:
             _log().error("%s; requests for it are refused", fault)
-            if listed.get(asked_for.lora_name) is asked_for:
-                del listed[asked_for.lora_name]
+            if listed.get(request.model) is asked_for:
+                del listed[request.model]
             return self.create_error_response(str(fault), "AdapterRefused", HTTPStatus.BAD_REQUEST, "model")
         return None
 
