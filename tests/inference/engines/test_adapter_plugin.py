@@ -1,6 +1,6 @@
 """The plugin that verifies and pins adapters in an engine, on stand-ins for vLLM's cache and its API's process.
 
-With vLLM's own classes it is tried in test_adapter_plugin_in_slot.py, in a running engine in test_cpu_lora.py.
+With vLLM's own it is tried in a running engine, in test_cpu_lora.py.
 """
 
 from __future__ import annotations
