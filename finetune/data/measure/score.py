@@ -22,6 +22,7 @@ PURPOSES = {
     "command_line": "passwords", "secret_assignment": "passwords", "generic-api-key": "passwords",
     "email": "e-mail", "ipv4": "IP", "ipv6": "IP", "phone": "phone", "resident_id": "resident ID",
     "bank_card": "bank card", "company_code": "company code",
+    "name": "names",
 }  # fmt: skip
 FIXED_KINDS = ("vendor keys", "Chinese clouds", "JWT", "private keys", "connection strings")
 # Class, the values in it, lowest recall and precision that are promised.
@@ -32,7 +33,7 @@ CLASSES: tuple[tuple[str, tuple[str, ...], float | None, float | None], ...] = (
     ("keys known by name", ("keys known by name",), None, None),
     ("e-mail", ("e-mail",), 0.98, None),
     ("IP", ("IP",), 0.94, None),
-    *((kind, (kind,), None, None) for kind in ("phone", "resident ID", "bank card", "company code")),
+    *((kind, (kind,), None, None) for kind in ("phone", "resident ID", "bank card", "company code", "names")),
 )
 
 
