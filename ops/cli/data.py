@@ -1,4 +1,4 @@
-"""`coderack data`: how well cleaning finds secrets and personal data, needing nothing that runs; reports, sign-offs, erasing."""
+"""`coderack data`: how well cleaning finds secrets and personal data, which needs nothing that runs; reports; erasing."""
 
 from __future__ import annotations
 
