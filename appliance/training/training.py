@@ -186,7 +186,7 @@ def _take_in(job: Job, fence: int, finished: dict[str, Any], training: Dataset) 
             lineage={
                 "job": job.pk, "dataset_digest": training.digest, "base_digest": job.base.digest, "seed": job.seed,
                 "code_version": version("coderack"), "train_loss": finished["train_loss"],
-                "validation_loss": finished["validation_loss"], "signoffs": signing.of_job(job),
+                "validation_loss": finished["validation_loss"], "signoffs": signing.lineage(job),
             },
         )  # fmt: skip
         lease.held(job.pk, fence).update(adapter=adapter, trained_tokens=finished["trained_tokens"])

@@ -33,7 +33,8 @@ CLASSES: tuple[tuple[str, tuple[str, ...], float | None, float | None], ...] = (
     ("keys known by name", ("keys known by name",), None, None),
     ("e-mail", ("e-mail",), 0.98, None),
     ("IP", ("IP",), 0.94, None),
-    *((kind, (kind,), None, None) for kind in ("phone", "resident ID", "bank card", "company code", "names")),
+    *((kind, (kind,), None, None) for kind in ("phone", "resident ID", "bank card", "company code")),
+    ("names", ("names",), 0.8, 0.95),
 )
 
 

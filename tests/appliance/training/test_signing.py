@@ -164,9 +164,10 @@ def test_it_is_taken_back_until_a_fine_tune_has_gone_on_by_it(cast: Cast, file: 
     datasets = [Dataset.objects.get(file=file)]
     with pytest.raises(NotSigned, match=file.pk):
         signing.use(job, fence, datasets)
-    sign(file, cast.owner)
+    sign(file, cast.owner, "read")
     signing.use(job, fence, datasets)
-    assert [entry["by"] for entry in signing.of_job(job)] == [cast.owner.username]
+    assert [(entry["by"], entry["comment"]) for entry in signing.of_job(job)] == [(cast.owner.username, "read")]
+    assert [sorted(entry) for entry in signing.lineage(job)] == [["at", "by", "file", "report_digest"]]
     with pytest.raises(SignoffRefused, match="can't be taken back"):
         signing.revoke(file, cast.owner)
     assert acts()[1:] == ["data.signoff", "data.revoke_signoff", "data.signoff"]
