@@ -123,7 +123,7 @@ def names(text: str) -> Iterator[Span]:
     for name in whole[:MOST_REPEATED]:
         found |= {again.span() for again in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text)}
     for place, stop in sorted(found):
-        yield Span(place, stop, "name", "NAME", "name " + " ".join(text[place:stop].casefold().split()))
+        yield Span(place, stop, "person_name", "NAME", "name " + " ".join(text[place:stop].casefold().split()))
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -182,7 +182,8 @@ def _name(line: str, at: int, trust: Trust) -> tuple[int, int] | None:
 
 
 def _latin(line: str, found: re.Match[str], trust: Trust) -> tuple[int, int] | None:
-    words, end = [], found.end()
+    words: list[str] = []
+    end = found.end()
     for word in re.finditer(r"\S+", found[0]):
         if _plain(word[0]) in AFTER_A_NAME and words:
             end = found.start() + len(found[0][: word.start()].rstrip())

@@ -16,7 +16,7 @@ RULES: dict[str, Callable[[str], Iterator[Span]]] = {
     "ipv6": addresses.ipv6,
     "ipv4": addresses.ipv4,
     "phone": numbers.phones,
-    "name": names,
+    "person_name": names,
 }
 
 

@@ -22,7 +22,7 @@ PURPOSES = {
     "command_line": "passwords", "secret_assignment": "passwords", "generic-api-key": "passwords",
     "email": "e-mail", "ipv4": "IP", "ipv6": "IP", "phone": "phone", "resident_id": "resident ID",
     "bank_card": "bank card", "company_code": "company code",
-    "name": "names",
+    "person_name": "names",
 }  # fmt: skip
 FIXED_KINDS = ("vendor keys", "Chinese clouds", "JWT", "private keys", "connection strings")
 # Class, the values in it, lowest recall and precision that are promised.

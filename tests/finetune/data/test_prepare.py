@@ -229,11 +229,11 @@ def test_the_report_counts_by_file_and_by_rule(tmp_path: Path) -> None:
     }
     found = prepare(zipped(tmp_path / "upload", files), "a.zip", tmp_path / "out", SECRET)
     assert found.report["files"] == [
-        {"name": "a.py", "replacements": 3, "rules": {"email": 1, "name": 2}},
+        {"name": "a.py", "replacements": 3, "rules": {"email": 1, "person_name": 2}},
         {"name": "c.py", "replacements": 1, "rules": {"email": 1}},
         {"name": "1 files without any", "replacements": 0, "rules": {}},
     ]
-    assert found.report["replacements"]["name"] == {"replacements": 2, "distinct": 1}
+    assert found.report["replacements"]["person_name"] == {"replacements": 2, "distinct": 1}
     assert "Replaced, by file" in (tmp_path / "out" / "report.html").read_text()
 
 
