@@ -49,13 +49,14 @@ def _act(request: PersonRequest, file_id: str, act: Callable[[StoredFile], Signo
 def signing_of(dataset: Dataset, user: User) -> dict[str, Any]:
     """What a file's page says of its report's sign-off, and what this person may do."""
     standing = signing.standing(dataset)
+    every = Signoff.objects.filter(file=dataset.file_id).select_related("user", "revoked_by")
+    former = every if standing is None else every.exclude(pk=standing.pk)
     return {
         "needed": dataset.file.tenant.needs_signoff,
         "digest": signing.report_digest(dataset),
         "standing": standing,
         "used_by": None if standing is None else standing.jobs.order_by("created_at").first(),
-        "former": Signoff.objects.filter(file=dataset.file_id).exclude(pk=standing.pk if standing else None)
-        .select_related("user", "revoked_by")[:5],
+        "former": former[:5],
         "may_sign": signing.may_sign(dataset.file, user),
         "most": signing.MAX_COMMENT,
     }  # fmt: skip
