@@ -35,6 +35,7 @@ from appliance.console.pages.models import models
 from appliance.console.pages.overview import overview
 from appliance.console.pages.playground import playground, playground_key
 from appliance.console.pages.serving import serving
+from appliance.console.pages.signoffs import revoke_report, sign_report
 from appliance.console.pages.tenant import tenant, tenant_policy
 from appliance.console.pages.tenants import new, tenants
 from appliance.console.pages.upgrades import upgrade, upgrades
@@ -65,6 +66,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("data/<slug:file_id>/report.json", require_safe(report_json), name="file_report_json"),
     path("data/<slug:file_id>/delete/", form(delete_file), name="file_delete"),
     path("data/<slug:file_id>/erase/", form(erase_file), name="file_erase"),
+    path("data/<slug:file_id>/sign/", require_POST(sign_report), name="file_sign"),
+    path("data/<slug:file_id>/unsign/", require_POST(revoke_report), name="file_unsign"),
     path("erasures/", require_safe(erasures), name="erasures"),
     path("erasures/<uuid:erasure_id>/", require_safe(erasure), name="erasure"),
     path("erasures/<uuid:erasure_id>/<str:name>", require_safe(erasure_file), name="erasure_file"),

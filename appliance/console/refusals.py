@@ -10,6 +10,13 @@ from appliance.console import words
 
 SENTENCES = (
     gettext_noop("Only operators and the tenant's owners decide on an adapter."),
+    gettext_noop("Only operators and the tenant's owners sign off its data."),
+    gettext_noop("A comment has at most %(most)s characters."),
+    gettext_noop("%(name)s has no data report to sign off."),
+    gettext_noop("The data report of %(name)s is another one by now; read it again."),
+    gettext_noop("The data report of %(name)s is signed off already."),
+    gettext_noop("The data report of %(name)s is not signed off."),
+    gettext_noop("%(name)s trained on this data by the sign-off: it can't be taken back any more."),
     gettext_noop("You asked for this fine-tune; a second person has to decide."),
     gettext_noop("Nobody knows who asked for this fine-tune; an operator has to decide."),
     gettext_noop("%(name)s is %(state)s: nobody waits for a decision."),

@@ -43,6 +43,8 @@ LABELS: dict[str, Any] = {
     "left_out_by_cleaning": _("Left out by cleaning"),
     "replacements": _("Replaced"),
     "distinct": _("different values"),
+    "files": _("Replaced, by file"),
+    "rules": _("rules"),
     "samples": _("Samples of what was replaced"),
     "residual": _("Residual samples: please read these"),
     "versions": _("Tools"),
@@ -62,9 +64,12 @@ class Section:
 
 
 # finetune.data's sentence, so that the catalogue has it.
-gettext_noop(
-    "No tool finds everything: names of people, postal addresses and secrets without a known shape or a telling key beside "
-    "them stay. Read the residual samples before agreeing to train."
+KNOWN_LIMITS = gettext_noop(
+    "No tool finds everything. What stays: names of people without an author tag before them or that no list knows, postal "
+    "addresses, secrets without a known shape or a telling key beside them, passwords without digits that stand unquoted, "
+    "unquoted keys of fewer than 12 characters or that look like a variable's name, passwords of several words unless "
+    "quoted, assigned and with a digit, and secrets encoded more than the scanner can follow. Read the residual samples before "
+    "agreeing to train."
 )
 
 

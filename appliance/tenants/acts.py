@@ -75,6 +75,19 @@ def set_policy(tenant_id: str, policy: str) -> bool:
 
 
 @transaction.atomic
+def set_signoff(tenant_id: str, needed: bool) -> bool:
+    """Say whether a tenant's fine-tunes wait until their data's reports are signed off; False without such a tenant."""
+    row = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id).first()
+    if row is None:
+        return False
+    if row.needs_signoff != needed:
+        row.needs_signoff = needed
+        row.save(update_fields=("needs_signoff",))
+        record("tenant.set_signoff", row.pk, tenant=row.pk, details={"needed": needed})
+    return True
+
+
+@transaction.atomic
 def set_active(tenant_id: str, active: bool) -> bool:
     """Switch a tenant on or off; False when there is no such tenant. The gateway refuses its keys within a second."""
     row = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id).first()

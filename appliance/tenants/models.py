@@ -98,6 +98,7 @@ class Tenant(models.Model):
     adapter_policy = models.CharField(
         _("adapters are used"), max_length=8, choices=AdapterPolicy, default=AdapterPolicy.AUTO
     )
+    needs_signoff = models.BooleanField(_("data reports are signed off before training"), default=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:

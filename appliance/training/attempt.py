@@ -15,11 +15,11 @@ from django.db.models.functions import Now
 from appliance.audit.record import record
 from appliance.fleet import leases, loans
 from appliance.registry.models import Adapter, AdapterState
-from appliance.training import lease, metrics, plan
+from appliance.training import lease, metrics, plan, signing
 from appliance.training.adapters import move
 from appliance.training.datasets import BeingMade, ensure_dataset
 from appliance.training.devices import NoDevice, a_device
-from appliance.training.errors import AttemptFailed, LeaseLost
+from appliance.training.errors import AttemptFailed, LeaseLost, NotSigned
 from appliance.training.events import add_event, say_once
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.jobs import lora_targets
@@ -47,6 +47,8 @@ WAITS_FOR: dict[type[Exception], str] = {
 
 def work_on(job_id: str) -> None:
     """Claim a job and take it as far as it goes; nothing happens when somebody else holds it."""
+    if _is_unsigned(job_id):
+        return
     if _waits_in_vain(job_id):
         say_once(job_id, "waiting for a free device")
         return
@@ -69,6 +71,9 @@ def work_on(job_id: str) -> None:
             outcome = "waiting"
             log.info("%s waits: %s", job_id, absent)
             say_once(job_id, f"waiting for {WAITS_FOR[type(absent)]}")
+        except NotSigned as unsigned:
+            outcome = "waiting"
+            say_once(job_id, f"waiting for {unsigned}")
         except (plan.NoDisk, plan.NoMemory, NoRoomForReplay) as short:
             outcome = "waiting"
             log.info("%s waits: %s", job_id, short)
@@ -84,6 +89,16 @@ def work_on(job_id: str) -> None:
     metrics.ENDED.labels(outcome).inc()
     lease.release(job_id, fence)
     clear_if_over(job_id)
+
+
+def _is_unsigned(job_id: str) -> bool:
+    """Whether the job waits for a person to sign off its data; it is not claimed for that, and asks for no device."""
+    rows = Job.objects.select_related("tenant", "training_file", "validation_file")
+    job = rows.filter(pk=job_id, status=JobStatus.QUEUED.value, adapter=None).first()
+    missing = signing.unsigned(job) if job is not None else []
+    if missing:
+        say_once(job_id, f"waiting for {signing.words(missing)}")
+    return bool(missing)
 
 
 def _waits_in_vain(job_id: str) -> bool:
@@ -114,6 +129,7 @@ def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
         _must(lease.move(job_id, fence, JobStatus.VALIDATING, JobStatus.QUEUED))
         add_event(job_id, f"files validated: {training.rows} rows to train on (dataset {training.digest[:12]})")
     if job.adapter is None:
+        signing.use(job, fence, filter(None, (training, validation)))
         job.adapter = _train_on_a_device(job, fence, heart, training, validation)
     if job.adapter.state == AdapterState.CANDIDATE:
         lease.move(job_id, fence, JobStatus.QUEUED, JobStatus.RUNNING)  # it was paused after its training

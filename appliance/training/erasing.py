@@ -24,7 +24,16 @@ from appliance.training.erasure_certificate import certify
 from appliance.training.erasure_facts import OVER, adapters_of, descent_of, jobs_of, on_disk
 from appliance.training.erasure_plan import Item, Kind, holds_up, in_engines, plan
 from appliance.training.errors import AdapterRefused, ErasureRefused, JobRefused
-from appliance.training.models import Checkpoint, Dataset, Erasure, ErasureState, Evaluation, JobEvent, StoredFile
+from appliance.training.models import (
+    Checkpoint,
+    Dataset,
+    Erasure,
+    ErasureState,
+    Evaluation,
+    JobEvent,
+    Signoff,
+    StoredFile,
+)
 from finetune.files import sync_directory
 from inference import failpoints
 from ops.acceptance.errors import BadSigningKey
@@ -143,6 +152,7 @@ def _empty_rows(file: StoredFile) -> None:
     """Ids, digests, states and counts stay: they are what is billed and what the audit log names."""
     of_file = jobs_of(file)
     Dataset.objects.filter(file=file).delete()
+    Signoff.objects.filter(file=file).update(comment="")
     Checkpoint.objects.filter(job__in=of_file).delete()
     JobEvent.objects.filter(job__in=of_file).delete()
     Evaluation.objects.filter(adapter__in=adapters_of(file)).delete()

@@ -36,6 +36,12 @@ class ApprovalRefused(Refused):
     code = "approval_refused"
 
 
+class SignoffRefused(Refused):
+    """A data report signed off, or a sign-off taken back, by somebody who may not, or that is no longer the one they saw."""
+
+    code = "signoff_refused"
+
+
 class AdapterRefused(Refused):
     """An adapter that can't be moved as asked."""
 
@@ -50,6 +56,13 @@ class LeaseLost(Exception):
     """Somebody else holds the job, or it was cancelled or paused: what this attempt has goes no further."""
 
     code = "lease_lost"
+    permanent = False
+
+
+class NotSigned(Exception):
+    """The tenant wants its data's reports signed off first, and one is not: a person has to read it."""
+
+    code = "not_signed_off"
     permanent = False
 
 

@@ -1,4 +1,4 @@
-"""Files, datasets, jobs, events, checkpoints, evaluations, approvals, erasures.
+"""Files, datasets, sign-offs, jobs, events, checkpoints, evaluations, approvals, erasures.
 
 The row is the truth; a queue message is a wake-up.
 """
@@ -108,6 +108,31 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return self.id
+
+
+class Signoff(models.Model):
+    """A person's word that they read a file's data report. It holds for one digest: another report needs another one."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    file = models.ForeignKey(StoredFile, on_delete=models.PROTECT, related_name="signoffs")
+    report_digest = models.CharField(_("digest of the report"), max_length=64)
+    user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    comment = models.TextField(_("comment"), blank=True)
+    at = models.DateTimeField(_("signed off"), auto_now_add=True)
+    revoked_at = models.DateTimeField(_("taken back"), null=True)
+    revoked_by = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
+    jobs = models.ManyToManyField(Job, related_name="signoffs", help_text="the fine-tunes that went on by it")
+
+    class Meta:
+        ordering = ("-at",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=("file", "report_digest"), condition=models.Q(revoked_at=None), name="one_standing_signoff"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.report_digest[:12]} by {self.user}"
 
 
 class JobEvent(models.Model):

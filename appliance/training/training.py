@@ -14,7 +14,7 @@ from django.db import transaction
 from appliance.fleet import loans
 from appliance.fleet.models import Deployment
 from appliance.registry.models import Adapter
-from appliance.training import lease, metrics
+from appliance.training import lease, metrics, signing
 from appliance.training.adapters import public_name
 from appliance.training.devices import Leased, NoDevice
 from appliance.training.errors import AttemptFailed, BrokeOff, LeaseLost
@@ -185,7 +185,8 @@ def _take_in(job: Job, fence: int, finished: dict[str, Any], training: Dataset) 
             lineage={
                 "job": job.pk, "dataset_digest": training.digest, "base_digest": job.base.digest, "seed": job.seed,
                 "code_version": version("coderack"), "train_loss": finished["train_loss"],
-                "validation_loss": finished["validation_loss"], **({"replay": mixed.facts} if mixed else {}),
+                "validation_loss": finished["validation_loss"], "signoffs": signing.lineage(job),
+                **({"replay": mixed.facts} if mixed else {}),
             },
         )  # fmt: skip
         lease.held(job.pk, fence).update(adapter=adapter, trained_tokens=finished["trained_tokens"])

@@ -20,10 +20,11 @@ from finetune.data.writing import Written
 FORMAT = 1
 TOOLS = ("pybetterleaks", "datasketch", "phonenumbers", "python-stdnum")
 LIMITS = (
-    "No tool finds everything. What stays: names of people, postal addresses, secrets without a known shape or a telling key "
-    "beside them, passwords without digits that stand unquoted, unquoted keys of fewer than 12 characters or that look like "
-    "a variable's name, passwords of several words unless quoted, assigned and with a digit, and secrets encoded more than "
-    "the scanner can follow. Read the residual samples before agreeing to train."
+    "No tool finds everything. What stays: names of people without an author tag before them or that no list knows, postal "
+    "addresses, secrets without a known shape or a telling key beside them, passwords without digits that stand unquoted, "
+    "unquoted keys of fewer than 12 characters or that look like a variable's name, passwords of several words unless "
+    "quoted, assigned and with a digit, and secrets encoded more than the scanner can follow. Read the residual samples before "
+    "agreeing to train."
 )
 
 
@@ -53,6 +54,7 @@ def content(
         "clusters": {name: count for name, count in clusters.items() if name != "rows"},
         "left_out_by_cleaning": dict(sorted(written.left_out.items())),
         "replacements": names.by_rule(),
+        "files": written.by_file.content(),
         "samples": written.samples.replaced,
         "residual": written.samples.residual(),
         "limits": LIMITS,

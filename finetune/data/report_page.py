@@ -32,6 +32,16 @@ and can be held out of training, the largest has {{ report.clusters.largest }} r
 {% else %}
 <p>Nothing.</p>
 {% endif %}
+{% if report.files %}
+<h2>Replaced, by file</h2>
+<table>
+<tr><th>File</th><th>Places</th><th>Rules</th></tr>
+{% for file in report.files %}
+<tr><td>{{ file.name }}</td><td class="number">{{ "" if file.replacements is none else file.replacements }}</td>
+<td>{% for rule, count in file.rules.items() %}{{ rule }} {{ count }}{{ "" if loop.last else ", " }}{% endfor %}</td></tr>
+{% endfor %}
+</table>
+{% endif %}
 <h2>Left out</h2>
 <table>
 <tr><th>By</th><th>Reason</th><th>Rows</th></tr>

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from finetune.data import json_syntax
+from finetune.data.by_file import ByFile
 from finetune.data.clusters import CleanedRows
 from finetune.data.desensitize.cleaner import Cleaned, Cleaner
 from finetune.data.errors import DatasetRefused
@@ -29,6 +30,7 @@ class Written:
     cleaned: CleanedRows
     left_out: Counter[str] = field(default_factory=Counter)
     samples: Samples = field(default_factory=Samples)
+    by_file: ByFile = field(default_factory=ByFile)
     ordered: bool = False
 
 
@@ -112,3 +114,4 @@ def _sample(written: Written, row: Row, texts: list[Cleaned]) -> None:
         written.samples.see(number, text)
     if isinstance(row, TextRow):
         written.samples.see_replaced(number, texts[1])  # a path alone is no excerpt worth reading
+        written.by_file.see(texts[1].text, (*texts[0].spans, *texts[1].spans))

@@ -1,4 +1,4 @@
-"""`coderack data`: what cleaning finds of secrets and personal data, which needs nothing that runs; and erasing files."""
+"""`coderack data`: how well cleaning finds secrets and personal data, which needs nothing that runs; reports; erasing."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from finetune.data.measure.score import Row, Score, score
 from ops.cli.corpora import app as corpus
 from ops.cli.erasures import certificate, erase, erasures
 from ops.cli.printing import AsJson, Exit, out, show_json, show_rows
+from ops.cli.signoffs import report, revoke_signoff, signoff
 
 app = typer.Typer(
-    help="Data: erasing files, public corpora, and how well cleaning finds secrets and personal data.",
+    help="Data: reports, sign-offs, erasing, public corpora, and how well cleaning finds secrets and personal data.",
     no_args_is_help=True,
 )
+app.command()(report)
+app.command()(signoff)
+app.command("revoke-signoff")(revoke_signoff)
 app.command()(erase)
 app.command()(erasures)
 app.command()(certificate)
@@ -28,7 +32,7 @@ LEAST_PARSED = 0.99
 
 @app.callback()
 def data() -> None:
-    """Data: erasing files, public corpora, and how well cleaning finds secrets and personal data."""
+    """Data: reports, sign-offs, erasing, public corpora, and how well cleaning finds secrets and personal data."""
 
 
 @app.command()

@@ -80,6 +80,8 @@ def _job(job_id: str) -> Job:
 
 
 def _facts(job: Job) -> dict[str, Any]:
+    from appliance.training import signing  # noqa: PLC0415
+
     events = job.events.order_by("-seq")[:LAST_EVENTS]
     return {
         "id": job.id,
@@ -93,6 +95,8 @@ def _facts(job: Job) -> dict[str, Any]:
         "requested_by": job.requested_by.username if job.requested_by else None,
         "training_file": job.training_file_id,
         "validation_file": job.validation_file_id,
+        "signoffs": signing.of_job(job),
+        "waits_for_signoff": [file.pk for file in signing.unsigned(job)],
         "hyperparameters": job.hyperparameters,
         "plan": job.plan,
         "trained_tokens": job.trained_tokens,

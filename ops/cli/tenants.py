@@ -1,4 +1,4 @@
-"""`coderack tenant`: create, list, suspend and resume tenants, and choose when their adapters are used."""
+"""`coderack tenant`: create, list, suspend and resume tenants, and choose their rules for fine-tuning."""
 
 from __future__ import annotations
 
@@ -52,6 +52,13 @@ def create(
     show_done(_shown(row), as_json, f"tenant {row.id} created")
 
 
+class Signoff(StrEnum):
+    """Whether fine-tunes wait until a person has signed off their data's reports."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+
+
 @app.command("list")
 def list_tenants(as_json: AsJson = False) -> None:
     """List tenants."""
@@ -75,6 +82,21 @@ def set_policy(
         acts.set_policy(tenant, policy.value)
         facts = _shown(_tenant(tenant))
     show_done(facts, as_json, f"{tenant}: {policy.value}")
+
+
+@app.command("set-signoff")
+def set_signoff(
+    tenant: TenantId,
+    rule: Annotated[Signoff, typer.Argument(help="Whether fine-tunes wait for a sign-off.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say whether a tenant's fine-tunes wait until a person has signed off their data's reports; holds for queued ones too."""
+    with rows():
+        from appliance.tenants import acts  # noqa: PLC0415
+
+        acts.set_signoff(tenant, rule is Signoff.REQUIRED)
+        facts = _shown(_tenant(tenant))
+    show_done(facts, as_json, f"{tenant}: sign-off {rule.value}")
 
 
 @app.command()
@@ -112,5 +134,6 @@ def _tenant(tenant: str) -> Tenant:
 
 def _shown(row: Tenant) -> dict[str, object]:
     return {
-        "id": row.id, "name": row.name, "plan": row.plan.name, "policy": row.adapter_policy, "active": row.is_active,
+        "id": row.id, "name": row.name, "plan": row.plan.name, "policy": row.adapter_policy,
+        "signoff": "required" if row.needs_signoff else "optional", "active": row.is_active,
     }  # fmt: skip

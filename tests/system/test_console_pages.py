@@ -32,6 +32,8 @@ NO_PAGE = {
     "conversations_off",
     "job_pause",
     "job_resume",
+    "file_sign",
+    "file_unsign",
     "playground_key",
 }
 FILES = {

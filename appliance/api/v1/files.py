@@ -12,7 +12,7 @@ from ninja import Query, Router, Schema
 from appliance.api import paging
 from appliance.api.auth import KeyRequest
 from appliance.api.upload import received
-from appliance.training import files
+from appliance.training import files, signing
 from appliance.training.errors import FileRefused, Refused
 from appliance.training.models import Dataset, StoredFile
 
@@ -68,6 +68,16 @@ class FileDeleted(Schema):
     deleted: bool = True
 
 
+class SignoffShape(Schema):
+    """Who answered for training on a file's data; the digest is of the report that they read."""
+
+    file: str
+    report_digest: str
+    by: str
+    at: int
+    comment: str
+
+
 class Report(Schema):
     """What cleaning found in a file, and the digest of the rows that training reads."""
 
@@ -78,6 +88,8 @@ class Report(Schema):
     digest: str
     created_at: int
     report: dict[str, Any]
+    report_digest: str
+    signoff: SignoffShape | None
 
 
 @router.post("", response=File, openapi_extra=FORM, summary="Upload a file")
@@ -138,9 +150,11 @@ def report(request: KeyRequest, file_id: str) -> dict[str, Any]:
     dataset = Dataset.objects.filter(file=row).first()
     if dataset is None:
         raise Refused(_why_no_report(row), "file_id", "not_found")
+    signed = signing.standing(dataset)
     return {
         "file_id": row.id, "kind": dataset.kind, "rows": dataset.rows, "digest": dataset.digest,
         "created_at": unix(dataset.created_at), "report": dataset.report,
+        "report_digest": signing.report_digest(dataset), "signoff": None if signed is None else signing.facts(signed),
     }  # fmt: skip
 
 

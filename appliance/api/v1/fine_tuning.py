@@ -97,7 +97,8 @@ def checkpoints(request: KeyRequest, job_id: JobId, after: str | None = None, li
 
 
 def _own(request: KeyRequest) -> QuerySet[Job]:
-    return Job.objects.filter(tenant=request.auth.tenant).select_related("base", "adapter__evaluation")
+    rows = Job.objects.filter(tenant=request.auth.tenant).prefetch_related("signoffs__user")
+    return rows.select_related("base", "tenant", "training_file", "validation_file", "adapter__evaluation")
 
 
 def _one(request: KeyRequest, job_id: str) -> Job:

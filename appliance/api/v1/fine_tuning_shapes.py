@@ -8,7 +8,8 @@ from django.core.exceptions import ObjectDoesNotExist
 from ninja import Schema
 from pydantic import Field
 
-from appliance.api.v1.files import unix
+from appliance.api.v1.files import SignoffShape, unix
+from appliance.training import signing
 from appliance.training.models import Checkpoint, Job, JobEvent
 from finetune.job import JobStatus
 
@@ -93,6 +94,8 @@ class Extension(Schema):
     adapter_state: str | None
     evaluation: Verdict | None
     plan: dict[str, Any] | None
+    signoffs: list[SignoffShape]
+    waits_for_signoff: list[str]
 
 
 class FineTune(Schema):
@@ -209,7 +212,8 @@ def _extension(job: Job) -> dict[str, Any]:
             evaluation = None
     return {
         "policy": job.policy, "adapter_state": None if adapter is None else adapter.state, "evaluation": evaluation,
-        "plan": job.plan,
+        "plan": job.plan, "signoffs": signing.of_job(job),
+        "waits_for_signoff": [file.pk for file in signing.unsigned(job)],
     }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from appliance.console.access import (
     visible_tenants,
 )
 from appliance.console.calling import upload_line
+from appliance.console.pages.signoffs import signing_of
 from appliance.console.paging import newest_first
 from appliance.console.queries import text
 from appliance.console.report import limits, sections
@@ -60,6 +61,7 @@ def file(request: PersonRequest, file_id: str) -> HttpResponse:
         "dataset": dataset,
         "sections": sections(dataset.report) if dataset is not None else [],
         "limits": limits(dataset.report) if dataset is not None else "",
+        "signing": signing_of(dataset, request.user) if dataset is not None else None,
         "jobs": jobs_of(row),
         "may_manage": may_manage(request.user, row.tenant),
     }

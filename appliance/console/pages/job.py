@@ -12,6 +12,7 @@ from django.utils.http import urlencode
 from appliance.console import losses
 from appliance.console.access import PersonRequest, may_manage, visible_job
 from appliance.console.findings import evaluation_of, findings
+from appliance.console.pages.signoffs import signing_of_job
 from appliance.console.planned import planned
 from appliance.console.queries import text
 from appliance.console.refusals import in_words
@@ -48,6 +49,7 @@ def facts(row: Job, user: User) -> dict[str, Any]:
         "files": [_file(row.training_file), *([_file(row.validation_file)] if row.validation_file else [])],
         "devices": _devices(row),
         "plan": planned(row.plan),
+        "signing": signing_of_job(row),
         "held": row.lease_expires_at is not None and row.lease_expires_at > timezone.now(),
         "chart": losses.curve(found),
         "steps": found[: -losses.TABLE_ROWS - 1 : -1],

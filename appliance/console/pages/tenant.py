@@ -21,7 +21,7 @@ from appliance.fleet.canaries import MOST_SHARE
 from appliance.ledger.models import LedgerEntry
 from appliance.registry.aliases import targets
 from appliance.registry.models import Adapter
-from appliance.tenants.acts import set_policy
+from appliance.tenants.acts import set_policy, set_signoff
 from appliance.tenants.models import AdapterPolicy, Membership, Tenant
 
 RECENT = 5
@@ -52,8 +52,13 @@ def tenant(request: PersonRequest, tenant_id: str) -> HttpResponse:
 
 @operator_only
 def tenant_policy(request: PersonRequest, tenant_id: str) -> HttpResponse:
-    """Change when the tenant's adapters are used; fine-tunes that were begun keep the rule they were begun under."""
+    """Change when the tenant's adapters are used, or whether data reports are signed off.
+
+    Fine-tunes that were begun keep the rule for adapters that they were begun under.
+    """
     row = visible_tenant(request.user, tenant_id)
+    if "needs_signoff" in request.POST:
+        return _signoff_rule(request, row)
     policy = request.POST.get("adapter_policy", "")
     if policy in AdapterPolicy.values:
         set_policy(row.pk, policy)
@@ -61,6 +66,19 @@ def tenant_policy(request: PersonRequest, tenant_id: str) -> HttpResponse:
             "name": row.name, "when": AdapterPolicy(policy).label})  # fmt: skip
     else:
         messages.error(request, _("That is no rule for adapters; nothing was changed."))
+    return redirect("tenant", row.pk)
+
+
+def _signoff_rule(request: PersonRequest, row: Tenant) -> HttpResponse:
+    """Whether the tenant's fine-tunes wait for a sign-off; those that wait or are to begin go by the new rule."""
+    needed = {"yes": True, "no": False}.get(request.POST["needs_signoff"])
+    if needed is None:
+        messages.error(request, _("That is no rule for fine-tunes; nothing was changed."))
+    else:
+        set_signoff(row.pk, needed)
+        messages.success(request, _("From now on, fine-tunes of %(name)s wait until their data's report is signed off.") % {
+            "name": row.name} if needed else _("From now on, fine-tunes of %(name)s begin without a sign-off.") % {
+            "name": row.name})  # fmt: skip
     return redirect("tenant", row.pk)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from finetune.data.desensitize import addresses, numbers
+from finetune.data.desensitize.names import names
 from finetune.data.desensitize.spans import Span, masked, without_escapes, without_overlaps
 
 RULES: dict[str, Callable[[str], Iterator[Span]]] = {
@@ -15,6 +16,7 @@ RULES: dict[str, Callable[[str], Iterator[Span]]] = {
     "ipv6": addresses.ipv6,
     "ipv4": addresses.ipv4,
     "phone": numbers.phones,
+    "person_name": names,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from finetune.data.measure import fixed, negatives, people
+from finetune.data.measure import authors, fixed, negatives, people
 from finetune.data.measure.draw import Draw
 from finetune.data.measure.passwords import CONNECTIONS, password
 from finetune.data.measure.surroundings import EMAIL_LINES, LANGUAGES, PASSWORD_LINES, Language, fill, named
@@ -66,6 +66,8 @@ def pages(seed: int, count: int) -> Iterator[Page]:
 
 def _page(draw: Draw, kind: str, path: str) -> Page:
     language, page = LANGUAGES[kind], Page(path)
+    for text, what, form in authors.header(Draw(f"{path} header"), kind):  # chance of its own: the rest stays as it was
+        page.add("<V>", text, {"name": "names", "either": EITHER}.get(what, ""), form)
     page.add(fill(language.opening, draw))
     values = (_vendor, _vendor, _chinese, _connection, _beside_name, _password, _password, _personal, _personal, _rare)
     blocks: list[Callable[[Draw, str, Language, Page], None]] = [draw.one(values) for _ in range(5)]

@@ -22,6 +22,7 @@ PURPOSES = {
     "command_line": "passwords", "secret_assignment": "passwords", "generic-api-key": "passwords",
     "email": "e-mail", "ipv4": "IP", "ipv6": "IP", "phone": "phone", "resident_id": "resident ID",
     "bank_card": "bank card", "company_code": "company code",
+    "person_name": "names",
 }  # fmt: skip
 FIXED_KINDS = ("vendor keys", "Chinese clouds", "JWT", "private keys", "connection strings")
 # Class, the values in it, lowest recall and precision that are promised.
@@ -33,6 +34,7 @@ CLASSES: tuple[tuple[str, tuple[str, ...], float | None, float | None], ...] = (
     ("e-mail", ("e-mail",), 0.98, None),
     ("IP", ("IP",), 0.94, None),
     *((kind, (kind,), None, None) for kind in ("phone", "resident ID", "bank card", "company code")),
+    ("names", ("names",), 0.8, 0.95),
 )
 
 

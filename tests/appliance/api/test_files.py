@@ -15,6 +15,7 @@ from django.utils import timezone
 from appliance.api import upload
 from appliance.training import files
 from appliance.training.models import Dataset, StoredFile
+from appliance.training.signing import report_digest
 from tests.appliance.api.callers import ROWS, Caller, answered, refused
 
 
@@ -245,6 +246,7 @@ def test_it_shows_the_report(acme: Caller) -> None:
     assert acme.get(f"/v1/files/{row.pk}/report") == {
         "object": "file.report", "file_id": row.pk, "kind": "chat", "rows": 3, "digest": "ab" * 32,
         "created_at": int(made.created_at.timestamp()), "report": {"kept": 3},
+        "report_digest": report_digest(made), "signoff": None,
     }  # fmt: skip
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from appliance.registry.models import AdapterState
-from appliance.tenants.models import AdapterPolicy
-from appliance.training.models import Checkpoint, Evaluation, Job, JobEvent, StoredFile
+from appliance.tenants.models import AdapterPolicy, Tenant, User
+from appliance.training import signing
+from appliance.training.models import Checkpoint, Dataset, Evaluation, Job, JobEvent, StoredFile
 from finetune.job import JobStatus
 from tests.appliance.api.callers import MODEL, Caller, answered, refused
 from tests.appliance.training.plans import PLAN
@@ -34,7 +36,9 @@ def test_it_begins_a_fine_tune(acme: Caller) -> None:
         "status": "validating_files", "trained_tokens": None, "training_file": training, "validation_file": validation,
         "hyperparameters": settings, "method": {"type": "supervised", "supervised": {"hyperparameters": settings}},
         "seed": 7, "estimated_finish": None, "integrations": [], "metadata": {"team": "blue"}, "error": None,
-        "coderack": {"policy": "auto", "adapter_state": None, "evaluation": None, "plan": None},
+        "coderack": {
+            "policy": "auto", "adapter_state": None, "evaluation": None, "plan": None, "signoffs": [], "waits_for_signoff": [],
+        },
     }  # fmt: skip
     assert (job.tenant, job.key, job.suffix) == (acme.tenant, acme.key, "ours")
 
@@ -155,6 +159,8 @@ def test_a_fine_tune_that_succeeded_names_its_model(acme: Caller, policy: Adapte
         "policy": policy.value, "adapter_state": state.value,
         "evaluation": {"verdict": "pass", "checks": [{"name": "effect", "verdict": "pass"}]},
         "plan": None,
+        "signoffs": [],
+        "waits_for_signoff": [],
     }  # fmt: skip
 
 
@@ -251,3 +257,30 @@ def test_a_job_carries_what_training_was_reckoned_to_take(acme: Caller) -> None:
     job = acme.job()
     Job.objects.filter(pk=job.pk).update(plan=PLAN)
     assert acme.get(f"{JOBS}/{job.pk}")["coderack"]["plan"] == PLAN
+
+
+def test_it_says_whose_sign_off_a_fine_tune_waits_for_and_which_it_went_on_by(acme: Caller) -> None:
+    Tenant.objects.filter(pk=acme.tenant.pk).update(needs_signoff=True)
+    file = acme.file()
+    dataset = Dataset.objects.create(file=file, kind="chat", path="/d", digest="ab" * 32, rows=3, report={"kept": 3})
+    job = acme.post(JOBS, {"model": MODEL, "training_file": file.pk})
+    assert acme.get(f"{JOBS}/{job['id']}")["coderack"]["waits_for_signoff"] == [file.pk]
+    operator = User.objects.create(username="olga", is_staff=True)
+    signed = signing.sign(file, operator, signing.report_digest(dataset), "fine")
+    signed.jobs.add(job["id"])
+    facts = {
+        "file": file.pk, "report_digest": signed.report_digest, "by": "olga", "at": int(signed.at.timestamp()),
+        "comment": "fine",
+    }  # fmt: skip
+    for shown in (acme.get(f"{JOBS}/{job['id']}"), acme.get(JOBS)["data"][0]):
+        assert shown["coderack"]["signoffs"] == [facts]
+        assert shown["coderack"]["waits_for_signoff"] == []
+    assert acme.get(f"/v1/files/{file.pk}/report")["signoff"] == facts
+
+
+def test_no_key_signs_a_report_off(acme: Caller) -> None:
+    file = acme.file()
+    for path in (f"/v1/files/{file.pk}/sign", f"/v1/files/{file.pk}/signoff", f"/v1/files/{file.pk}/report"):
+        refused(acme.call("POST", path, {"digest": "0" * 64}), {"report": 405}.get(path.rpartition("/")[2], 404))
+    console = Client(headers={"Authorization": f"Bearer {acme.secret}"}).post(f"/data/{file.pk}/sign/")
+    assert console["Location"].startswith("/login/")

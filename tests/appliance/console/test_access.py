@@ -41,6 +41,8 @@ MATRIX = {
     "file_report_json": ("/data/{file}/report.json", (OK, OK, OK, GONE, GONE, LOGIN)),
     "file_delete": ("/data/{file}/delete/", (OK, OK, NO, GONE, GONE, LOGIN)),
     "file_erase": ("/data/{file}/erase/", (OK, OK, NO, GONE, GONE, LOGIN)),
+    "file_sign": ("/data/{file}/sign/", (*[POST_ONLY] * 5, LOGIN)),
+    "file_unsign": ("/data/{file}/unsign/", (*[POST_ONLY] * 5, LOGIN)),
     "erasures": ("/erasures/", (OK, OK, OK, OK, OK, LOGIN)),
     "erasure": ("/erasures/{erasure}/", (OK, OK, OK, GONE, GONE, LOGIN)),
     "erasure_file": ("/erasures/{erasure}/certificate.json", (OK, OK, OK, GONE, GONE, LOGIN)),

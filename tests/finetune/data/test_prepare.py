@@ -221,6 +221,22 @@ def test_source_files_lose_near_duplicates_and_what_the_filters_object_to(tmp_pa
     assert found.report["skipped"] == {"binary": 1}
 
 
+def test_the_report_counts_by_file_and_by_rule(tmp_path: Path) -> None:
+    files = {
+        "a.py": "# Author: Jane Doe <jane@firma.de>\n# Copyright 2020 Jane Doe\n" + code("a"),
+        "b.py": code("b", 3),
+        "c.py": "# mail jane@firma.de\n" + code("c", 5),
+    }
+    found = prepare(zipped(tmp_path / "upload", files), "a.zip", tmp_path / "out", SECRET)
+    assert found.report["files"] == [
+        {"name": "a.py", "replacements": 3, "rules": {"email": 1, "person_name": 2}},
+        {"name": "c.py", "replacements": 1, "rules": {"email": 1}},
+        {"name": "1 files without any", "replacements": 0, "rules": {}},
+    ]
+    assert found.report["replacements"]["person_name"] == {"replacements": 2, "distinct": 1}
+    assert "Replaced, by file" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_filters_do_not_judge_chats(tmp_path: Path) -> None:
     found = prepare(jsonl(tmp_path, {"question": "1+1", "answer": "2"}), "a.jsonl", tmp_path / "out", SECRET)
     assert found.rows == 1
