@@ -118,7 +118,9 @@ def test_the_ledger_equals_the_engines_counters(
     rows = until(lambda: entries(appliance, tenant), lambda found: len(found) == 9, 60)
     assert [row[2] for row in rows] == ["completed"] * 5 + ["aborted"] * 4
     assert all(row[5] for row in rows), "every ending is exact while gateway and engine live"
-    assert all(0 < row[4] < 2 * 1500 for row in rows)
+    assert all(row[4] > 0 for row in rows[:5])
+    assert all(0 <= row[4] < 2 * 1500 for row in rows[5:]), "on a busy machine one is left before its first token"
+    assert any(row[4] > 0 for row in rows[5:])
     assert_agreement(appliance, model)
 
 
