@@ -41,6 +41,7 @@ def content(
         "filename": censor(filename[:200]),
         "kind": kind,
         "rows": {"read": len(found.kept), "kept": clusters["rows"], "ignored_fields": found.num_ignored_fields},
+        **(found.tally.report() if kind == "text" else {}),
         "skipped": dict(sorted(found.skipped.items())),
         "filters": filters.counts(len(found.kept), found.dropped) if kind == "text" else {},
         "duplicates": {
