@@ -127,7 +127,7 @@ class Tally:
                     "files": counts["files"],
                     "kept": counts["kept"],
                 }
-                for (directory, name), counts in sorted(other, key=lambda row: -row[1]["files"])[:MOST_SHOWN]
+                for (directory, name), counts in sorted(other, key=lambda row: (-row[1]["files"], row[0]))[:MOST_SHOWN]
             ],
         }
 

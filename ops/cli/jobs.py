@@ -79,6 +79,16 @@ def _job(job_id: str) -> Job:
     return found
 
 
+def _makeup(job: Job) -> dict[str, dict[str, int]]:
+    """Rows of the training file by language and by licence; empty for chats, and for files that were cleaned before."""
+    dataset = getattr(job.training_file, "dataset", None)
+    report = dataset.report if dataset else {}
+    counted = {"languages": "language", "licences": "licence"}
+    return {
+        part: {row[key]: row["kept"] for row in report.get(part, ()) if row["kept"]} for part, key in counted.items()
+    }
+
+
 def _facts(job: Job) -> dict[str, Any]:
     events = job.events.order_by("-seq")[:LAST_EVENTS]
     return {
@@ -93,6 +103,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "requested_by": job.requested_by.username if job.requested_by else None,
         "training_file": job.training_file_id,
         "validation_file": job.validation_file_id,
+        **_makeup(job),
         "hyperparameters": job.hyperparameters,
         "plan": job.plan,
         "trained_tokens": job.trained_tokens,

@@ -7,7 +7,18 @@ import re
 HEAD_CHARACTERS = 6000
 MOST_LINES = 150
 MOST_CODE_LINES = 12  # a package clause, imports or a guard may stand before the comment
-TOLD = ("licen", "copyright", "redistribut", "permission", "public domain", "confidential", "版权", "许可", "保密")
+TOLD = (
+    "licen",
+    "copyright",
+    "redistribut",
+    "permission",
+    "warrant",
+    "public domain",
+    "confidential",
+    "版权",
+    "许可",
+    "保密",
+)
 BLOCKS = {
     "/*": "*/", '"""': '"""', "'''": "'''", 'r"""': '"""', "<!--": "-->", "<%--": "--%>", "{-": "-}", "{#": "#}", "(*": "*)",
     "--[[": "]]", "#|": "|#", "<#": "#>", "=begin": "=end", "%{": "%}",
