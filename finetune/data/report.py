@@ -18,7 +18,7 @@ from finetune.data.survey import Survey
 from finetune.data.writing import Written
 
 FORMAT = 1
-TOOLS = ("pybetterleaks", "datasketch", "phonenumbers", "python-stdnum")
+TOOLS = ("pybetterleaks", "datasketch", "phonenumbers", "python-stdnum", "pygments")
 LIMITS = (
     "No tool finds everything. What stays: names of people, postal addresses, secrets without a known shape or a telling key "
     "beside them, passwords without digits that stand unquoted, unquoted keys of fewer than 12 characters or that look like "
