@@ -22,7 +22,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
         "APSL-2.0", "Artistic-1.0", "Artistic-1.0-Perl", "CDDL-1.0", "CDDL-1.1", "CECILL-C", "CPL-1.0", "EPL-1.0",
         "EPL-2.0", "ErlPL-1.1", "IPL-1.0", "LGPL", "LGPL-2.0", "LGPL-2.0-only", "LGPL-2.0-or-later", "LGPL-2.1",
         "LGPL-2.1-only", "LGPL-2.1-or-later", "LGPL-3.0", "LGPL-3.0-only", "LGPL-3.0-or-later", "MPL-1.0", "MPL-1.1",
-        "MPL-2.0", "MPL-2.0-no-copyleft-exception", "MS-RL", "NPL-1.1",
+        "MPL-2.0", "MPL-2.0-no-copyleft-exception", "MS-RL", "NPL-1.1", "OFL-1.1",
     ),
     "strong_copyleft": (
         "CC-BY-SA-2.0", "CC-BY-SA-2.5", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CECILL-2.0", "CECILL-2.1", "GFDL-1.1-or-later",

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from finetune.data.licences.expressions import MOST_NAMES, Licence, any_of, one, parse
 from finetune.data.licences.families import OTHER, known
+from finetune.data.licences.heads import HEAD_CHARACTERS
 
 TAG = re.compile(r"SPDX-License-Identifier:[ \t]*([^\r\n]{1,300})", re.IGNORECASE)
 KEPT = (string.ascii_letters + string.digits + ".").encode()
@@ -25,9 +26,11 @@ Told = Callable[[str, re.Match[str]], str]
 
 def licence_of(text: str) -> Licence | None:
     """What a head or a licence file says: its SPDX tag, else the licence that its words are of; None where neither is known."""
-    if tag := TAG.search(text):
+    if tag := TAG.search(text, 0, HEAD_CHARACTERS):  # further down it is of something that a licence file quotes
         return parse(tag[1])
     words = words_of(text)
+    if len(words) < 40 and (name := known(words.replace(" ", "-"))) != OTHER:
+        return one(name)  # a file that says "Apache 2.0" and no more
     found: list[tuple[int, str]] = []
     for needle, pattern, told in RULES:
         if needle in words and (match := pattern.search(words)) and (name := told(words, match)):
@@ -89,6 +92,9 @@ def _versioned(short: str, default: str) -> Told:
     return told
 
 
+REDISTRIBUTION = re.compile(r"\bredistribution and use in source and binary forms\b")
+
+
 def _bsd(words: str, match: re.Match[str]) -> str:
     """Which one of the licences that begin with the same words."""
     text = words[match.start() : match.start() + BEHIND]
@@ -103,6 +109,12 @@ def _bsd(words: str, match: re.Match[str]) -> str:
         if re.search(r"\bneither the names? of\b|\bused to endorse or promote\b", text)
         else "BSD-2-Clause"
     )
+
+
+def _some_bsd(words: str, match: re.Match[str]) -> str:
+    """A licence that is called BSD's; its conditions may follow and tell which."""
+    found = REDISTRIBUTION.search(words, match.end())
+    return _bsd(words, found) if found else "BSD"
 
 
 def _mit(words: str, match: re.Match[str]) -> str:
@@ -165,10 +177,10 @@ RULES = _rules(
     ("of data files", r"\bhereby granted free of charge to any person obtaining a copy of data files\b", _is("Unicode-3.0")),
     ("mit ", r"\bmit licensed?\b|\bmit style license\b", _is("MIT")),
     (" mit", r"\blicense mit\b|" + UNDER + r"mit\b", _is("MIT")),
-    ("redistribution and use", r"\bredistribution and use in source and binary forms\b", _bsd),
+    ("redistribution and use", REDISTRIBUTION.pattern, _bsd),
     ("bsd", r"\b(?:new|modified|revised|3 clause) bsd\b|\bbsd 3 clause\b|\bbsd (?:new|modified|revised)\b", _is("BSD-3-Clause")),
     ("bsd", r"\b(?:simplified|2 clause) bsd\b|\bbsd 2 clause\b|\bfreebsd license\b", _is("BSD-2-Clause")),
-    ("bsd", r"\bbsd licensed?\b|\blicense bsd\b|" + UNDER + r"bsd\b", _is("BSD")),
+    ("bsd", r"\bbsd licensed?\b|\blicense bsd\b|" + UNDER + r"bsd\b", _some_bsd),
     ("with or without fee", r"\bto use copy modify and (?:or )?distribute this software for any purpose with or without fee is hereby granted\b", _isc),
     ("to use copy modify", r"\bto use copy modify (?:and )?(?:or )?distribute (?:and sell )?this software and its documentation\b", _hpnd),
     ("isc license", r"\bisc licensed?\b", _is("ISC")),
@@ -200,6 +212,8 @@ RULES = _rules(
     ("perl itself", r"\bthe same terms as perl itself\b", _is("Artistic-1.0-Perl OR GPL-1.0-or-later")),
     ("artistic license", r"\bartistic license (?:version )?2.0\b", _is("Artistic-2.0")),
     ("artistic license", r"\bartistic license\b(?! (?:version )?2.0)", _is("Artistic-1.0")),
+    ("history of the software", r"\bhistory of the software python was created\b", _is("Python-2.0")),
+    ("open font", r"\bsil open font license\b", _is("OFL-1.1")),
     ("python software foundation", r"\bpython software foundation license\b", _is("PSF-2.0")),
     ("psf license", r"\bpsf license\b", _is("PSF-2.0")),
     ("microsoft", r"\bmicrosoft public license\b", _is("MS-PL")),

@@ -18,7 +18,7 @@ FILE = re.compile(r"(?:un)?licen[cs]e|copying|copyright", re.IGNORECASE)
 PROSE = re.compile(r"\.(?:txt|md|rst|html?)$", re.IGNORECASE)
 SUFFIX = re.compile(r"(?:[-_.]|(?=\d))(?P<which>[a-z0-9.-]{1,30})", re.IGNORECASE)
 # Texts that rule nothing by themselves: collections, and lists of what others wrote.
-ABOUT = re.compile(r"\.(?:c|cc|cpp|cs|css|go|h|hpp|java|js|json|kt|php|pl|py|rb|rs|sh|ts|vue|xml)$", re.IGNORECASE)
+ABOUT = re.compile(r"\.(?:c|cc|cpp|cs|css|go|h|hpp|java|js|json|kt|php|pl|py|rb|rs|sh|svg|ts|vue|xml)$", re.IGNORECASE)
 OF_OTHERS = re.compile(r"third|3rd|bundled|depend|notice|contrib", re.IGNORECASE)
 COLLECTION = "LICENSES"  # where the REUSE convention keeps the texts that files name by their ids
 TEXT_BYTES = 64 * 1024
@@ -50,7 +50,7 @@ class LicenceTree:
     @classmethod
     def of(cls, members: Iterable[Member], most_bytes: int) -> LicenceTree:
         """Read the licence files among all members of an upload."""
-        tree, beside = cls(most_bytes), dict[str, dict[str, Licence]]()
+        tree, beside = cls(most_bytes), dict[str, list[tuple[str, Licence]]]()
         top: str | None = None
         for member in members:
             directory = member.path.rpartition("/")[0]
@@ -61,7 +61,7 @@ class LicenceTree:
                 if tree._bytes > most_bytes:
                     tree.num_unread += 1
                 else:
-                    beside.setdefault(directory, {})[suffix] = licence
+                    beside.setdefault(directory, []).append((suffix, licence))
         tree.top = top or ""
         tree._own = {directory: _together(found) for directory, found in beside.items()}
         return tree
@@ -100,12 +100,12 @@ def text_of(data: bytes) -> str:
     return data[:TEXT_BYTES].decode(encoding, "replace")
 
 
-def _together(beside: dict[str, Licence]) -> Licence:
-    """Several files of one directory: LICENSE-MIT beside LICENSE-APACHE is a choice, COPYING.LESSER adds to COPYING's GPL."""
-    if "lesser" in beside:
-        return beside["lesser"]
-    told = {suffix: licence for suffix, licence in beside.items() if suffix}
-    return any_of(told.values()) if len(told) > 1 and len(told) == len(beside) else all_of(beside.values())
+def _together(beside: list[tuple[str, Licence]]) -> Licence:
+    """Several files of one directory: LICENSE-MIT beside another is a choice, COPYING.LESSER adds to COPYING's GPL."""
+    if lesser := [licence for suffix, licence in beside if suffix == "lesser"]:
+        return lesser[0]
+    licences = [licence for _, licence in beside]
+    return any_of(licences) if any(suffix for suffix, _ in beside) else all_of(licences)
 
 
 def _common(one: str, two: str) -> str:

@@ -65,6 +65,29 @@ def test_a_head_is_recognised_in_any_comment(words: str, name: str | None) -> No
     assert [name_of(head) for head in heads] == [name] * len(heads)
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Apache 2.0\n", "Apache-2.0"),
+        ("GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007\n", "GPL-3.0"),
+        (
+            "GNU LESSER GENERAL PUBLIC LICENSE\nVersion 2.1, February 1999\n" + "and the GNU General Public License",
+            "LGPL-2.1",
+        ),
+        ("The BSD License (3 Clause)\n" + texts.BSD_3, "BSD-3-Clause"),
+        (
+            "A. HISTORY OF THE SOFTWARE\nPython was created in 1990. GPL: GNU General Public License version 2",
+            "Python-2.0",
+        ),
+        (texts.MIT + "\n" + "words " * 2000 + "\nSPDX-License-Identifier: GPL-2.0-only", "MIT"),
+    ],
+)
+def test_a_licence_file_is_what_it_begins_with(text: str, name: str) -> None:
+    licence = licence_of(text)
+    assert licence is not None
+    assert licence.name == name
+
+
 def test_code_and_strings_are_not_read() -> None:
     assert name_of(f"x = '''\n{texts.GPL_2_LATER}\n'''\n") is None
     assert name_of("x = 1\n" * 50 + texts.commented(texts.GPL_2_LATER)) is None

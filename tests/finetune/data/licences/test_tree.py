@@ -63,7 +63,9 @@ def test_files_beside_each_other_are_a_choice_or_add_up() -> None:
     assert ruling(tree({"LICENSE-MIT": texts.MIT, "LICENSE-APACHE": texts.APACHE}), "") == ("", "Apache-2.0 OR MIT")
     lesser = texts.GPL_2_ONLY.replace("General", "Lesser General").replace("version 2", "version 3")
     assert ruling(tree({"COPYING": texts.GPL_2_ONLY, "COPYING.LESSER": lesser}), "") == ("", "LGPL-3.0-only")
-    assert ruling(tree({"LICENSE": texts.MIT, "COPYING": texts.ZLIB}), "") is not None
+    assert ruling(tree({"LICENSE": texts.MIT, "COPYING": texts.ZLIB}), "") == ("", "MIT AND Zlib")
+    either = {"LICENSE": "see LICENSE.MIT or LICENSE.ZLIB", "LICENSE.MIT": texts.MIT, "LICENSE.ZLIB": texts.ZLIB}
+    assert ruling(tree(dict(either)), "") == ("", "MIT OR Zlib")
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-8-sig", "gb18030"])
