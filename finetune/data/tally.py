@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune.data import filters
-from finetune.data.desensitize.censor import censor
+from finetune.data.desensitize.censor import censor_all
 from finetune.data.languages import C_OR_CPP, language_of, settled
 from finetune.data.licences.expressions import Licence, one
 from finetune.data.licences.families import OTHER, is_among
@@ -112,24 +112,25 @@ class Tally:
     def report(self) -> dict[str, Any]:
         """Counts by language and licence, and directories with other licences than the upload's own."""
         licences: list[tuple[Licence | None, dict[str, int]]] = self._licences.rows()
-        other = [(place, counts) for place, counts in self._places.rows() if place is not None]
         own = self._tree.of_upload
         return {
             "languages": self._by_language(),
-            "licences": [{"licence": _name(one), "family": _family(one)} | counts for one, counts in licences],
+            "licences": [{"licence": _name(each), "family": _family(each)} | counts for each, counts in licences],
             "licence_of_upload": _name(own),
             "licence_files_unread": self._tree.num_unread,
             "unwanted_licences": list(self._unwanted),
-            "other_licences": [
-                {
-                    "directory": censor(directory) or ".",
-                    "licence": name,
-                    "files": counts["files"],
-                    "kept": counts["kept"],
-                }
-                for (directory, name), counts in sorted(other, key=lambda row: (-row[1]["files"], row[0]))[:MOST_SHOWN]
-            ],
+            "other_licences": self._elsewhere(),
         }
+
+    def _elsewhere(self) -> list[dict[str, Any]]:
+        """Directories with another licence than the upload's own, those with the most files first."""
+        found = [(place, counts) for place, counts in self._places.rows() if place is not None]
+        shown = sorted(found, key=lambda row: (-row[1]["files"], row[0]))[:MOST_SHOWN]
+        named = censor_all([directory for (directory, _), _ in shown])
+        return [
+            {"directory": name or ".", "licence": licence, "files": counts["files"], "kept": counts["kept"]}
+            for name, ((_, licence), counts) in zip(named, shown, strict=True)
+        ]
 
     def _all(self) -> tuple[_Counts, _Counts, _Counts]:
         return self._languages, self._licences, self._places
