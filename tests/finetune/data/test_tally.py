@@ -13,6 +13,7 @@ import pytest
 from finetune.data import tally, writing
 from finetune.data.errors import DatasetRefused
 from finetune.data.prepare import Prepared, prepare
+from finetune.data.recall.adding import add
 from tests.finetune.data.archives import code, tar_gz, zipped
 from tests.finetune.data.licences import texts
 
@@ -158,6 +159,17 @@ def test_more_directories_than_are_counted_are_counted_together(
     report = made(tmp_path, files).report
     assert by(report, "licences", "licence") == {"MIT": (6, 6)}
     assert len(report["other_licences"]) == 3
+
+
+def test_a_public_corpus_is_registered_without_unwanted_files(tmp_path: Path) -> None:
+    corpus = add(
+        tmp_path / "corpora", tar_gz(tmp_path / "a.tgz", FILES), "a", b"s", unwanted_licences=("strong_copyleft",)
+    )
+    assert corpus.rows == 6
+    assert paths(tmp_path / "corpora" / corpus.digest) == {
+        "pay/LICENSE", "pay/src/choice.py", "pay/src/own.py",
+        "pay/vendor/zed/LICENSE", "pay/vendor/zed/zed.c", "pay/vendor/zed/zed.h",
+    }  # fmt: skip
 
 
 def test_chats_have_neither_languages_nor_licences(tmp_path: Path) -> None:
