@@ -189,11 +189,11 @@ class DatabaseStore:
         rows = (
             Adapter.objects.filter(state__in=LOADED_STATES, base__deployment__running=True, tenant__is_active=True)
             .order_by("-state", "created_at")
-            .values_list("id", "name", "base__deployment__id", "path", "digest", "rank", *_DECIDE_ON_MERGING)
+            .values_list("id", "name", "base__deployment__id", "path", "digest", "rank", "pinned", *_DECIDE_ON_MERGING)
         )
         return [
-            DesiredAdapter(str(id_), name, str(deployment_id), Path(path), digest, rank)
-            for id_, name, deployment_id, path, digest, rank, flavour, base in rows
+            DesiredAdapter(str(id_), name, str(deployment_id), Path(path), digest, rank, pinned)
+            for id_, name, deployment_id, path, digest, rank, pinned, flavour, base in rows
             if not needs_merging(flavour, Path(base))  # an engine of its own serves it
         ]
 

@@ -95,6 +95,7 @@ class Adapter(models.Model):
     target_modules = ArrayField(models.CharField(max_length=100), verbose_name=_("modules"), default=list)
     state = models.CharField(_("state"), max_length=16, choices=AdapterState, default=AdapterState.CANDIDATE)
     lineage = models.JSONField(_("lineage"), default=dict)
+    pinned = models.BooleanField(_("pinned"), default=False)
     created_at = models.DateTimeField(_("made"), auto_now_add=True)
     state_since = models.DateTimeField(_("since"), auto_now_add=True)
 

@@ -46,6 +46,7 @@ def withdraw(adapter: Adapter) -> list[str]:
             raise AdapterRefused(
                 f"{adapter.name} is {adapter.get_state_display()}: there is nothing to withdraw.", "model"
             )
+        Adapter.objects.filter(pk=adapter.pk).update(pinned=False)
         names = [alias.name for alias in aliases.using(adapter)]
         details: dict[str, Detail] = {"aliases": ", ".join(names)} if names else {}
         record("adapter.withdraw", adapter.name, tenant=adapter.tenant_id, details=details)

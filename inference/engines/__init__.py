@@ -47,6 +47,10 @@ class EngineKind(Protocol):
         """The modules, by their last name, that the flags limit adapters to; None when they don't."""
         ...
 
+    def pinnable_adapters(self, flags: tuple[str, ...]) -> int:
+        """How many adapters an engine with these flags can keep for good, with room for any batch of others."""
+        ...
+
     def memory_share(self, flags: tuple[str, ...]) -> float:
         """The share of each device's memory that an engine with these flags takes at its start."""
         ...

@@ -14,7 +14,8 @@ from inference.engines.histogram import NOTHING, Histogram
 class EngineSpec:
     """One engine to be started. `scratch` is short and lives as long as the engine; `home` and `cache` may be long.
 
-    `sleeps`: it is to be able to, where its devices and its kind allow it.
+    `sleeps`: it is to be able to, where its devices and its kind allow it. `adapters`: the file in which the pool says what
+    its adapters are; None where it can't read one.
     """
 
     slot_python: Path
@@ -29,6 +30,7 @@ class EngineSpec:
     scratch: Path
     shutdown_timeout_s: int
     sleeps: bool = False
+    adapters: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,10 @@ from inference.engines.errors import ListMalformed, MetricsMalformed, SpecRefuse
 from inference.engines.exposition import series
 from inference.engines.histogram import Histogram
 from inference.engines.spec import Counters, EngineSpec
+from inference.engines.vllm_adapter_flags import adapted_modules as adapted_modules  # noqa: PLC0414 - a part of the kind
+from inference.engines.vllm_adapter_flags import max_adapter_rank as max_adapter_rank  # noqa: PLC0414 - a part of the kind
+from inference.engines.vllm_adapter_flags import pinnable_adapters as pinnable_adapters  # noqa: PLC0414 - a part of the kind
+from inference.engines.vllm_adapter_flags import without_adapters as without_adapters  # noqa: PLC0414 - a part of the kind
 
 HEALTH_PATH = "/health"
 METRICS_PATH = "/metrics"
@@ -30,9 +34,12 @@ PASSED_ON = (
     *("ASCEND_HOME_PATH", "ASCEND_TOOLKIT_HOME", "ASCEND_OPP_PATH", "ASCEND_AICPU_PATH", "ATB_HOME_PATH"),
 )
 _VISIBLE = {"nvidia": "CUDA_VISIBLE_DEVICES", "ascend": "ASCEND_RT_VISIBLE_DEVICES"}
-# Folders of plugins of vLLM's own kind, found by their .dist-info: for adapters on a CPU, and for every CPU engine.
+# Folders of plugins of vLLM's own kind, found by their .dist-info: for adapters on a CPU, for every CPU engine, and for
+# adapters anywhere. The last one is told by a variable what the pool says of the engine's adapters.
 PLUGINS = Path(__file__).with_name("vllm_plugins")
 CPU_PLUGINS = Path(__file__).with_name("vllm_plugins_cpu")
+ADAPTER_PLUGINS = Path(__file__).with_name("vllm_plugins_adapters")
+ADAPTERS_VARIABLE = "CODERACK_ADAPTERS"
 # How an engine is reached, and what the appliance needs from it, is ours to say and not a deployment's.
 # Adapters come at run time, after the pool has verified them.
 OWN_FLAGS = frozenset(
@@ -44,13 +51,6 @@ OWN_FLAGS = frozenset(
 )
 _DEFAULT_MEMORY_SHARE = 0.9  # the smaller of its releases' defaults: a card is not refused that it would take
 _SHORTEST = 4  # characters of a flag's name that could mean anything
-_LORA_FLAGS = frozenset(
-    {
-        *("--enable-lora", "--no-enable-lora", "--max-lora-rank", "--max-loras", "--max-cpu-loras", "--lora-dtype"),
-        *("--lora-target-modules", "--fully-sharded-loras", "--no-fully-sharded-loras", "--specialize-active-lora"),
-    }
-)
-_DEFAULT_RANK = 16  # what vLLM takes where --max-lora-rank is not given
 # vLLM's own bounds of version 0.32, and those that contracts are written in: they jump from 1 s to 2.5 s otherwise.
 _BUCKETS_S = {
     "time_to_first_token": (
@@ -103,6 +103,7 @@ def spanning_command(spec: EngineSpec, machines: int) -> list[str]:
 def environment(spec: EngineSpec) -> dict[str, str]:
     """The whole environment of the engine: offline, silent towards its makers, with folders of its own."""
     inherited = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    plugins = os.pathsep.join(map(str, _plugins(spec)))
     return inherited | {
         "PATH": f"{spec.slot_python.parent}:/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
@@ -123,6 +124,8 @@ def environment(spec: EngineSpec) -> dict[str, str]:
         "VLLM_HOST_IP": "127.0.0.1",  # there is no other interface where it runs
         **({"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if max_adapter_rank(spec.flags) else {}),
         **({"VLLM_SERVER_DEV_MODE": "1"} if _can_sleep(spec) else {}),  # the only way to its routes for sleep
+        **({"PYTHONPATH": plugins} if plugins else {}),
+        **({ADAPTERS_VARIABLE: str(spec.adapters)} if _verifies(spec) else {}),
         **_device_environment(spec),
     }
 
@@ -133,44 +136,6 @@ def canary_request(model: str) -> tuple[str, dict[str, Any]]:
 
 def abort_request(request_id: str) -> tuple[str, dict[str, Any]]:
     return "/inference/v1/abort_requests", {"request_ids": [f"cmpl-{request_id}-0"]}
-
-
-def max_adapter_rank(flags: tuple[str, ...]) -> int:
-    """The highest rank of an adapter that an engine with these flags takes; 0 when it takes none at all."""
-    enabled, rank = False, _DEFAULT_RANK
-    for flag, following in zip(flags, (*flags, "")[1:], strict=True):
-        name, _, value = flag.replace("_", "-").partition("=")
-        if name in ("--enable-lora", "--no-enable-lora"):
-            enabled = name == "--enable-lora"
-        elif name == "--max-lora-rank" and (value or following).isdigit():
-            rank = int(value or following)
-    return rank if enabled else 0
-
-
-def adapted_modules(flags: tuple[str, ...]) -> frozenset[str] | None:
-    """The modules, by their last name, that the flags limit adapters to; None when they don't."""
-    modules: set[str] = set()
-    listing = False
-    for flag in flags:
-        name, _, value = flag.partition("=")
-        if flag.startswith("--"):
-            listing = name.replace("_", "-") == "--lora-target-modules"
-            modules |= {value} if listing and value else set()
-        elif listing:
-            modules.add(flag)
-    return frozenset(modules) or None
-
-
-def without_adapters(flags: tuple[str, ...]) -> tuple[str, ...]:
-    """The flags of an engine that is to take no adapters."""
-    kept: list[str] = []
-    dropping = False
-    for flag in flags:
-        if flag.startswith("-"):  # a short one, too, begins something else; no value of these does
-            dropping = flag.partition("=")[0].replace("_", "-") in _LORA_FLAGS
-        if not dropping:
-            kept.append(flag)
-    return tuple(kept)
 
 
 def memory_share(flags: tuple[str, ...]) -> float:
@@ -265,20 +230,27 @@ def _device_environment(spec: EngineSpec) -> dict[str, str]:
             "CUDA_VISIBLE_DEVICES": "",
             # the first request for log-probabilities would compile a function for 15 s, in which nobody gets a token
             "TORCHDYNAMO_DISABLE": "1",
-            "PYTHONPATH": os.pathsep.join(map(str, _plugins(spec))),
         }
     return {_VISIBLE[_kind(spec)]: ",".join(device.id.partition(":")[2] for device in spec.devices)}
 
 
+def _verifies(spec: EngineSpec) -> bool:
+    """Whether it is told what its adapters are, and has any: then its plugin verifies and pins them."""
+    return spec.adapters is not None and max_adapter_rank(spec.flags) > 0
+
+
 def _plugins(spec: EngineSpec) -> list[Path]:
-    """Without its plugin an engine with adapters would mix them up, and vLLM says nothing of one that it can't find."""
-    if not max_adapter_rank(spec.flags):
-        return [CPU_PLUGINS]
-    expected = (PLUGINS / "coderack_cpu_lora.py", PLUGINS / "coderack_cpu_lora-1.dist-info" / "entry_points.txt")
-    missing = [path for path in expected if not path.is_file()]
-    if missing:
-        raise SpecRefused(f"an engine with adapters on a CPU needs {missing[0]}: install the appliance again")
-    return [CPU_PLUGINS, PLUGINS]
+    """Without its plugins an engine with adapters would mix them up, or read changed ones, and vLLM says nothing."""
+    on_cpu, needed = _kind(spec) == "cpu", []
+    if on_cpu and max_adapter_rank(spec.flags):
+        needed.append(PLUGINS / "coderack_cpu_lora.py")
+    if _verifies(spec):
+        needed.append(ADAPTER_PLUGINS / "coderack_adapters.py")
+    for module in needed:
+        for path in (module, module.with_name(f"{module.stem}-1.dist-info") / "entry_points.txt"):
+            if not path.is_file():
+                raise SpecRefused(f"an engine with adapters needs {path}: install the appliance again")
+    return [*([CPU_PLUGINS] if on_cpu else []), *(module.parent for module in needed)]
 
 
 def _kind(spec: EngineSpec) -> str:

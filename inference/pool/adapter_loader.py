@@ -10,10 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from inference.engines import EngineKind
 from inference.engines.errors import EngineError
-from inference.pool import metrics
+from inference.pool import adapter_wish, metrics
 from inference.pool.adapter_modules import Limits, check_adapter
 from inference.pool.adapters import (
     Action,
@@ -49,10 +50,15 @@ class Result:
 
 
 class AdapterLoader:
-    """`want` may be called from any thread, everything else from the keeper's. `wake` is called at an action's end."""
+    """`want` may be called from any thread, everything else from the keeper's. `wake` is called at an action's end.
 
-    def __init__(self, life: Life, kind: EngineKind, store: Store, wake: Callable[[], None]) -> None:
+    `place` is where the engine's plugin reads what its adapters are.
+    """
+
+    def __init__(self, life: Life, kind: EngineKind, store: Store, place: Path, wake: Callable[[], None]) -> None:
         self._life = life
+        self._place = place
+        self._told: Wish | None = None
         self._kind = kind
         self._store = store
         self._wake = wake
@@ -92,6 +98,8 @@ class AdapterLoader:
         wish = self._wish
         if wish is None:
             return _COMPARE_S
+        if not self._tell(wish):
+            return _RETRY_S
         known = self._compare(wish)
         if known is None:
             return _RETRY_S
@@ -104,6 +112,17 @@ class AdapterLoader:
         retry_at = next_retry(wish.adapters, self._failures)
         until = self._known_until if retry_at is None else min(retry_at, self._known_until)
         return max(0.05, until - now)
+
+    def _tell(self, wish: Wish) -> bool:
+        """Have the engine's plugin know of them first: it loads nothing that it was not told of."""
+        if wish != self._told:
+            try:
+                adapter_wish.tell(self._place, wish)
+            except OSError as error:
+                log.error("life %s: it can't be told of its adapters: %s", self._life.id, error)
+                return False
+            self._told = wish
+        return True
 
     def _compare(self, wish: Wish) -> tuple[dict[str, str], dict[str, bool]] | None:
         """The engine's list and the rows; None when the engine does not tell."""

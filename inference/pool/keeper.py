@@ -67,7 +67,8 @@ class Keeper:
         on_processors = bool(row.devices) and all(is_processors(one) for one in row.devices)
         patient = Patient(row.id, life, model, on_processors)
         self._checkup = Checkup(patient, around.kind, around.store, around.journal, around.settings)
-        self._adapters = AdapterLoader(life, around.kind, around.store, self._watch.wake)
+        told = around.settings.adapters(life.id)
+        self._adapters = AdapterLoader(life, around.kind, around.store, told, self._watch.wake)
         self._sleep = Sleep(life, around.kind, around.store)
         self._is_to_wake = False
         self._warming_since: float | None = None

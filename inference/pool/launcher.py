@@ -102,6 +102,7 @@ class LocalLauncher:
             scratch=self._settings.scratch(life_id),
             shutdown_timeout_s=max(1, int(self._settings.grace_s) - 2),
             sleeps=deployment.lending is not None,
+            adapters=self._settings.adapters(life_id),
         )
 
     def _make_folders(self, spec: EngineSpec, log: Path) -> None:

@@ -63,6 +63,10 @@ class PoolSettings:
     def home(self, life_id: str) -> Path:
         return self.data_dir / "replicas" / short(life_id)
 
+    def adapters(self, life_id: str) -> Path:
+        """What the engine's adapters are: it goes with the engine's home."""
+        return self.home(life_id) / "adapters.json"
+
     def cache(self, deployment_id: str) -> Path:
         """What an engine compiles for a model, kept from one life to the next."""
         return self.data_dir / "replicas" / "cache" / deployment_id

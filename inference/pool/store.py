@@ -58,7 +58,10 @@ class DesiredDeployment:
 
 @dataclass(frozen=True)
 class DesiredAdapter:
-    """An adapter that every engine of its deployment is to have under `name`; `digest` is its manifest's SHA-256."""
+    """An adapter that every engine of its deployment is to have under `name`; `digest` is its manifest's SHA-256.
+
+    A `pinned` one is not to be thrown out of an engine's cache by others.
+    """
 
     id: str
     name: str
@@ -66,6 +69,7 @@ class DesiredAdapter:
     path: Path
     digest: str
     rank: int
+    pinned: bool = False
 
 
 @dataclass(frozen=True)

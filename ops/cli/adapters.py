@@ -38,6 +38,7 @@ def list_adapters(
                 "engines": a.loads.filter(loaded=True, life__ended_at=None).count()
                 + int(how is not None and how.served),
                 "merged": "" if how is None else str(how),
+                "pinned": a.pinned,
             }
             for a in (found.filter(tenant_id=tenant) if tenant else found)
             for how in (standing(a) if a.base_id in apart else None,)
@@ -81,6 +82,32 @@ def withdraw(name: Name, as_json: AsJson = False) -> None:
     show_done(facts, as_json, f"{name} withdrawn{told}")
 
 
+@app.command()
+def pin(name: Name, as_json: AsJson = False) -> None:
+    """Have engines keep an adapter at hand, also while more others are asked for than they hold."""
+    with rows():
+        from appliance.training.errors import AdapterRefused  # noqa: PLC0415
+        from appliance.training.pins import pin as keep  # noqa: PLC0415
+
+        try:
+            changed = keep(_adapter(name))
+        except AdapterRefused as error:
+            raise fail(str(error)) from None
+        facts = _facts(_adapter(name))
+    show_done(facts, as_json, f"{name} {'is pinned' if changed else 'was pinned already'}")
+
+
+@app.command()
+def unpin(name: Name, as_json: AsJson = False) -> None:
+    """Let engines make room of an adapter's place again."""
+    with rows():
+        from appliance.training.pins import unpin as let_go  # noqa: PLC0415
+
+        changed = let_go(_adapter(name))
+        facts = _facts(_adapter(name))
+    show_done(facts, as_json, f"{name} {'is no longer pinned' if changed else 'was not pinned'}")
+
+
 def _decide(name: str, by: str, approved: bool, reason: str) -> dict[str, Any]:
     with rows():
         from appliance.tenants.models import User  # noqa: PLC0415
@@ -120,6 +147,7 @@ def _facts(adapter: Adapter) -> dict[str, Any]:
         "base": adapter.base.name,
         "digest": adapter.digest,
         "rank": adapter.rank,
+        "pinned": adapter.pinned,
         "modules": ", ".join(adapter.target_modules),
         "path": adapter.path,
         "lineage": adapter.lineage,

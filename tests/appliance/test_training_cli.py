@@ -116,6 +116,8 @@ def test_it_cancels_a_fine_tune_that_is_not_over(job: Job) -> None:
         ("job", "cancel", "ftjob-x"),
         ("adapter", "show", "ft:x"),
         ("adapter", "withdraw", "ft:x"),
+        ("adapter", "pin", "ft:x"),
+        ("adapter", "unpin", "ft:x"),
         ("adapter", "approve", "ft:x", "--by", "lee"),
         ("adapter", "approve", NAME, "--by", "nobody"),
     ],
@@ -156,6 +158,23 @@ def test_a_withdrawn_adapter_stays_withdrawn(job: Job) -> None:
     assert run("adapter", "withdraw", NAME).exit_code == 0
     assert Adapter.objects.get(name=NAME).state == "withdrawn"
     assert run("adapter", "withdraw", NAME).exit_code == Exit.FAILED
+
+
+def test_a_pinned_adapter_is_told_as_such_until_it_is_unpinned_or_withdrawn(job: Job) -> None:
+    slot = EngineSlot.objects.create(name="cpu-1", flavour="cpu", engine_version="1", path="/slots/cpu-1", digest="d")
+    Deployment.objects.create(model=job.base, slot=slot, max_model_len=512, flags=["--enable-lora"])
+    Adapter.objects.update(state="active")
+    refused = run("adapter", "pin", NAME)
+    assert refused.exit_code == Exit.FAILED
+    assert "--max-cpu-loras" in refused.output
+    Deployment.objects.update(flags=["--enable-lora", "--max-cpu-loras", "2"])
+    assert f"{NAME} is pinned" in run("adapter", "pin", NAME).output
+    assert "was pinned already" in run("adapter", "pin", NAME).output
+    assert [row["pinned"] for row in answer("adapter", "list")] == [True]
+    assert answer("adapter", "unpin", NAME)["pinned"] is False
+    assert "was not pinned" in run("adapter", "unpin", NAME).output
+    assert answer("adapter", "pin", NAME)["pinned"] is True
+    assert answer("adapter", "withdraw", NAME)["pinned"] is False
 
 
 def test_it_says_why_a_merged_model_is_not_served(job: Job, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from appliance.registry.models import Adapter, AdapterState, Alias
 from appliance.tenants import acts
 from appliance.tenants.keys import mint, revoke
 from appliance.tenants.models import Membership, Plan, Tenant, User
-from appliance.training import adapters, approvals, attempt, files, jobs, lease, proof
+from appliance.training import adapters, approvals, attempt, files, jobs, lease, pins, proof
 from appliance.training.errors import ApprovalRefused, AttemptFailed, JobRefused
 from appliance.training.models import Job
 from finetune.evaluate.check import Verdict
@@ -65,6 +65,20 @@ def decide(cast: Cast, approved: bool) -> str:
 def withdraw_adapter(cast: Cast) -> str:
     adapter = cast.adapter(AdapterState.ACTIVE)
     adapters.withdraw(adapter)
+    return adapter.name
+
+
+def pin_adapter(cast: Cast) -> Adapter:
+    cast.deployment.flags = ["--enable-lora", "--max-cpu-loras=2"]
+    cast.deployment.save()
+    adapter = cast.adapter(AdapterState.ACTIVE)
+    assert pins.pin(adapter)
+    return adapter
+
+
+def unpin_adapter(cast: Cast) -> str:
+    adapter = cast.adapter(AdapterState.ACTIVE, pinned=True)
+    assert pins.unpin(adapter)
     return adapter.name
 
 
@@ -145,6 +159,8 @@ ACTS: dict[str, Callable[[Cast], str]] = {
     "adapter.approve": lambda cast: decide(cast, True),
     "adapter.reject": lambda cast: decide(cast, False),
     "adapter.withdraw": withdraw_adapter,
+    "adapter.pin": lambda cast: pin_adapter(cast).name,
+    "adapter.unpin": unpin_adapter,
     "alias.set": lambda cast: set_alias(cast.acme, "editors", to=BASE).name,
     "alias.remove": take_alias_away,
     "job.create": lambda cast: jobs.create(cast.key, model=BASE, training_file=cast.file().pk).pk,

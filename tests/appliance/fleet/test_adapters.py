@@ -55,7 +55,14 @@ def test_only_adapters_under_test_and_in_use_are_desired(
         return
     (one,) = wished
     assert (one.id, one.name, one.deployment_id) == (str(adapter.id), adapter.name, str(deployment.id))
-    assert (one.path, one.digest, one.rank) == (Path("/adapters/1"), "e", 8)
+    assert (one.path, one.digest, one.rank, one.pinned) == (Path("/adapters/1"), "e", 8, False)
+
+
+def test_a_pin_is_new_to_the_pool(store: DatabaseStore, adapter: Adapter) -> None:
+    before = store.stamp()
+    Adapter.objects.update(pinned=True)
+    assert store.stamp() != before
+    assert [one.pinned for one in store.desired_adapters()] == [True]
 
 
 def test_adapters_of_a_base_that_is_not_served_are_not_desired(store: DatabaseStore, adapter: Adapter) -> None:

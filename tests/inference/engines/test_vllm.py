@@ -156,6 +156,21 @@ def test_it_knows_which_modules_the_flags_limit_adapters_to():
 
 
 @pytest.mark.parametrize(
+    ("flags", "pinnable"),
+    [
+        (("--enable-lora", "--max-loras=4", "--max-cpu-loras=16"), 12),
+        (("--enable_lora", "--max_cpu_loras", "3"), 2),
+        (("--enable-lora", "--max-loras", "4"), 0),
+        (("--enable-lora",), 0),
+        (("--max-loras=1", "--max-cpu-loras=9"), 0),
+        (("--enable-lora", "--max-cpu-loras=9", "--max-cpu-loras=3", "--max-loras=2"), 1),
+    ],
+)
+def test_as_many_places_as_a_batch_may_take_stay_free_of_pinned_adapters(flags, pinnable):
+    assert vllm.pinnable_adapters(flags) == pinnable
+
+
+@pytest.mark.parametrize(
     ("flags", "kept"),
     [
         (("--enable-lora", "-tp", "4", "--max-loras", "2", "--seed", "1"), ("-tp", "4", "--seed", "1")),
@@ -264,6 +279,19 @@ def test_a_cpu_engine_with_adapters_gets_the_plugin_that_keeps_the_base_apart() 
     folder = Path(with_adapters["PYTHONPATH"].split(os.pathsep)[-1])
     assert (folder / "coderack_cpu_lora.py").is_file()
     assert "coderack_cpu_lora:register" in (folder / "coderack_cpu_lora-1.dist-info" / "entry_points.txt").read_text()
+
+
+@pytest.mark.parametrize("devices", [SPEC.devices, CARDS], ids=["cpu", "cards"])
+def test_an_engine_that_is_told_of_its_adapters_verifies_them(devices) -> None:
+    told = Path("/data/home/adapters.json")
+    environment = vllm.environment(replace(SPEC, devices=devices, flags=("--enable-lora",), adapters=told))
+    folder = Path(environment["PYTHONPATH"].split(os.pathsep)[-1])
+    assert environment[vllm.ADAPTERS_VARIABLE] == str(told)
+    assert f'"{vllm.ADAPTERS_VARIABLE}"' in (folder / "coderack_adapters.py").read_text()
+    assert "coderack_adapters:register" in (folder / "coderack_adapters-1.dist-info" / "entry_points.txt").read_text()
+    without = vllm.environment(replace(SPEC, devices=devices, adapters=told))
+    assert vllm.ADAPTERS_VARIABLE not in without
+    assert "vllm_plugins_adapters" not in without.get("PYTHONPATH", "")
 
 
 def test_an_engine_on_a_card_can_sleep_where_its_devices_are_lent():
