@@ -63,6 +63,7 @@ class Env:
     demo_model: bool
     max_body_bytes: int
     fim_target_s: float
+    unwanted_licences: tuple[str, ...]
     log_level: str
     time_zone: str
     contract_input_tps: int
@@ -205,6 +206,7 @@ def _assemble(values: Mapping[str, Any]) -> Env:
         demo_model=values["CODERACK_DEMO_MODEL"],
         max_body_bytes=values["CODERACK_MAX_BODY_BYTES"],
         fim_target_s=values["CODERACK_FIM_TARGET_MS"] / 1000,
+        unwanted_licences=values["CODERACK_UNWANTED_LICENCES"] or (),
         log_level=values["CODERACK_LOG_LEVEL"],
         time_zone=values["CODERACK_TIME_ZONE"],
         contract_input_tps=values["CODERACK_CONTRACT_INPUT_TPS"],

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from finetune.data.licences.families import unwanted_names
+
 REPO = Path(__file__).resolve().parent.parent
 
 
@@ -130,6 +132,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("CODERACK_DEMO_MODEL", _boolean, "true", "Whether the small demo model is set up and served."),
     Variable("CODERACK_FIM_TARGET_MS", _integer(10, 60_000), "300", "The target in ms for the first event of an answer that fills in the middle. Where it is missed, the queue leaves room for such requests."),
     Variable("CODERACK_MAX_BODY_BYTES", _integer(1024, 64 * 1024 * 1024), str(4 * 1024 * 1024), "The largest request body of the inference paths."),
+    Variable("CODERACK_UNWANTED_LICENCES", unwanted_names, None, "Source files under these licences are left out of datasets: families or SPDX ids, separated by commas."),
     Variable("CODERACK_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "How much the processes log."),
     Variable("CODERACK_TIME_ZONE", _zone, "UTC", "The zone of the console's exact times."),
     Variable("CODERACK_CONTRACT_INPUT_TPS", _integer(1, 10_000_000), "20000", "Input tokens per second that the contract asks of this server; the console shows the present beside it."),

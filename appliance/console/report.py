@@ -18,6 +18,12 @@ from appliance.console import figures
 MOST_ROWS = 100
 LABELS: dict[str, Any] = {
     "name": _("name"),
+    "language": _("language"),
+    "directory": _("directory"),
+    "licence": _("licence"),
+    "family": _("family"),
+    "files": _("files"),
+    "bytes": _("bytes"),
     "row": pgettext_lazy("sample", "row"),
     "rule": pgettext_lazy("sample", "rule"),
     "placeholder": _("placeholder"),
@@ -29,6 +35,12 @@ LABELS: dict[str, Any] = {
     "kept": pgettext_lazy("filter", "kept"),
     "dropped": pgettext_lazy("filter", "dropped"),
     "ignored_fields": _("fields ignored"),
+    "languages": _("Languages"),
+    "licences": _("Licences"),
+    "licence_of_upload": _("Licence of the upload"),
+    "licence_files_unread": _("Licence files beyond the bound"),
+    "unwanted_licences": _("Licences left out"),
+    "other_licences": _("Under another licence than the upload's own"),
     "skipped": _("Not read"),
     "filters": _("Filters"),
     "duplicates": _("Duplicates"),
@@ -43,11 +55,23 @@ LABELS: dict[str, Any] = {
     "left_out_by_cleaning": _("Left out by cleaning"),
     "replacements": _("Replaced"),
     "distinct": _("different values"),
-    "files": _("Replaced, by file"),
+    "replaced_by_file": _("Replaced, by file"),
     "rules": _("rules"),
     "samples": _("Samples of what was replaced"),
     "residual": _("Residual samples: please read these"),
     "versions": _("Tools"),
+}
+FAMILIES: dict[str, Any] = {
+    "public_domain": _("public domain"),
+    "permissive": _("permissive"),
+    "weak_copyleft": _("weak copyleft"),
+    "strong_copyleft": _("strong copyleft"),
+    "network_copyleft": _("network copyleft"),
+    "source_available": _("source available"),
+    "noncommercial": _("noncommercial"),
+    "proprietary": _("proprietary"),
+    "other": pgettext_lazy("licence", "other"),
+    "none found": pgettext_lazy("licence", "none found"),
 }
 NOT_SHOWN = frozenset({"format", "filename", "kind", "limits"})  # the page says them elsewhere, or not at all
 
@@ -81,7 +105,7 @@ def label(key: str) -> Any:
 def sections(report: Mapping[str, Any]) -> list[Section]:
     """The single values first, then one section for each list or object."""
     shown = {key: report[key] for key in in_order(report, LABELS) if key not in NOT_SHOWN}
-    single = [(label(key), cell(value)) for key, value in shown.items() if not _is_large(value)]
+    single = [(label(key), _known(key, value)) for key, value in shown.items() if not _is_large(value)]
     parts = [Section(_("In total"), facts=single)] if single else []
     return parts + [_section(label(key), value) for key, value in shown.items() if _is_large(value) and value]
 
@@ -119,8 +143,14 @@ def _of_mapping(title: Any, value: Mapping[str, Any]) -> Section:
 
 def _table(title: Any, rows: Sequence[Mapping[str, Any]]) -> Section:
     keys = in_order({key for row in rows for key in row}, LABELS)
-    shown = [[cell(row.get(key)) for key in keys] for row in rows[:MOST_ROWS]]
+    shown = [[_known(key, row.get(key)) for key in keys] for row in rows[:MOST_ROWS]]
     return Section(title, columns=[label(key) for key in keys], rows=shown, left_out=_left(rows))
+
+
+def _known(key: str, value: Any) -> str:
+    """A cell; a licence's family in words."""
+    known = key in ("family", "licence", "licence_of_upload") and isinstance(value, str)
+    return str(FAMILIES.get(value, value)) if known and value else cell(value)
 
 
 def _left(rows: Any) -> int:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
@@ -85,6 +86,7 @@ def _run(file: StoredFile, work: Path, heart: Heartbeat | None) -> dict[str, Any
     argv = [
         sys.executable, "-m", "finetune.data", str(files.path(file)), f"--filename={file.filename}", "--out", str(work),
         "--secret-file", str(planted_secret_file()), "--parent", str(os.getpid()),
+        f"--unwanted-licences={','.join(settings.ENV.unwanted_licences)}",
     ]  # fmt: skip
     environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
     told: dict[str, Any] = {}

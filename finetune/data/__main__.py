@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from finetune.data.errors import DatasetRefused, NoRoom
+from finetune.data.licences.families import unwanted_names
 from finetune.data.prepare import prepare
 from finetune.train.parent import die_with
 
@@ -25,6 +26,11 @@ def main() -> int:
     parser.add_argument(
         "--secret-file", type=Path, required=True, help="holds the key for the digests of removed values"
     )
+    parser.add_argument(
+        "--unwanted-licences",
+        default="",
+        help="families or SPDX ids, separated by commas: files under these are dropped",
+    )
     parser.add_argument("--parent", type=int, help="the process that this one must not outlive")
     asked = parser.parse_args()
     if asked.parent is not None:
@@ -33,7 +39,13 @@ def main() -> int:
     if not secret:
         parser.error(f"{asked.secret_file} is empty: write a random secret into it")
     try:
-        prepared = prepare(asked.source, asked.filename, asked.out, secret, progress=_progress)
+        unwanted = unwanted_names(asked.unwanted_licences)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        prepared = prepare(
+            asked.source, asked.filename, asked.out, secret, progress=_progress, unwanted_licences=unwanted
+        )
     except DatasetRefused as refused:
         _say(event="refused", faults=list(refused.faults))
         return REFUSED

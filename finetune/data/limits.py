@@ -20,6 +20,7 @@ class Limits:
     ratio: int = 100
     values: int = 250_000  # secrets with their repetitions, or different secrets and personal data: all stay in memory
     order_bytes: int = 256 * MIB  # paths and imported names in memory; above it files stay in the upload's order
+    licence_bytes: int = 16 * MIB  # directories of licence files in memory; the licence files above it aren't read
     ratio_floor_bytes: int = 16 * MIB
     member_bytes: int = MIB
     name_bytes: int = 1024

@@ -14,11 +14,13 @@ from finetune.data.desensitize.cleaner import Cleaner
 from finetune.data.desensitize.placeholders import Placeholders
 from finetune.data.errors import DatasetRefused
 from finetune.data.files import sha256_of, whole, write_json
+from finetune.data.licences.tree import LicenceTree
 from finetune.data.limits import DEFAULT, Limits
 from finetune.data.progress import Meter, Progress
 from finetune.data.room import Room
 from finetune.data.rows import Row
 from finetune.data.survey import Survey, kept_rows, survey
+from finetune.data.tally import Tally
 from finetune.data.writing import Written, refuse_too_many, write
 
 ROWS, CLUSTERS, REPORT, PAGE = "rows.jsonl", "clusters.txt", "report.json", "report.html"
@@ -45,10 +47,12 @@ def prepare(
     secret: bytes,
     progress: Progress = lambda stage, rows, characters: None,
     limits: Limits = DEFAULT,
+    unwanted_licences: tuple[str, ...] = (),
 ) -> Prepared:
     """Validate, clean and desensitize one uploaded file into `out`; manifest.json is written last.
 
-    `filename` decides the format. `secret` keys the digests in planted.json. `progress` hears of each stage.
+    `filename` decides the format. `secret` keys the digests in planted.json. `progress` hears of each stage. Source files under
+    `unwanted_licences` (families or SPDX ids) are dropped.
     Raises: DatasetRefused; NoRoom where the disk is nearly full; scanner.ScanFailed when the secret scanner itself failed.
     """
     if faults := sources.faults_of_file(source, filename, limits):
@@ -62,7 +66,7 @@ def prepare(
     with _scratch(out / SCRATCH) as scratch:
         upload = _Upload(source, filename, limits, scratch)
         meter = Meter(progress)
-        found = _choose(upload, meter)
+        found = _choose(upload, meter, unwanted_licences)
         _learn(upload, found, cleaner, meter)
         rows = enumerate(meter.watch("writing", kept_rows(upload.read(), found)))
         written = write(rows, found, cleaner, limits, room, out / ROWS, scratch)
@@ -94,9 +98,11 @@ class _Upload:
         return sources.read(self.source, self.filename, self.limits, self.scratch)
 
 
-def _choose(upload: _Upload, meter: Meter) -> Survey:
+def _choose(upload: _Upload, meter: Meter, unwanted_licences: tuple[str, ...]) -> Survey:
+    members = sources.members(upload.source, upload.filename, upload.limits, upload.scratch)
+    tally = Tally(LicenceTree.of(members, upload.limits.licence_bytes), unwanted_licences)
     found = Survey()
-    for so_far in survey(meter.watch("reading", upload.read()), upload.limits):
+    for so_far in survey(meter.watch("reading", upload.read()), upload.limits, tally):
         found = so_far
     return found
 

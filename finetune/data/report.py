@@ -18,7 +18,7 @@ from finetune.data.survey import Survey
 from finetune.data.writing import Written
 
 FORMAT = 1
-TOOLS = ("pybetterleaks", "datasketch", "phonenumbers", "python-stdnum")
+TOOLS = ("pybetterleaks", "datasketch", "phonenumbers", "python-stdnum", "pygments")
 LIMITS = (
     "No tool finds everything. What stays: names of people without an author tag before them or that no list knows, postal "
     "addresses, secrets without a known shape or a telling key beside them, passwords without digits that stand unquoted, "
@@ -42,6 +42,7 @@ def content(
         "filename": censor(filename[:200]),
         "kind": kind,
         "rows": {"read": len(found.kept), "kept": clusters["rows"], "ignored_fields": found.num_ignored_fields},
+        **(found.tally.report() if kind == "text" else {}),
         "skipped": dict(sorted(found.skipped.items())),
         "filters": filters.counts(len(found.kept), found.dropped) if kind == "text" else {},
         "duplicates": {
@@ -54,7 +55,7 @@ def content(
         "clusters": {name: count for name, count in clusters.items() if name != "rows"},
         "left_out_by_cleaning": dict(sorted(written.left_out.items())),
         "replacements": names.by_rule(),
-        "files": written.by_file.content(),
+        "replaced_by_file": written.by_file.content(),
         "samples": written.samples.replaced,
         "residual": written.samples.residual(),
         "limits": LIMITS,

@@ -21,6 +21,41 @@ pre { background: #f6f8fa; padding: 0.7rem; white-space: pre-wrap; overflow-wrap
 <p class="note">{{ report.limits }}</p>
 <p>They form {{ report.clusters.clusters }} clusters of near-duplicates; {{ report.clusters.alone }} rows are alone in theirs
 and can be held out of training, the largest has {{ report.clusters.largest }} rows.</p>
+{% if report.kind == "text" %}
+{% macro numbers(counts) %}
+{% for count in (counts.files, counts.bytes, counts.kept, counts.dropped) %}<td class="number">{{ count }}</td>{% endfor %}
+{% endmacro %}
+<h2>Languages</h2>
+<table>
+<tr><th>Language</th><th>Files</th><th>Bytes</th><th>Kept</th><th>Dropped</th></tr>
+{% for counts in report.languages %}
+<tr><td>{{ counts.language }}</td>{{ numbers(counts) }}</tr>
+{% endfor %}
+</table>
+<h2>Licences</h2>
+<p>Licence of the upload, by the licence file at its top: {{ report.licence_of_upload }}. Files under these were left out:
+{{ report.unwanted_licences | join(", ") or "none asked for" }}.</p>
+{% if report.licence_files_unread %}
+<p class="note">{{ report.licence_files_unread }} licence files were too many to remember: what they rule may be counted
+wrongly.</p>
+{% endif %}
+<table>
+<tr><th>Licence</th><th>Family</th><th>Files</th><th>Bytes</th><th>Kept</th><th>Dropped</th></tr>
+{% for counts in report.licences %}
+<tr><td>{{ counts.licence }}</td><td>{{ counts.family | replace("_", " ") }}</td>{{ numbers(counts) }}</tr>
+{% endfor %}
+</table>
+{% if report.other_licences %}
+<h3>Under another licence than the upload's own</h3>
+<table>
+<tr><th>Directory</th><th>Licence</th><th>Files</th><th>Kept</th></tr>
+{% for place in report.other_licences %}
+<tr><td>{{ place.directory }}</td><td>{{ place.licence }}</td><td class="number">{{ place.files }}</td>
+<td class="number">{{ place.kept }}</td></tr>
+{% endfor %}
+</table>
+{% endif %}
+{% endif %}
 <h2>Replaced</h2>
 {% if report.replacements %}
 <table>
@@ -32,11 +67,11 @@ and can be held out of training, the largest has {{ report.clusters.largest }} r
 {% else %}
 <p>Nothing.</p>
 {% endif %}
-{% if report.files %}
+{% if report.replaced_by_file %}
 <h2>Replaced, by file</h2>
 <table>
 <tr><th>File</th><th>Places</th><th>Rules</th></tr>
-{% for file in report.files %}
+{% for file in report.replaced_by_file %}
 <tr><td>{{ file.name }}</td><td class="number">{{ "" if file.replacements is none else file.replacements }}</td>
 <td>{% for rule, count in file.rules.items() %}{{ rule }} {{ count }}{{ "" if loop.last else ", " }}{% endfor %}</td></tr>
 {% endfor %}

@@ -59,15 +59,19 @@ def read(
     `scratch` is a folder for what a later reading can use again; its owner removes it.
     Raises: DatasetRefused when an archive may not be read on.
     """
-    suffix = suffix_of(filename) or ""
-    if suffix in ARCHIVES:
-        for member in ARCHIVES[suffix](source, limits):
-            yield _text_row(member)
-    elif suffix == BUNDLE:
-        for member in git_bundles.read(source, limits, scratch):
-            yield _text_row(member)
+    if kind_of(filename) == "text":
+        yield from map(_text_row, members(source, filename, limits, scratch))
     else:
         yield from jsonl.read(source, limits)
+
+
+def members(source: Path, filename: str, limits: Limits = DEFAULT, scratch: Path | None = None) -> Iterator[Member]:
+    """The files of an archive or a bundle as bytes, as `read` goes through them; none of another upload."""
+    suffix = suffix_of(filename) or ""
+    if suffix in ARCHIVES:
+        yield from ARCHIVES[suffix](source, limits)
+    elif suffix == BUNDLE:
+        yield from git_bundles.read(source, limits, scratch)
 
 
 def _text_row(member: Member) -> TextRow | Skipped:

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import compress
 
-from finetune.data import filters
 from finetune.data.clusters import Clusters
 from finetune.data.duplicates import ExactDuplicates, NearDuplicates
 from finetune.data.errors import MAX_FAULTS, DatasetRefused
 from finetune.data.limits import DEFAULT, Limits
 from finetune.data.repository import Repository
 from finetune.data.rows import ChatRow, Row, Skipped, TextRow
+from finetune.data.tally import Tally
 
 Item = Row | Skipped | str
 
@@ -32,6 +32,7 @@ class Survey:
     kept: bytearray = field(default_factory=bytearray)
     clusters: Clusters = field(default_factory=Clusters)
     repository: Repository = field(default_factory=lambda: Repository(DEFAULT.order_bytes))
+    tally: Tally = field(default_factory=Tally)
     skipped: Counter[str] = field(default_factory=Counter)
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     num_exact: int = 0
@@ -47,12 +48,12 @@ class Survey:
         return self.repository.order() if self.repository.num_files == self.num_kept else None
 
 
-def survey(items: Iterable[Item], limits: Limits = DEFAULT) -> Iterator[Survey]:
-    """Read everything once, yielding the growing survey after every row.
+def survey(items: Iterable[Item], limits: Limits = DEFAULT, tally: Tally | None = None) -> Iterator[Survey]:
+    """Read everything once, yielding the growing survey after every row. `tally` knows the upload's licence files.
 
     Raises: DatasetRefused with up to 100 faults, or when nothing would be left.
     """
-    found, faults = Survey(repository=Repository(limits.order_bytes)), list[str]()
+    found, faults = Survey(repository=Repository(limits.order_bytes), tally=tally or Tally()), list[str]()
     exact, near = ExactDuplicates(), NearDuplicates()
     for item in items:
         if isinstance(item, str):
@@ -66,6 +67,7 @@ def survey(items: Iterable[Item], limits: Limits = DEFAULT) -> Iterator[Survey]:
             found.kept.append(stays)
             if isinstance(item, TextRow):
                 found.repository.see(item, stays)
+                found.tally.count(stays)
             yield found
     if faults:
         raise DatasetRefused(faults)
@@ -83,7 +85,7 @@ def kept_rows(items: Iterable[Item], found: Survey) -> Iterator[Row]:
 def _stays(row: Row, found: Survey, exact: ExactDuplicates, near: NearDuplicates) -> bool:
     if isinstance(row, ChatRow):
         found.num_ignored_fields += row.num_ignored_fields
-    elif dropped := filters.judge(row):
+    elif dropped := found.tally.judge(row):
         found.dropped[dropped.filter, dropped.reason] += 1
         return False
     if exact.is_repeated(row):

@@ -49,7 +49,7 @@ def write(
     """
     written = Written(CleanedRows(found.clusters))
     order = found.order()
-    lines = ((number, _checked_line(number, row, cleaner, limits, written)) for number, row in rows)
+    lines = ((number, _checked_line(number, row, found, cleaner, limits, written)) for number, row in rows)
     with whole(path) as file:
         if order is None:
             for _, line in lines:
@@ -82,8 +82,10 @@ def _move(written: Written, order: array[int]) -> None:
     written.samples.move(written.cleaned.move(order))
 
 
-def _checked_line(number: int, row: Row, cleaner: Cleaner, limits: Limits, written: Written) -> str:
+def _checked_line(number: int, row: Row, found: Survey, cleaner: Cleaner, limits: Limits, written: Written) -> str:
     line = _cleaned_line(number, row, cleaner, written)
+    if not line:
+        found.tally.lose(number)
     refuse_too_many(cleaner, limits)
     return line
 

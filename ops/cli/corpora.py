@@ -31,7 +31,8 @@ def add(
 ) -> None:
     """Clean an archive or a directory of source files and register it for all tenants' fine-tunes."""
     with rows():
-        from django.db import connection  # noqa: PLC0415 - after Django's setup
+        from django.conf import settings  # noqa: PLC0415 - after Django's setup
+        from django.db import connection  # noqa: PLC0415
 
         from appliance.training.planted import planted_secret  # noqa: PLC0415
         from appliance.training.replay import corpora_dir  # noqa: PLC0415
@@ -41,7 +42,8 @@ def add(
 
         connection.ensure_connection()  # said now rather than after an hour of cleaning
         try:
-            made = register(corpora_dir(), path, name, planted_secret(), _progress)
+            unwanted = settings.ENV.unwanted_licences
+            made = register(corpora_dir(), path, name, planted_secret(), _progress, unwanted_licences=unwanted)
         except (CorpusRefused, DatasetRefused) as refused:
             raise fail(str(refused), Exit.USAGE) from None
         except NoRoom as full:

@@ -79,6 +79,16 @@ def _job(job_id: str) -> Job:
     return found
 
 
+def _makeup(job: Job) -> dict[str, dict[str, int]]:
+    """Rows of the training file by language and by licence; empty for chats, and for files that were cleaned before."""
+    dataset = getattr(job.training_file, "dataset", None)
+    report = dataset.report if dataset else {}
+    counted = {"languages": "language", "licences": "licence"}
+    return {
+        part: {row[key]: row["kept"] for row in report.get(part, ()) if row["kept"]} for part, key in counted.items()
+    }
+
+
 def _facts(job: Job) -> dict[str, Any]:
     from appliance.training import signing  # noqa: PLC0415
 
@@ -97,6 +107,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "validation_file": job.validation_file_id,
         "signoffs": signing.of_job(job),
         "waits_for_signoff": [file.pk for file in signing.unsigned(job)],
+        **_makeup(job),
         "hyperparameters": job.hyperparameters,
         "plan": job.plan,
         "trained_tokens": job.trained_tokens,

@@ -78,6 +78,7 @@ def test_it_names_all_faults_in_one_message() -> None:
         ("CODERACK_ALLOWED_HOSTS", " , ", "at least one host"),
         ("CODERACK_MAX_BODY_BYTES", "1023", "between 1024"),
         ("CODERACK_FIM_TARGET_MS", "9", "between 10"),
+        ("CODERACK_UNWANTED_LICENCES", "GPL-2.0,copyleft", "copyleft: neither a family (public_domain, permissive"),
     ],
 )
 def test_it_says_what_a_value_must_be(name: str, value: str, reason: str) -> None:

@@ -15,7 +15,7 @@ from appliance.fleet.models import Deployment
 from appliance.registry.models import Adapter, EngineSlot, MergedModel, ModelVersion
 from appliance.tenants.keys import mint
 from appliance.tenants.models import Membership, Tenant, User
-from appliance.training.models import Approval, Checkpoint, Evaluation, Job, JobEvent, StoredFile
+from appliance.training.models import Approval, Checkpoint, Dataset, Evaluation, Job, JobEvent, StoredFile
 from ops.cli.main import app
 from ops.cli.printing import Exit
 from tests.appliance.training.plans import PLAN
@@ -70,6 +70,22 @@ def test_it_shows_a_fine_tune_with_its_story(job: Job) -> None:
     assert shown["events"][0]["message"] == "training begins on cpu:1"
     assert shown["checkpoints"] == [{"step": 8, "fence": 1}]
     assert shown["plan"] is None
+
+
+def test_it_shows_the_languages_and_licences_that_are_trained_on(job: Job) -> None:
+    assert (answer("job", "show", job.id)["languages"], answer("job", "show", job.id)["licences"]) == ({}, {})
+    counts = {"files": 9, "bytes": 700}
+    report = {
+        "languages": [
+            {"language": "Python", "kept": 7, "dropped": 2, **counts},
+            {"language": "C", "kept": 0, **counts},
+        ],
+        "licences": [{"licence": "MIT", "family": "permissive", "kept": 7, **counts}],
+    }
+    Dataset.objects.create(file=job.training_file, kind="text", path="/d", digest="d", rows=7, report=report)
+    shown = answer("job", "show", job.id)
+    assert (shown["languages"], shown["licences"]) == ({"Python": 7}, {"MIT": 7})
+    assert "Python" in run("job", "show", job.id).output
 
 
 def test_it_shows_what_training_was_reckoned_to_take(job: Job) -> None:

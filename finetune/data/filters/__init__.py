@@ -1,7 +1,8 @@
 """Which source files are worth training on. The rules are those of the DeepSeek-Coder-V2 paper, section 2, plus two plain ones.
 
 A filter is a module with `objection(row) -> str | None`: why the file is dropped, or None. They see source files only, in
-this order; the first to object decides.
+this order; the first to object decides. The last word is that of the licence, which only the whole upload tells: see
+finetune.data.tally.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ FILTERS: dict[str, Callable[[TextRow], str | None]] = {
     "html": html.objection,
     "json_yaml": json_yaml.objection,
 }
+LICENCE = "licence"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def apply(rows: Iterable[TextRow]) -> tuple[list[TextRow], list[Dropped]]:
 def counts(num_rows: int, dropped: Counter[tuple[str, str]]) -> dict[str, dict[str, object]]:
     """Per filter: how many files came in, how many it kept, how many it dropped for which reason."""
     table: dict[str, dict[str, object]] = {}
-    for name in FILTERS:
+    for name in (*FILTERS, LICENCE):
         reasons = {reason: count for (by, reason), count in sorted(dropped.items()) if by == name}
         table[name] = {"in": num_rows, "kept": num_rows - sum(reasons.values()), "dropped": reasons}
         num_rows -= sum(reasons.values())

@@ -32,9 +32,11 @@ def add(
     secret: bytes,
     progress: Progress = lambda stage, rows, characters: None,
     limits: Limits = DEFAULT,
+    unwanted_licences: tuple[str, ...] = (),
 ) -> Corpus:
-    """Register an archive, a git bundle or a directory of source files. The same again changes nothing.
+    """Register an archive, a git bundle or a directory of source files, less those under unwanted licences.
 
+    The same again changes nothing.
     Raises: CorpusRefused; DatasetRefused where the archive may not be read; NoRoom.
     """
     if not NAME.fullmatch(name):
@@ -43,13 +45,21 @@ def add(
     with alone(root):
         work = Path(tempfile.mkdtemp(dir=root, prefix=HALF_MADE))
         try:
-            made = _make(source, name, work, secret, progress, limits)
+            made = _make(source, name, work, secret, progress, limits, unwanted_licences)
             return _publish(root, work, made)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _make(source: Path, name: str, work: Path, secret: bytes, progress: Progress, limits: Limits) -> Corpus:
+def _make(
+    source: Path,
+    name: str,
+    work: Path,
+    secret: bytes,
+    progress: Progress,
+    limits: Limits,
+    unwanted_licences: tuple[str, ...],
+) -> Corpus:
     filename = source.resolve().name
     if source.is_dir():
         packed, filename = work / "packed", f"{filename}.tar.gz"
@@ -62,7 +72,7 @@ def _make(source: Path, name: str, work: Path, secret: bytes, progress: Progress
         packed = source
     out = work / "corpus"
     out.mkdir(mode=0o700)
-    prepared = prepare(packed, filename, out, secret, progress, limits)
+    prepared = prepare(packed, filename, out, secret, progress, limits, unwanted_licences)
     size = (out / ROWS).stat().st_size
     added_at = datetime.now(UTC).isoformat(timespec="seconds")
     return Corpus(name, prepared.digest, prepared.rows, size, source.resolve().name, added_at)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from appliance.console.paging import PAGE_SIZE
 from appliance.console.report import MOST_ROWS, cell, sections
 from appliance.training import erasing
-from appliance.training.models import Erasure, Job, StoredFile
+from appliance.training.models import Dataset, Erasure, Job, StoredFile
 from tests.appliance.console import tuning
 from tests.appliance.console.cast import Cast
 
@@ -107,6 +107,32 @@ def test_it_lets_nobody_else_delete(cast: Cast, person: str, status: int) -> Non
     file = tuning.upload(cast.acme)
     assert cast.client(person).post(f"/data/{file.pk}/delete/").status_code == status
     assert StoredFile.objects.get(pk=file.pk).deleted_at is None
+
+
+def test_it_shows_languages_and_licences_in_the_order_of_the_report(cast: Cast, tmp_path: Path) -> None:
+    counts = {"files": 9, "bytes": 70_000, "kept": 7, "dropped": 2}
+    report = tuning.REPORT | {
+        "kind": "text",
+        "languages": [{"language": name, **counts} for name in ("TypeScript", "C", "Python")],
+        "licences": [{"licence": "GPL-2.0-only", "family": "strong_copyleft", **counts}],
+        "licence_of_upload": "none found",
+        "unwanted_licences": ["strong_copyleft"],
+        "other_licences": [{"directory": "vendor/<b>zlib</b>", "licence": "Zlib", "files": 3, "kept": 3}],
+    }
+    file = tuning.upload(cast.acme)
+    tuning.clean(file, tmp_path, report)
+    parts = {str(part.title): part for part in sections(Dataset.objects.get(file=file).report)}
+    assert [row[0] for row in parts["Languages"].rows] == ["TypeScript", "C", "Python"]
+    assert [str(column) for column in parts["Licences"].columns] == [
+        "licence", "family", "files", "bytes", "kept", "dropped",
+    ]  # fmt: skip
+    assert parts["Licences"].rows[0][:2] == ["GPL-2.0-only", "strong copyleft"]
+    page = _page(cast, f"/data/{file.pk}/")
+    assert "vendor/&lt;b&gt;zlib&lt;/b&gt;" in page
+    client = cast.client("owner")
+    client.post("/language/", {"language": "zh-hans", "next": "/"})
+    chinese = client.get(f"/data/{file.pk}/").content.decode()
+    assert all(words in chinese for words in ("编程语言", "强著佐权", "未发现", "与上传内容自身许可证不同的部分"))
 
 
 def test_it_shows_keys_that_it_does_not_know() -> None:

@@ -6,10 +6,12 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from appliance.training import datasets, files
 from appliance.training.datasets import BeingMade, ensure_dataset
@@ -17,6 +19,7 @@ from appliance.training.errors import AttemptFailed, BrokeOff
 from appliance.training.models import Dataset, StoredFile
 from tests.appliance.training.cast import Cast
 from tests.appliance.training.racing import at_once
+from tests.finetune.data.archives import code, zipped
 
 SECRET = "mei.lin@example-company.com"
 QUESTIONS = ("the capital of France", "the fastest sort for short lists", "a safe way to delete a file in Go")
@@ -91,6 +94,20 @@ def test_a_file_that_can_not_become_a_dataset_says_why(cast: Cast, folder: Path)
     assert "line 4" in file.status_details
     assert visible(folder) == []
     assert not Dataset.objects.exists()
+
+
+def test_files_under_a_licence_that_the_operator_does_not_want_are_left_out(
+    cast: Cast, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = zipped(
+        tmp_path / "x", {"a.py": code("a"), "b.py": "# SPDX-License-Identifier: GPL-3.0-only\n" + code("b")}
+    )
+    assert ensure_dataset(store(cast, content.read_bytes(), "free.zip")).rows == 2
+    monkeypatch.setattr(settings, "ENV", replace(settings.ENV, unwanted_licences=("strong_copyleft", "SSPL-1.0")))
+    row = ensure_dataset(store(cast, content.read_bytes(), "strict.zip"))
+    assert row.rows == 1
+    assert row.report["filters"]["licence"]["dropped"] == {"its licence is not wanted: strong copyleft": 1}
+    assert row.report["unwanted_licences"] == ["strong_copyleft", "SSPL-1.0"]
 
 
 def test_a_name_like_an_option_is_a_name(cast: Cast, folder: Path) -> None:

@@ -228,7 +228,7 @@ def test_the_report_counts_by_file_and_by_rule(tmp_path: Path) -> None:
         "c.py": "# mail jane@firma.de\n" + code("c", 5),
     }
     found = prepare(zipped(tmp_path / "upload", files), "a.zip", tmp_path / "out", SECRET)
-    assert found.report["files"] == [
+    assert found.report["replaced_by_file"] == [
         {"name": "a.py", "replacements": 3, "rules": {"email": 1, "person_name": 2}},
         {"name": "c.py", "replacements": 1, "rules": {"email": 1}},
         {"name": "1 files without any", "replacements": 0, "rules": {}},
