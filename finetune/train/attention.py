@@ -42,7 +42,8 @@ def attend(
     Shapes: query, key, value: (B, heads, L, width), B = 1 with lengths; returns (B, L, heads, width).
     """
     if document_lengths is None:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
+        whole: tuple[Any, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **settings)
+        return whole
     # split, not sliced: its backward pass puts the parts' gradients together once
     parts = zip(*(states.split(document_lengths, dim=2) for states in (query, key, value)), strict=True)
     return torch.cat([sdpa_attention_forward(module, *part, None, **settings)[0] for part in parts], dim=1), None
