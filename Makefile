@@ -15,7 +15,7 @@ HEAVY := engine or appliance or browser or gpu or ray
 PYTEST_LIGHT := $(BIN)/pytest --durations=25 -n 2 --dist loadgroup --no-loadscope-reorder -m "not ($(HEAVY))"
 PYTEST_HEAVY := $(BIN)/pytest --durations=25 -m "$(HEAVY)"
 
-.PHONY: help up start stop status demo quick test test-long faults bench bench-engine bench-pool bench-data check format docs deps lock
+.PHONY: help up start stop status demo quick test test-long faults bench bench-engine bench-pool bench-data bench-trainer check format docs deps lock
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -89,6 +89,9 @@ bench-pool: $(DEV) ## What the pool costs at rest, how soon it sees a death, how
 
 bench-data: $(DEV) ## How fast source code is prepared for training, and in how much memory (1 minute); by hand.
 	@$(BIN)/python -m tests.bench.data
+
+bench-trainer: $(DEV) ## The trainer beside a plain PEFT loop, tokens a second and losses (10 minutes); by hand, quiet machine.
+	@$(BIN)/python -m tests.bench.trainer
 
 docs: $(DEV) ## Build the documentation into site/.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -18,7 +18,7 @@ from appliance.fleet.merged import merges
 from appliance.fleet.models import Deployment
 from appliance.registry.models import Adapter, AdapterState, Alias, ModelVersion
 from appliance.tenants.models import ApiKey, Tenant
-from appliance.training import events, plan
+from appliance.training import events, holes, plan
 from appliance.training.errors import JobRefused
 from appliance.training.models import Job, StoredFile
 from appliance.training.wake import wake_job
@@ -52,6 +52,8 @@ def create(
     """
     tenant = key.tenant
     base = _base(model, tenant)
+    settings = _hyperparameters(hyperparameters or {})
+    holes.check(base, settings)
     if suffix is not None and not 0 < len(suffix) <= SUFFIX_LENGTH:
         raise JobRefused(f"suffix must have 1 to {SUFFIX_LENGTH} characters.", "suffix")
     if seed is not None and not 0 <= seed < SEEDS:
@@ -65,7 +67,7 @@ def create(
             tenant=tenant, key=key, requested_by=key.created_by, base=base, training_file=training,
             validation_file=validation, suffix=suffix or "", policy=tenant.adapter_policy,
             seed=secrets.randbelow(SEEDS) if seed is None else seed,
-            hyperparameters=_hyperparameters(hyperparameters or {}), metadata=_metadata(metadata or {}),
+            hyperparameters=settings, metadata=_metadata(metadata or {}),
         )  # fmt: skip
         add_event(job.pk, f"fine-tune of {base.name} created")
         transaction.on_commit(lambda: wake_job(job.pk))

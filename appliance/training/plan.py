@@ -5,6 +5,7 @@ The arithmetic is finetune.train.estimate's; here its figures are gathered, and 
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ from appliance.training.replay import mixed_in
 from appliance.training.rooms import room_of, rooms
 from finetune.train import estimate
 from finetune.train.estimate import gb
-from finetune.train.hyperparameters import LORA_RANK, choose
+from finetune.train.hyperparameters import LORA_RANK, choose, data_of
 from finetune.train.memory import Batch, Memory, batch_at_once, memory_of
 from finetune.train.shape import Shape, UnknownShape, shape_of
 from finetune.train.spec import MICRO_BATCH_TOKENS
@@ -179,14 +180,19 @@ def _run(job: Job, training: Dataset, targets: tuple[str, ...]) -> Run:
     sizes = [_measure(path) for path in (source, *((mixed.rows,) if mixed else ()))]
     data_bytes, longest = sum(size for size, _ in sizes), max(longest for _, longest in sizes)
     num_rows = training.rows + (mixed.count if mixed else 0)
-    chosen = choose(num_rows, round(data_bytes / CHARACTERS_PER_TOKEN), job.hyperparameters)
     length = min(MAX_LENGTH, job.base.max_model_len)
+    # holes lengthen nothing that is reckoned here: their tokens are a few, bytes are counted at the fewest for a token
+    data = data_of(training.kind, num_rows, round(data_bytes / CHARACTERS_PER_TOKEN), length, fills=False)
+    chosen = choose(data, job.hyperparameters)
     shape = known_shape(job.base)
     trained = shape.adapter_parameters(targets, LORA_RANK) if shape else 0
     disk = estimate.disk_of(trained, data_bytes, _merged_bytes(job.base))
-    pieces = num_rows + round(data_bytes / estimate.FEWEST_BYTES_PER_TOKEN) // length  # a long text becomes several
-    at_once = min(chosen.batch_size, max(1, pieces))
-    batch = batch_at_once(at_once, estimate.longest_tokens(longest, length), MICRO_BATCH_TOKENS)
+    row = estimate.longest_tokens(longest, length)
+    # a pack is as long as the context, where there is so much text; attention stays within its documents
+    together = estimate.longest_tokens(data_bytes, length) if data.packed else row
+    most = max(1, round(data_bytes / estimate.FEWEST_BYTES_PER_TOKEN))
+    sequences = math.ceil(most / length) if data.packed else num_rows
+    batch = batch_at_once(min(chosen.batch_size, sequences), row, together, MICRO_BATCH_TOKENS)
     return Run(shape, targets, batch, data_bytes, chosen.n_epochs, disk)
 
 

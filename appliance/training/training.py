@@ -21,6 +21,7 @@ from appliance.training.errors import AttemptFailed, BrokeOff, LeaseLost
 from appliance.training.events import add_event
 from appliance.training.folders import job_dir
 from appliance.training.heartbeat import Heartbeat
+from appliance.training.holes import tokens_of
 from appliance.training.jobs import lora_targets
 from appliance.training.models import Checkpoint, Dataset, Job
 from appliance.training.patience import patiently
@@ -31,7 +32,7 @@ from appliance.training.serving import NoEngine
 from finetune import manifest
 from finetune.job import JobStatus
 from finetune.train.errors import SpecRefused
-from finetune.train.hyperparameters import choose
+from finetune.train.hyperparameters import choose, data_of
 from finetune.train.launch import Trainer
 from finetune.train.spec import TrainSpec
 
@@ -86,17 +87,20 @@ def _spec(job: Job, folder: Path, device: Leased, training: Dataset, validation:
     mixed = mixed_in(job.pk)
     train, num_rows = ((rows,), num_own) if mixed is None else ((rows, mixed.rows), num_own + mixed.count)
     tokens = round(sum(path.stat().st_size for path in train) / CHARACTERS_PER_TOKEN)
-    chosen = choose(num_rows, tokens, job.hyperparameters)
+    length = min(MAX_LENGTH, job.base.max_model_len)
+    fim_tokens = tokens_of(job.base) if training.kind == "text" else None
+    data = data_of(training.kind, num_rows, tokens, length, fim_tokens is not None)
+    chosen = choose(data, job.hyperparameters)
     add_event(job.pk, said_of(num_own, training, validation))
     lease.held(job.pk, int(folder.name)).update(
         hyperparameters={name: getattr(chosen, name) for name in job.hyperparameters}
     )
-    steps = math.ceil(num_rows / chosen.batch_size) * chosen.n_epochs
+    steps = math.ceil(data.sequences / chosen.batch_size) * chosen.n_epochs
     return TrainSpec(
         model_path=Path(job.base.path), train=train, validation=held_out, kind=training.kind, out=folder,
         resume_from=last_checkpoint(job.pk), seed=job.seed, epochs=chosen.n_epochs, batch_size=chosen.batch_size,
         learning_rate=chosen.learning_rate, lora_rank=chosen.lora_rank, lora_alpha=chosen.lora_alpha,
-        target_modules=lora_targets(job.base), max_length=min(MAX_LENGTH, job.base.max_model_len),
+        target_modules=lora_targets(job.base), max_length=length, fim_rate=chosen.fim_rate, fim_tokens=fim_tokens,
         checkpoint_every_steps=max(2, min(MOST_STEPS_LOST, steps // 5)), threads=device.threads,
         device=device.kind,
     )  # fmt: skip

@@ -7,6 +7,7 @@ Runs inside an engine slot.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,11 +26,22 @@ def autocast(device: str) -> Any:
     return torch.autocast(device, dtype=torch.bfloat16)
 
 
-def collate(examples: Sequence[Example], pad_id: int, device: str) -> tuple[Any, Any]:
-    """Right-padded to a multiple of 8.
+@dataclass(frozen=True)
+class Batch:
+    """What goes through the model at once.
 
-    Shapes: input_ids, labels: (B, L) int64; a label stands at the position it is predicted *at*, -100 elsewhere.
+    Shapes: ids, labels: (B, L) int64; a label stands at the position it is predicted *at*, -100 elsewhere. With `lengths`
+    B is 1, and the row holds documents of these lengths end to end; positions (1, L) begin anew in each.
     """
+
+    ids: Any
+    labels: Any
+    positions: Any = None
+    lengths: tuple[int, ...] = ()
+
+
+def side_by_side(examples: Sequence[Example], pad_id: int, device: str) -> Batch:
+    """A row for each, right-padded to a multiple of 8."""
     longest = max(len(example.ids) for example in examples)
     width = -(-longest // PAD_MULTIPLE) * PAD_MULTIPLE
     ids = torch.full((len(examples), width), pad_id, dtype=torch.int64)
@@ -37,22 +49,38 @@ def collate(examples: Sequence[Example], pad_id: int, device: str) -> tuple[Any,
     for row, example in enumerate(examples):
         tokens = torch.tensor(example.ids, dtype=torch.int64)
         ids[row, : len(tokens)] = tokens
-        for start, end in example.spans:
-            labels[row, start - 1 : end - 1] = tokens[start:end]
-    return ids.to(device), labels.to(device)
+        labels[row, : len(tokens)] = _labels(example, tokens)
+    return Batch(ids.to(device), labels.to(device))
 
 
-def hidden_states(model: Any, ids: Any) -> Any:
+def end_to_end(examples: Sequence[Example], device: str) -> Batch:
+    """One row without padding, for a model whose attention keeps documents apart."""
+    tokens = [torch.tensor(example.ids, dtype=torch.int64) for example in examples]
+    labels = [_labels(example, ids) for example, ids in zip(examples, tokens, strict=True)]
+    positions = [torch.arange(len(ids)) for ids in tokens]
+    ids, labels, positions = (torch.cat(parts)[None, :].to(device) for parts in (tokens, labels, positions))
+    return Batch(ids, labels, positions, tuple(len(example.ids) for example in examples))
+
+
+def _labels(example: Example, tokens: Any) -> Any:
+    labels = torch.full_like(tokens, IGNORED)
+    for start, end in example.spans:
+        labels[start - 1 : end - 1] = tokens[start:end]
+    return labels
+
+
+def hidden_states(model: Any, ids: Any, **where: Any) -> Any:
     """The last layer's output, (B, L, H). No mask: what is padded on the right is never looked back at."""
     decoder = getattr(_causal(model), _causal(model).base_model_prefix)
-    return decoder(input_ids=ids, use_cache=False).last_hidden_state
+    return decoder(input_ids=ids, use_cache=False, **where).last_hidden_state
 
 
-def loss_sum(model: Any, ids: Any, labels: Any) -> Any:
+def loss_sum(model: Any, batch: Batch) -> Any:
     """The summed negative log-likelihood of the labels, a scalar in fp32."""
-    wanted = labels != IGNORED
-    logits = _causal(model).get_output_embeddings()(hidden_states(model, ids)[wanted])
-    return functional.cross_entropy(logits.float(), labels[wanted], reduction="sum")
+    wanted = batch.labels != IGNORED
+    where = {"position_ids": batch.positions, "document_lengths": list(batch.lengths)} if batch.lengths else {}
+    logits = _causal(model).get_output_embeddings()(hidden_states(model, batch.ids, **where)[wanted])
+    return functional.cross_entropy(logits.float(), batch.labels[wanted], reduction="sum")
 
 
 def log_probabilities(model: Any, ids: Any) -> list[float]:

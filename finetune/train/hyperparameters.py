@@ -1,4 +1,4 @@
-"""OpenAI's three hyperparameters and one of ours: what a tenant may ask for, and what "auto" means here.
+"""OpenAI's three hyperparameters and two of ours: what a tenant may ask for, and what "auto" means here.
 
 The rules come from runs on small models: rank 16 on all linear layers at 1e-3 teaches a 135M model a fact in about ten
 passes over a handful of pairs. Larger data needs fewer passes and smaller steps.
@@ -7,7 +7,7 @@ passes over a handful of pairs. Larger data needs fewer passes and smaller steps
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ REPLAY_SHARE = 0.1  # of the rows that are trained on, where an operator has reg
 MAX_REPLAY_SHARE = 0.5
 FEW_ROWS = 256  # below: full steps; above: a fifth of them, the usual LoRA rate of 2e-4
 BATCH_TOKENS = 16_384  # an automatic batch holds no more than this
+FIM_RATE = 0.5  # DeepSeek-Coder-V2's own (arXiv 2406.11931, section 3.1)
+NAMES = ("n_epochs", "batch_size", "learning_rate_multiplier", "fim_rate")
 
 
 @dataclass(frozen=True)
@@ -38,39 +40,66 @@ class Hyperparameters:
     lora_rank: int = LORA_RANK
     lora_alpha: int = LORA_ALPHA
     replay_share: float = REPLAY_SHARE
+    fim_rate: float = 0.0
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains on.
+
+    `sequences`: what a batch counts, conversations or packs of documents. `tokens`: of all of them once; 0: unknown.
+    `fills`: whether these are documents, and the model fills in the middle.
+    """
+
+    sequences: int
+    tokens: int
+    packed: bool = False
+    fills: bool = False
+
+
+def data_of(kind: str, rows: int, tokens: int, max_length: int, fills: bool) -> Data:
+    """Rows of a kind as a batch counts them; about so many, where they are packs."""
+    if kind != "text":
+        return Data(rows, tokens)
+    return Data(max(1, math.ceil(tokens / max_length)), tokens, packed=True, fills=fills)
 
 
 def check(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What was asked for, complete: a number or "auto" for each of OpenAI's names; our own only where it was asked for.
+    """What was asked for, complete: a number or "auto" for each of `NAMES`; the replay's share only where it was asked for.
 
     Raises: BadHyperparameter naming the first one that is unknown or out of range.
     """
-    unknown = sorted(set(asked) - {"n_epochs", "batch_size", "learning_rate_multiplier", REPLAY})
+    unknown = sorted(set(asked) - {*NAMES, REPLAY})
     if unknown:
-        raise BadHyperparameter(
-            unknown[0], f"{unknown[0]} is unknown; there are n_epochs, batch_size, learning_rate_multiplier, {REPLAY}."
-        )
+        raise BadHyperparameter(unknown[0], f"{unknown[0]} is unknown; there are {', '.join((*NAMES, REPLAY))}.")
     replay = {} if asked.get(REPLAY) is None else {REPLAY: _share(asked[REPLAY])}
     return replay | {
         "n_epochs": _whole(asked, "n_epochs", MAX_EPOCHS),
         "batch_size": _whole(asked, "batch_size", MAX_BATCH),
-        "learning_rate_multiplier": _multiplier(asked),
+        "learning_rate_multiplier": _number(
+            asked,
+            "learning_rate_multiplier",
+            lambda value: 0 < value <= MAX_MULTIPLIER,
+            f"above 0, up to {MAX_MULTIPLIER:g}",
+        ),
+        "fim_rate": _number(asked, "fim_rate", lambda value: 0 <= value <= 1, "from 0 to 1"),
     }
 
 
-def choose(rows: int, tokens: int, asked: Mapping[str, Any]) -> Hyperparameters:
-    """Settle every "auto" from the size of the data; `tokens` counts all rows once (0: unknown).
+def choose(data: Data, asked: Mapping[str, Any]) -> Hyperparameters:
+    """Settle every "auto" from the size of the data.
 
     Raises: BadHyperparameter as `check` does.
     """
     wanted = check(asked)
-    multiplier = _or_auto(wanted["learning_rate_multiplier"], 1.0 if rows <= FEW_ROWS else 0.2)
+    multiplier = _or_auto(wanted["learning_rate_multiplier"], 1.0 if data.sequences <= FEW_ROWS else 0.2)
     return Hyperparameters(
-        n_epochs=int(_or_auto(wanted["n_epochs"], _epochs(rows))),
-        batch_size=int(_or_auto(wanted["batch_size"], _batch(rows, tokens))),
+        n_epochs=int(_or_auto(wanted["n_epochs"], _epochs(data.sequences))),
+        batch_size=int(_or_auto(wanted["batch_size"], _batch(data))),
         learning_rate_multiplier=multiplier,
         learning_rate=BASE_LEARNING_RATE * multiplier,
         replay_share=replay_share(asked),
+        fim_rate=_or_auto(wanted["fim_rate"], FIM_RATE) if data.fills else 0.0,
     )
 
 
@@ -83,9 +112,10 @@ def _epochs(rows: int) -> int:
     return max(3, min(10, math.ceil(1000 / max(1, rows))))
 
 
-def _batch(rows: int, tokens: int) -> int:
-    wanted = max(4, min(32, rows // 100))
-    fitting = BATCH_TOKENS * rows // tokens if tokens else wanted
+def _batch(data: Data) -> int:
+    least = 1 if data.packed else 4  # a pack is as long as many conversations
+    wanted = max(least, min(32, data.sequences // 100))
+    fitting = BATCH_TOKENS * data.sequences // data.tokens if data.tokens else wanted
     return max(1, min(wanted, fitting))
 
 
@@ -102,13 +132,12 @@ def _whole(asked: Mapping[str, Any], name: str, highest: int) -> int | str:
     return value
 
 
-def _multiplier(asked: Mapping[str, Any]) -> float | str:
-    name = "learning_rate_multiplier"
+def _number(asked: Mapping[str, Any], name: str, fits: Callable[[float], bool], wanted: str) -> float | str:
     value = asked.get(name)
     if value is None or value == AUTO:
         return AUTO
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_MULTIPLIER:
-        raise BadHyperparameter(name, f'{name} must be a number above 0, up to {MAX_MULTIPLIER:g}, or "auto".')
+    if isinstance(value, bool) or not isinstance(value, int | float) or not fits(value):
+        raise BadHyperparameter(name, f'{name} must be a number {wanted}, or "auto".')
     return float(value)
 
 

@@ -9,19 +9,22 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
 from finetune.train import state
 from finetune.train.adapter import write_adapter
+from finetune.train.attention import by_document
 from finetune.train.errors import LossNotFinite, RowRefused
-from finetune.train.head import autocast, check_head, collate, loss_sum
+from finetune.train.head import Batch, autocast, check_head, end_to_end, loss_sum, side_by_side
+from finetune.train.holes import Holes
 from finetune.train.model import add_lora, load_base, load_tokenizer
-from finetune.train.order import batch_of, micro_batches, steps_per_epoch
+from finetune.train.order import batch_of, micro_batches, packs_of, steps_per_epoch
+from finetune.train.rows import examples_of
 from finetune.train.schedule import learning_rate
 from finetune.train.spec import MICRO_BATCH_TOKENS, TrainSpec
-from finetune.train.tokens import Example, examples_of
+from finetune.train.tokens import Example
 
 MAX_GRADIENT = 1.0
 Emit = Callable[..., None]
@@ -39,12 +42,17 @@ class Run:
         self.spec, self.emit, self._stop = spec, emit, stop
         _make_repeatable(spec)
         tokenizer = load_tokenizer(spec.model_path)
-        self.train = examples_of(tokenizer, spec.train, spec.kind, spec.max_length)
-        self.validation = examples_of(tokenizer, spec.validation, spec.kind, spec.max_length)
+        holes = Holes(spec.fim_rate, *spec.fim_tokens, spec.seed) if spec.fim_tokens else None
+        self.train = examples_of(tokenizer, spec.train, spec.kind, spec.max_length, holes)
+        self.validation = examples_of(tokenizer, spec.validation, spec.kind, spec.max_length, holes)
         if not self.train:
             raise RowRefused(f"no row has anything to learn within its first {spec.max_length} tokens")
+        # a step's batch counts conversations, but of text as many documents as the context holds
+        lengths = [len(example.ids) for example in self.train]
+        self.packs = packs_of(lengths, spec.max_length if spec.kind == "text" else 0)
         self.pad_id = tokenizer.pad_token_id or 0
         base = load_base(spec.model_path, spec.device)
+        self.apart = by_document(base)
         self.model = add_lora(base, rank=spec.lora_rank, alpha=spec.lora_alpha, targets=spec.target_modules)
         check_head(self.model, spec.device)
         self.optimizer = torch.optim.AdamW(
@@ -54,7 +62,7 @@ class Run:
         self.progress = state.Progress()
         if spec.resume_from:
             self.progress = state.restore(spec.resume_from, spec, self.id, self.model, self.optimizer)
-        self.epoch_steps = steps_per_epoch(len(self.train), spec.batch_size)
+        self.epoch_steps = steps_per_epoch(len(self.packs), spec.batch_size)
         self.steps_total = self.epoch_steps * spec.epochs
 
     def go(self) -> None:
@@ -72,8 +80,8 @@ class Run:
 
     def _step(self) -> None:
         began, step = time.monotonic(), self.progress.step
-        chosen = batch_of(len(self.train), self.spec.batch_size, self.spec.seed, step)
-        batch = [self.train[index] for index in chosen]
+        chosen = batch_of(len(self.packs), self.spec.batch_size, self.spec.seed, step)
+        batch = [self.train[index] for pack in chosen for index in self.packs[pack]]
         rate = learning_rate(step, self.steps_total, self.spec.learning_rate)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -92,10 +100,9 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         answers = sum(example.answer_tokens for example in batch)
         total = 0.0
-        for part in micro_batches([len(example.ids) for example in batch], MICRO_BATCH_TOKENS):
-            ids, labels = collate([batch[index] for index in part], self.pad_id, self.spec.device)
+        for _, part in self._parts(batch):
             with autocast(self.spec.device):
-                loss = loss_sum(self.model, ids, labels) / answers
+                loss = loss_sum(self.model, part) / answers
             loss.backward()
             total += loss.item()
         norm = torch.nn.utils.clip_grad_norm_(state.trained_parameters(self.model).values(), MAX_GRADIENT)
@@ -105,6 +112,15 @@ class Run:
             )
         self.optimizer.step()
         return total
+
+    def _parts(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], Batch]]:
+        """What goes through the model at once: end to end where documents are kept apart, else side by side."""
+        lengths = [len(example.ids) for example in examples]
+        split = packs_of if self.apart else micro_batches
+        for indices in split(lengths, MICRO_BATCH_TOKENS):
+            part = [examples[index] for index in indices]
+            device = self.spec.device
+            yield part, end_to_end(part, device) if self.apart else side_by_side(part, self.pad_id, device)
 
     def _count(self, batch: list[Example], loss: float, tokens: int) -> None:
         now = self.progress
@@ -123,12 +139,10 @@ class Run:
             return
         self.model.eval()
         total, answers = 0.0, 0
-        for part in micro_batches([len(example.ids) for example in self.validation], MICRO_BATCH_TOKENS):
+        for examples, part in self._parts(self.validation):
             self._stop_when_asked()
-            examples = [self.validation[index] for index in part]
-            ids, labels = collate(examples, self.pad_id, self.spec.device)
             with torch.no_grad(), autocast(self.spec.device):
-                total += float(loss_sum(self.model, ids, labels))
+                total += float(loss_sum(self.model, part))
             answers += sum(example.answer_tokens for example in examples)
         now.validated_step, now.validation_loss = now.step, total / answers
         self.emit(event="validation", step=now.step, loss=now.validation_loss)
@@ -144,7 +158,9 @@ class Run:
 
     def _tell_start(self) -> None:
         self.emit(
-            event="started", rows=len(self.train), steps_total=self.steps_total, resumed_step=self.progress.step,
+            event="started", rows=len(self.train), packs=len(self.packs),
+            holes=sum(example.has_hole for example in self.train),
+            steps_total=self.steps_total, resumed_step=self.progress.step,
             trained_tokens_per_epoch=sum(len(example.ids) for example in self.train),
             answer_tokens_per_epoch=sum(example.answer_tokens for example in self.train),
         )  # fmt: skip

@@ -25,7 +25,7 @@ TOKEN_BYTES = 4  # a row's tokens, kept in the process for the whole run
 
 @dataclass(frozen=True)
 class Batch:
-    """What is in work at once: `tokens`, padding included, in rows of `row_tokens` at most."""
+    """What is in work at once: `tokens`, in rows of `row_tokens` at most that see only themselves."""
 
     tokens: int
     row_tokens: int
@@ -53,9 +53,12 @@ class Memory:
         return self.total - self.activations
 
 
-def batch_at_once(batch_size: int, longest_row: int, most_tokens: int) -> Batch:
-    """The trainer's largest part of a batch: as many rows as fit into `most_tokens`, one row at least."""
-    return Batch(max(longest_row, min(batch_size * longest_row, most_tokens)), longest_row)
+def batch_at_once(batch_size: int, longest_row: int, longest_pack: int, most_tokens: int) -> Batch:
+    """The trainer's largest part of a batch: as many rows as fit into `most_tokens`, one row at least.
+
+    A batch counts packs of rows; where nothing is packed, each row is its own.
+    """
+    return Batch(max(longest_row, min(batch_size * longest_pack, most_tokens)), longest_row)
 
 
 def memory_of(

@@ -26,6 +26,20 @@ def batch_of(rows: int, batch_size: int, seed: int, step: int) -> tuple[int, ...
     return epoch_order(rows, seed, epoch)[within * batch_size : (within + 1) * batch_size]
 
 
+def packs_of(lengths: Sequence[int], max_tokens: int) -> list[range]:
+    """Put sequences together in their order: each pack takes the next ones as long as they fit, one at least."""
+    packs: list[range] = []
+    tokens = 0
+    for index, length in enumerate(lengths):
+        tokens += length
+        if packs and tokens <= max_tokens:
+            packs[-1] = range(packs[-1].start, index + 1)
+        else:
+            packs.append(range(index, index + 1))
+            tokens = length
+    return packs
+
+
 def micro_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
     """Split a batch into parts of like lengths whose padded size stays below `max_tokens` (one row at least)."""
     parts: list[list[int]] = []

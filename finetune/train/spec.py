@@ -29,7 +29,8 @@ class TrainSpec:
     """One run. `out` is the attempt's own directory: everything the run writes lies below it.
 
     `target_modules`: every module whose name ends with one of these gets an adapter. `max_length` counts tokens.
-    `threads`: None leaves the choice to torch; a run repeats bit for bit only with the same number.
+    `fim_rate`: the part of a text run's documents that have a hole, with the ids of the model's own tokens `fim_tokens`: begin,
+    hole, end. `threads`: None leaves the choice to torch; a run repeats bit for bit only with the same number.
     """
 
     model_path: Path
@@ -46,6 +47,8 @@ class TrainSpec:
     lora_alpha: int
     target_modules: tuple[str, ...]
     max_length: int
+    fim_rate: float
+    fim_tokens: tuple[int, int, int] | None
     checkpoint_every_steps: int
     threads: int | None
     device: str
@@ -57,7 +60,8 @@ class TrainSpec:
             content[name] = [str(path) for path in content[name]]
         for name in ("model_path", "out", "resume_from"):
             content[name] = None if content[name] is None else str(content[name])
-        return content | {"target_modules": list(self.target_modules)}
+        tokens = None if self.fim_tokens is None else list(self.fim_tokens)
+        return content | {"target_modules": list(self.target_modules), "fim_tokens": tokens}
 
 
 def read_spec(path: Path) -> TrainSpec:
@@ -86,6 +90,7 @@ def parse(content: Any) -> TrainSpec:
         | {name: Path(content[name]) for name in ("model_path", "out")}
         | {name: tuple(Path(path) for path in content[name]) for name in ("train", "validation")}
         | {"target_modules": tuple(content["target_modules"])}
+        | {"fim_tokens": None if content["fim_tokens"] is None else tuple(content["fim_tokens"])}
         | {"resume_from": None if resume_from is None else Path(resume_from)},
     )
     faults = faults_of(spec)
@@ -96,7 +101,8 @@ def parse(content: Any) -> TrainSpec:
 
 def faults_of(spec: TrainSpec) -> list[str]:
     """Everything that is wrong with a specification, in words."""
-    return [fault for fault in (*_number_faults(spec), *_target_faults(spec), *_file_faults(spec)) if fault]
+    found = (*_number_faults(spec), *_target_faults(spec), *_fim_faults(spec), *_file_faults(spec))
+    return [fault for fault in found if fault]
 
 
 def _shape_faults(content: Any) -> list[str]:
@@ -124,6 +130,10 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _are_tokens(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(_is_whole(one) and one >= 0 for one in value)
+
+
 def _is_number(value: Any) -> bool:
     return (isinstance(value, float) or _is_whole(value)) and math.isfinite(value)
 
@@ -133,7 +143,8 @@ _SHAPES = {
     **dict.fromkeys(("model_path", "kind", "out", "device"), ("a text", _is_text)),
     **dict.fromkeys(("train", "validation", "target_modules"), ("a list of texts", _is_texts)),
     **dict.fromkeys(_WHOLE, ("a whole number", _is_whole)),
-    "learning_rate": ("a number", _is_number),
+    **dict.fromkeys(("learning_rate", "fim_rate"), ("a number", _is_number)),
+    "fim_tokens": ("three token ids or null", lambda value: value is None or _are_tokens(value)),
     "threads": ("a whole number or null", lambda value: value is None or _is_whole(value)),
     "resume_from": ("a text or null", lambda value: value is None or _is_text(value)),
 }
@@ -150,6 +161,7 @@ def _number_faults(spec: TrainSpec) -> list[str]:
         ("checkpoint_every_steps", 1, 1_000_000),
         ("threads", 1, 1024),
         ("learning_rate", 1e-9, 1.0),
+        ("fim_rate", 0, 1),
     ]
     return [
         f"{name}: must be from {low} to {high}, is {value}"
@@ -167,6 +179,15 @@ def _target_faults(spec: TrainSpec) -> list[str]:
         *(f"target_modules: {name} must not be adapted, the engine would leave it out silently" for name in never),
         "" if spec.kind in KINDS else f"kind: must be one of {', '.join(KINDS)}, is {spec.kind}",
         "" if spec.device in DEVICES else f"device: must be one of {', '.join(DEVICES)}, is {spec.device}",
+    ]
+
+
+def _fim_faults(spec: TrainSpec) -> list[str]:
+    has_holes = spec.fim_rate != 0
+    return [
+        "fim_rate: conversations have no holes" if has_holes and spec.kind == "chat" else "",
+        "fim_rate: needs the model's fim_tokens" if has_holes and spec.fim_tokens is None else "",
+        "fim_tokens: must differ" if spec.fim_tokens is not None and len(set(spec.fim_tokens)) < 3 else "",
     ]
 
 

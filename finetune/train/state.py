@@ -25,6 +25,8 @@ from finetune.train.spec import TrainSpec
 WEIGHTS = "adapter_model.safetensors"
 MOMENTS = "optimizer.safetensors"
 STATE = "state.json"
+# How documents become batches: raise it with every change to that, so that no run goes on in another way than it began.
+LAYOUT = 2
 # What may differ between the run that wrote a checkpoint and the one that goes on from it.
 _FREE = ("model_path", "train", "validation", "out", "resume_from", "checkpoint_every_steps", "threads")
 
@@ -46,6 +48,7 @@ class Progress:
 def fingerprint(spec: TrainSpec) -> str:
     """One digest of everything that decides a run's result: a checkpoint of another run is refused by it."""
     decisive: dict[str, Any] = {name: value for name, value in spec.to_json().items() if name not in _FREE}
+    decisive["layout"] = LAYOUT
     decisive["base"] = files.sha256_of(_identity(spec.model_path))
     decisive["data"] = {
         name: [files.sha256_of(path) for path in paths]

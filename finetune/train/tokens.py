@@ -1,76 +1,33 @@
 """Rows to token sequences, with the positions that are learned from.
 
 Chat rows go through the model's own template, and only what the assistant says is learned, with the token that ends its
-turn. Text rows are learned whole, in windows. Pure functions of the rows and a tokenizer.
+turn. Text is learned whole, in windows. Pure functions of a row and a tokenizer; files are `rows`' matter, holes `holes`'.
 """
 
 from __future__ import annotations
 
-import json
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from jinja2 import TemplateError
-
-from finetune.train.errors import RowRefused
 
 Message = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Example:
-    """A token sequence. `spans`: the half-open ranges of positions that are learned; position 0 can't be predicted."""
+    """A token sequence. `spans`: the half-open ranges of positions that are learned; position 0 can't be predicted.
+
+    `has_hole`: a document whose middle comes last.
+    """
 
     ids: array[int]
     spans: tuple[tuple[int, int], ...]
+    has_hole: bool = False
 
     @property
     def answer_tokens(self) -> int:
         return sum(end - start for start, end in self.spans)
-
-
-def read_rows(paths: Iterable[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of some files, each with its place in words.
-
-    Raises: RowRefused when a line is no JSON object.
-    """
-    for path in paths:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                place = f"{path.name} line {number}"
-                try:
-                    row = json.loads(line)
-                except ValueError as error:
-                    raise RowRefused(f"{place}: not JSON: {error}") from error
-                if not isinstance(row, dict):
-                    raise RowRefused(f"{place}: not a JSON object")
-                yield place, row
-
-
-def examples_of(tokenizer: Any, paths: Iterable[Path], kind: str, max_length: int) -> list[Example]:
-    """Every row as sequences of at most `max_length` tokens; what is left without a learned token is dropped.
-
-    Raises: RowRefused when a row can't be used with this model, naming it.
-    """
-    found: list[Example] = []
-    for place, row in read_rows(paths):
-        try:
-            made = _made(tokenizer, row, kind, max_length)
-        except KeyError as error:
-            raise RowRefused(f"{place}: a {kind} row needs the field {error}") from error
-        except (TypeError, ValueError, TemplateError) as error:
-            raise RowRefused(f"{place}: the model's chat template or tokenizer can't take it: {error}") from error
-        found += [example for example in made if example.spans]
-    return found
-
-
-def _made(tokenizer: Any, row: dict[str, Any], kind: str, max_length: int) -> list[Example]:
-    if kind == "chat":
-        return [shortened(chat_example(tokenizer, row["messages"]), max_length)]
-    return windows(text_ids(tokenizer, row["text"]), max_length)
 
 
 def chat_example(tokenizer: Any, messages: Sequence[Message]) -> Example:
@@ -85,9 +42,9 @@ def chat_example(tokenizer: Any, messages: Sequence[Message]) -> Example:
     ids: array[int] = array("i")
     spans, done = [], 0
     for start, end in answer_ranges(tokenizer, messages, full):
-        ids.extend(_encode(tokenizer, full[done:start]))
+        ids.extend(encode(tokenizer, full[done:start]))
         first = len(ids)
-        ids.extend(_encode(tokenizer, full[start:end]))
+        ids.extend(encode(tokenizer, full[start:end]))
         spans.append((max(1, first), len(ids)))
         done = end
     return Example(ids, tuple(spans))
@@ -140,6 +97,7 @@ def _render(tokenizer: Any, messages: Sequence[Message], add_generation_prompt: 
     )
 
 
-def _encode(tokenizer: Any, text: str) -> list[int]:
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """A part of a text: no begin, no end."""
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] if text else []
     return ids

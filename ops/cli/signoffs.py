@@ -22,7 +22,8 @@ def report(file: FileId, as_json: AsJson = False) -> None:
     with rows():
         dataset = _dataset(file)
         facts = _facts(dataset) | {
-            name: dataset.report.get(name) for name in ("replacements", "files", "left_out_by_cleaning", "residual")
+            name: dataset.report.get(name)
+            for name in ("replacements", "replaced_by_file", "left_out_by_cleaning", "residual")
         }
     show_facts(facts, as_json)
 

@@ -12,9 +12,7 @@ from appliance.api.v1.files import SignoffShape, unix
 from appliance.training import signing
 from appliance.training.models import Checkpoint, Job, JobEvent
 from finetune.job import JobStatus
-
-NAMES = ("n_epochs", "batch_size", "learning_rate_multiplier")
-AUTO = "auto"
+from finetune.train.hyperparameters import AUTO, NAMES
 
 
 class AskedSupervised(Schema):
@@ -57,6 +55,7 @@ class Hyperparameters(Schema):
     n_epochs: int | str
     batch_size: int | str
     learning_rate_multiplier: float | str
+    fim_rate: float | str
 
 
 class Supervised(Schema):

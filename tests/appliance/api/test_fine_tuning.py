@@ -20,7 +20,7 @@ JOBS = "/v1/fine_tuning/jobs"
 
 def test_it_begins_a_fine_tune(acme: Caller) -> None:
     training, validation = acme.file().pk, acme.file(name="held-out.jsonl").pk
-    settings = {"n_epochs": 2, "batch_size": "auto", "learning_rate_multiplier": 0.5}
+    settings = {"n_epochs": 2, "batch_size": "auto", "learning_rate_multiplier": 0.5, "fim_rate": 0.0}
     shown = acme.post(
         JOBS,
         {
@@ -47,7 +47,8 @@ def test_it_takes_the_older_hyperparameters(acme: Caller) -> None:
     shown = acme.post(
         JOBS, {"model": MODEL, "training_file": acme.file().pk, "hyperparameters": {"n_epochs": 4}, "suffix": None}
     )
-    assert shown["hyperparameters"] == {"n_epochs": 4, "batch_size": "auto", "learning_rate_multiplier": "auto"}
+    auto = {"batch_size": "auto", "learning_rate_multiplier": "auto", "fim_rate": "auto"}
+    assert shown["hyperparameters"] == {"n_epochs": 4, **auto}
     assert shown["method"]["supervised"]["hyperparameters"]["n_epochs"] == 4
 
 
@@ -73,6 +74,7 @@ METHOD = "method.supervised.hyperparameters"
         ({"method": {}}, 400, "method.type", None),
         ({"hyperparameters": {"n_epochs": 0}}, 400, "hyperparameters.n_epochs", None),
         ({"hyperparameters": {"beta": 1}}, 400, "hyperparameters.beta", None),
+        ({"hyperparameters": {"fim_rate": 0.5}}, 400, "hyperparameters.fim_rate", None),
         (
             {"method": {"type": "supervised", "supervised": {"hyperparameters": {"batch_size": "x"}}}},
             400, f"{METHOD}.batch_size", None,

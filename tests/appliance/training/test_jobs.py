@@ -17,6 +17,7 @@ from appliance.training import files, jobs, lease
 from appliance.training.errors import FileInUse, JobRefused
 from appliance.training.models import Job, JobEvent, StoredFile
 from finetune.job import TERMINAL, JobStatus
+from finetune.train.hyperparameters import NAMES
 from tests.appliance.training import processes
 from tests.appliance.training.cast import BASE, Cast
 from tests.appliance.training.racing import at_once
@@ -48,7 +49,7 @@ def test_a_job_begins_with_everything_that_was_asked_for(cast: Cast) -> None:
     assert (row.tenant, row.key, row.requested_by, row.base) == (cast.acme, cast.key, cast.developer, cast.base)
     assert (row.training_file, row.validation_file) == (training, validation)
     assert (row.suffix, row.seed, row.metadata) == ("review", 7, {"team": "compilers"})
-    assert row.hyperparameters == {"n_epochs": 2, "batch_size": "auto", "learning_rate_multiplier": "auto"}
+    assert row.hyperparameters == dict.fromkeys(NAMES, "auto") | {"n_epochs": 2}
     assert (row.status, row.fence, row.lease_expires_at) == ("validating_files", 0, None)
     assert JobEvent.objects.get().message == f"fine-tune of {BASE} created"
 
@@ -176,6 +177,7 @@ def test_metadata_at_its_limits_is_kept(cast: Cast) -> None:
         ("n_epochs", 0), ("n_epochs", 51), ("n_epochs", 1.5), ("n_epochs", True), ("n_epochs", "three"),
         ("batch_size", 0), ("batch_size", 257), ("learning_rate_multiplier", 0), ("learning_rate_multiplier", -1.0),
         ("learning_rate_multiplier", 11), ("learning_rate_multiplier", float("nan")), ("lora_rank", 8),
+        ("fim_rate", 1.1), ("fim_rate", "half"),
     ],
 )  # fmt: skip
 def test_a_hyperparameter_out_of_range_is_named(cast: Cast, name: str, value: object) -> None:

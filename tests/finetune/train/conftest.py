@@ -53,8 +53,8 @@ def spec(tmp_path: Path) -> TrainSpec:
     return TrainSpec(
         model_path=model, train=(write_rows(tmp_path / "rows.jsonl", chat_rows(FACTS)),), validation=(), kind="chat",
         out=out, resume_from=None, seed=7, epochs=4, batch_size=2, learning_rate=1e-3, lora_rank=4, lora_alpha=8,
-        target_modules=("q_proj", "kv_a_proj_with_mqa", "o_proj"), max_length=128, checkpoint_every_steps=3,
-        threads=1, device="cpu",
+        target_modules=("q_proj", "kv_a_proj_with_mqa", "o_proj"), max_length=128, fim_rate=0.0,
+        fim_tokens=None, checkpoint_every_steps=3, threads=1, device="cpu",
     )  # fmt: skip
 
 

@@ -27,12 +27,13 @@ for example in examples:
         labels[0, start:end] = ids[0, start:end]
     with torch.no_grad():
         own.append(float(model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss) * example.answer_tokens)
-ids, labels = head.collate(examples, 0, "cpu")
+batch = head.side_by_side(examples, 0, "cpu")
 with torch.no_grad():
-    ours = float(head.loss_sum(model, ids, labels))
-    scores = head.log_probabilities(model, ids[2:, :30])
+    ours = float(head.loss_sum(model, batch))
+    scores = head.log_probabilities(model, batch.ids[2:, :30])
 start, end = examples[2].spans[0]
-print(json.dumps({"own": own, "ours": ours, "scored": -sum(scores[start - 1 : end - 1]), "shape": list(ids.shape)}))
+shape = list(batch.ids.shape)
+print(json.dumps({"own": own, "ours": ours, "scored": -sum(scores[start - 1 : end - 1]), "shape": shape}))
 """
 CAPPED = """
 import json, sys, torch

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.train.errors import BadHyperparameter
-from finetune.train.hyperparameters import BATCH_TOKENS, check, choose, replay_share
+from finetune.train.hyperparameters import BATCH_TOKENS, NAMES, Data, check, choose, data_of, replay_share
 
 
 def test_what_is_not_asked_for_is_auto() -> None:
-    assert check({"n_epochs": None}) == {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
+    assert check({"n_epochs": None}) == dict.fromkeys(NAMES, "auto")
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,11 @@ def test_what_is_not_asked_for_is_auto() -> None:
         ("replay_share", True),
         ("replay_share", float("nan")),
         ("replay_share", "much"),
+        ("fim_rate", -0.1),
+        ("fim_rate", 1.1),
+        ("fim_rate", float("nan")),
+        ("fim_rate", True),
+        ("fim_rate", "half"),
         ("dropout", 0.1),
     ],
 )
@@ -45,17 +50,17 @@ def test_it_names_what_is_out_of_range(name: str, value: Any) -> None:
 
 
 def test_what_is_asked_for_is_taken() -> None:
-    chosen = choose(8, 400, {"n_epochs": 7, "batch_size": 3, "learning_rate_multiplier": 2})
+    chosen = choose(Data(8, 400), {"n_epochs": 7, "batch_size": 3, "learning_rate_multiplier": 2})
     assert (chosen.n_epochs, chosen.batch_size, chosen.learning_rate) == (7, 3, 2e-3)
 
 
 def test_a_handful_of_rows_gets_the_recipe_that_teaches_a_fact() -> None:
-    chosen = choose(8, 400, {})
+    chosen = choose(Data(8, 400), {})
     assert (chosen.n_epochs, chosen.learning_rate, chosen.lora_rank) == (10, 1e-3, 16)
 
 
 def test_much_data_gets_fewer_passes_larger_batches_and_smaller_steps() -> None:
-    few, much = choose(20, 2000, {}), choose(20_000, 2_000_000, {})
+    few, much = choose(Data(20, 2000), {}), choose(Data(20_000, 2_000_000), {})
     assert much.n_epochs < few.n_epochs
     assert much.batch_size > few.batch_size
     assert much.learning_rate < few.learning_rate
@@ -63,7 +68,7 @@ def test_much_data_gets_fewer_passes_larger_batches_and_smaller_steps() -> None:
 
 @given(rows=st.integers(1, 10**6), length=st.integers(0, 10**5))
 def test_auto_is_always_within_what_may_be_asked_for(rows: int, length: int) -> None:
-    chosen = choose(rows, rows * length, {})
+    chosen = choose(Data(rows, rows * length), {})
     check({"n_epochs": chosen.n_epochs, "batch_size": chosen.batch_size})
     assert chosen.batch_size == 1 or chosen.batch_size * length <= BATCH_TOKENS
 
@@ -76,4 +81,22 @@ def test_replay_is_a_tenth_unless_said_and_unmentioned_where_it_was_not_asked_fo
         0.1,
         0,
     ]
-    assert choose(10, 100, {"replay_share": 0.25}).replay_share == 0.25
+    assert choose(Data(10, 100), {"replay_share": 0.25}).replay_share == 0.25
+
+
+def test_only_documents_of_a_model_that_fills_in_have_holes() -> None:
+    documents = data_of("text", 40, 9000, 2048, fills=True)
+    assert choose(documents, {}).fim_rate == 0.5
+    assert choose(documents, {"fim_rate": 0}).fim_rate == 0.0
+    assert choose(documents, {"fim_rate": 1}).fim_rate == 1.0
+    for others in (data_of("text", 40, 9000, 2048, fills=False), data_of("chat", 40, 9000, 2048, fills=True)):
+        assert choose(others, {"fim_rate": 0.5}).fim_rate == 0.0
+
+
+def test_a_batch_counts_packs_of_documents_and_single_conversations() -> None:
+    assert data_of("chat", 40, 9000, 2048, fills=False) == Data(40, 9000)
+    assert data_of("text", 40, 9000, 2048, fills=False) == Data(5, 9000, packed=True)
+    assert data_of("text", 1, 0, 2048, fills=False).sequences == 1
+    few, many = (choose(data_of("text", 9, tokens, 2048, fills=False), {}) for tokens in (9000, 9_000_000))
+    assert (few.batch_size, many.batch_size) == (1, BATCH_TOKENS // 2048)
+    assert few.n_epochs > many.n_epochs

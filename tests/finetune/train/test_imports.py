@@ -18,6 +18,7 @@ BOTH_SIDES = [
     "finetune.manifest",
     "finetune.train.checkpoints",
     "finetune.train.errors",
+    "finetune.train.shape",
     "finetune.train.spec",
 ]
 CONTROL_PLANE = [
@@ -25,7 +26,6 @@ CONTROL_PLANE = [
     "finetune.train.hyperparameters",
     "finetune.train.launch",
     "finetune.train.memory",
-    "finetune.train.shape",
     "finetune.train.slot",
     "finetune.evaluate.run_scoring",
 ]
@@ -34,7 +34,8 @@ IN_SLOT = [
     *(
         f"finetune.train.{name}"
         for name in (
-            "adapter", "events", "head", "loop", "main", "model", "order", "parent", "schedule", "state", "tokens"
+            "adapter", "attention", "events", "head", "holes", "loop", "main", "model", "order", "parent", "rows",
+            "schedule", "state", "tokens",
         )
     ),
 ]  # fmt: skip

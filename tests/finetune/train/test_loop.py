@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 
 from finetune import manifest
 from finetune.evaluate.run_scoring import run_scoring
 from finetune.train.checkpoints import directory, newest_whole
 from finetune.train.launch import Trainer
 from finetune.train.spec import TrainSpec
+from inference.gateway import fim_tokens
 from ops.models.contents import refusals
 from tests.finetune.train.conftest import FACTS, Events, chat_rows, write_rows
 
@@ -85,22 +87,35 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bytes(
         assert (event["event"], event["code"]) == ("failed", "bad_checkpoint")
 
 
-def test_text_is_learned_whole_and_the_adapter_holds_only_numbers_and_settings(
-    train: Callable[..., Events], tiny_spec: TrainSpec, tmp_path: Path
+def test_text_is_learned_whole_in_packs_with_holes_and_the_adapter_holds_only_numbers_and_settings(
+    train: Callable[..., Events], tiny_spec: TrainSpec, tiny_model: Path, tmp_path: Path
 ) -> None:
-    text = "def relay(port):\n    return port + 1\n" * 30
-    rows = write_rows(tmp_path / "text.jsonl", [{"text": text, "path": "a.py"}, {"text": "x = 1\n", "path": "b.py"}])
-    events = train(replace(tiny_spec, kind="text", train=(rows,), validation=(rows,), max_length=64, epochs=2))
+    tokens = fim_tokens.read(tiny_model, Tokenizer.from_file(str(tiny_model / "tokenizer.json")))
+    assert tokens is not None
+    texts = [
+        "def relay(port):\n    return port + 1\n" * 30,
+        *(f"x = {number}\ny = x + {number}\n" for number in range(9)),
+    ]
+    rows = write_rows(tmp_path / "text.jsonl", [{"text": text, "path": f"{n}.py"} for n, text in enumerate(texts)])
+    spec = replace(
+        tiny_spec, kind="text", train=(rows,), validation=(rows,), max_length=128, epochs=2, fim_rate=0.5,
+        fim_tokens=(tokens.begin, tokens.hole, tokens.end),
+    )  # fmt: skip
+    events = train(spec)
     started, finished = events[0], events[-1]
-    assert started["rows"] > 3
-    # all but each window's first token
+    assert 1 < started["packs"] < started["rows"]
+    assert 0 < started["holes"] < started["rows"]
+    # all but each document's first token
     assert started["answer_tokens_per_epoch"] == started["trained_tokens_per_epoch"] - started["rows"]
     assert finished["trained_tokens"] == 2 * started["trained_tokens_per_epoch"]
     validations = named(events, "validation")
     assert [event["step"] for event in validations] == [started["steps_total"] // 2, started["steps_total"]]
     assert validations[1]["loss"] < validations[0]["loss"]
     assert finished["validation_loss"] == validations[1]["loss"]
-    assert len(list(tiny_spec.out.glob("checkpoint-*"))) == 2
+    first, _last = sorted(tiny_spec.out.glob("checkpoint-*"))
+    resumed = train(replace(spec, out=tmp_path, resume_from=first))
+    assert 0 < resumed[0]["resumed_step"] < started["steps_total"]
+    assert {**resumed[-1], "adapter": finished["adapter"]} == finished
 
     adapter = Path(finished["adapter"])
     held = {path.name for path in adapter.iterdir()}

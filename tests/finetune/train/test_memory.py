@@ -68,11 +68,16 @@ def test_checkpointing_keeps_one_layer_and_the_others_inputs(small: Shape) -> No
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "longest", "tokens"),
-    [(4, 100, 400), (32, 2048, MICRO_BATCH_TOKENS), (1, 8000, 8000), (256, 100, MICRO_BATCH_TOKENS)],
-)
-def test_a_batch_is_in_memory_up_to_a_bound_and_one_row_at_least(batch_size: int, longest: int, tokens: int) -> None:
-    assert batch_at_once(batch_size, longest, MICRO_BATCH_TOKENS) == Batch(tokens, longest)
+    ("batch_size", "longest", "pack", "tokens"),
+    [
+        (4, 100, 100, 400), (32, 2048, 2048, MICRO_BATCH_TOKENS), (1, 8000, 8000, 8000),
+        (256, 100, 100, MICRO_BATCH_TOKENS), (1, 300, 2048, 2048), (2, 300, 700, 1400),
+    ],
+)  # fmt: skip
+def test_a_batch_is_in_memory_up_to_a_bound_and_one_row_at_least(
+    batch_size: int, longest: int, pack: int, tokens: int
+) -> None:
+    assert batch_at_once(batch_size, longest, pack, MICRO_BATCH_TOKENS) == Batch(tokens, longest)
 
 
 def _peak_bytes(pid: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.train.order import batch_of, epoch_order, micro_batches, steps_per_epoch
+from finetune.train.order import batch_of, epoch_order, micro_batches, packs_of, steps_per_epoch
 
 
 @given(rows=st.integers(1, 60), batch=st.integers(1, 20), seed=st.integers(0, 2**63 - 1), epoch=st.integers(0, 3))
@@ -31,6 +31,16 @@ def test_parts_hold_every_row_once_and_no_more_than_the_limit(lengths: list[int]
     parts = micro_batches(lengths, limit)
     assert sorted(row for part in parts for row in part) == list(range(len(lengths)))
     assert all(len(part) == 1 or len(part) * max(lengths[row] for row in part) <= limit for part in parts)
+
+
+@given(lengths=st.lists(st.integers(1, 300), max_size=60), limit=st.integers(0, 1000))
+def test_packs_hold_every_document_once_in_order_and_as_many_as_fit(lengths: list[int], limit: int) -> None:
+    packs = packs_of(lengths, limit)
+    assert [index for pack in packs for index in pack] == list(range(len(lengths)))
+    sizes = [sum(lengths[index] for index in pack) for pack in packs]
+    assert all(size <= limit or len(pack) == 1 for pack, size in zip(packs, sizes, strict=True))
+    nexts = [lengths[pack.start] for pack in packs[1:]]
+    assert all(size + following > limit for size, following in zip(sizes, nexts, strict=False))
 
 
 PINNED = (6, 3, 2, 1, 7, 0, 4, 5)

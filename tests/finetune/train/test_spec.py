@@ -56,6 +56,23 @@ def test_it_refuses_a_pattern_as_a_module(spec: TrainSpec) -> None:
     assert faults_of(replace(spec, target_modules=(".*proj",)))
 
 
+def test_holes_need_documents_and_three_tokens(spec: TrainSpec) -> None:
+    filled = replace(spec, kind="text", fim_rate=0.5, fim_tokens=(7, 8, 9))
+    assert faults_of(filled) == []
+    assert parse(filled.to_json()) == filled
+    for wrong, word in (
+        (replace(filled, kind="chat"), "conversations"),
+        (replace(filled, fim_tokens=None), "needs"),
+        (replace(filled, fim_tokens=(7, 8, 8)), "differ"),
+        (replace(filled, fim_rate=1.5), "must be from 0 to 1"),
+    ):
+        (fault,) = faults_of(wrong)
+        assert word in fault
+    for tokens in ([7, 8], [7, 8, -1], [7, 8, True], "789"):
+        with pytest.raises(SpecRefused, match="three token ids"):
+            parse(filled.to_json() | {"fim_tokens": tokens})
+
+
 def test_it_refuses_a_checkpoint_without_a_manifest(spec: TrainSpec, tmp_path: Path) -> None:
     (half := tmp_path / "checkpoint-00000003").mkdir()
     (fault,) = faults_of(replace(spec, resume_from=half))

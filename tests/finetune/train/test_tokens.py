@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.train.errors import RowRefused
-from finetune.train.tokens import Example, read_rows, shortened, windows
+from finetune.train.rows import read_rows
+from finetune.train.tokens import Example, shortened, windows
 
 TOKENIZE = """
 import json, sys
