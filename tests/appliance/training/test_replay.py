@@ -25,8 +25,8 @@ from appliance.training.rows import read_rows, rows_for
 from finetune.data.recall.adding import add
 from finetune.data.recall.corpora import Corpus, remove, rows_of
 from finetune.job import JobStatus
+from finetune.train.rows import examples_of
 from finetune.train.spec import TrainSpec
-from finetune.train.tokens import examples_of
 from tests.appliance.training.cast import Cast
 from tests.finetune.data.archives import tar_gz
 from tests.finetune.data.corpora import shop, sky
