@@ -29,6 +29,7 @@ from appliance.training.models import Dataset, Job
 from appliance.training.patience import patiently
 from appliance.training.rows import rows_for
 from finetune.data.recall.corpora import corpora
+from finetune.files import sync_directory
 from finetune.train.hyperparameters import REPLAY as REPLAY_SHARE
 from finetune.train.hyperparameters import replay_share
 
@@ -87,11 +88,14 @@ def ensure_replay(job: Job, training: Dataset, validation: Dataset | None, heart
     own, held_out, _ = rows_for(job.seed, folder, training, validation)
     beside = held_out if validation is None or validation.kind == training.kind else ()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in folder.glob(f".{REPLAY}-*"):  # of an attempt that was killed: this one holds the job now
+        shutil.rmtree(left, ignore_errors=True)
     work = Path(tempfile.mkdtemp(dir=folder, prefix=f".{REPLAY}-"))
     try:
         say_once(job.pk, "looking for public files like the training file's")
-        report = _recall(own, beside, share, job, work, heart)
+        _recall(own, beside, share, job, work, heart)
         _publish(work, folder / REPLAY)
+        report = json.loads((folder / REPLAY / REPORT).read_bytes())  # another attempt's, where that was faster
     finally:
         shutil.rmtree(work, ignore_errors=True)
     patiently(lambda: add_event(job.pk, said_of(report)))
@@ -103,6 +107,7 @@ def _publish(work: Path, place: Path) -> None:
     except OSError:  # another attempt was faster, with the same content
         if not place.is_dir():
             raise
+    sync_directory(place.parent)
 
 
 def _missing(training: Dataset) -> str:
@@ -134,7 +139,7 @@ def _facts(report: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _recall(own: Path, beside: tuple[Path, ...], share: float, job: Job, out: Path, heart: Heartbeat) -> dict[str, Any]:
+def _recall(own: Path, beside: tuple[Path, ...], share: float, job: Job, out: Path, heart: Heartbeat) -> None:
     argv = [
         sys.executable, "-m", "finetune.data.recall", "--own", str(own), *(f"--beside={path}" for path in beside),
         "--corpora", str(corpora_dir()), "--share", str(share), "--seed", str(job.seed), "--out", str(out),
@@ -147,7 +152,13 @@ def _recall(own: Path, beside: tuple[Path, ...], share: float, job: Job, out: Pa
             argv, cwd=REPO, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
         ) as process,
     ):
-        timer = threading.Timer(TIMEOUT_S, process.kill)
+        late = threading.Event()
+
+        def stop_late() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(TIMEOUT_S, stop_late)
         timer.daemon = True
         timer.start()
         heart.when_lost(process.kill)
@@ -160,9 +171,12 @@ def _recall(own: Path, beside: tuple[Path, ...], share: float, job: Job, out: Pa
         errors.seek(0)
         said = errors.read()[-2000:]
     heart.check()
+    if late.is_set():
+        raise AttemptFailed(
+            "server_error",
+            f"recalling replay took over {TIMEOUT_S / 3600:.0f} hours; ask for a replay_share of 0, or tell the operator",
+        )
     _check(job, process.returncode, said)
-    report: dict[str, Any] = json.loads((out / REPORT).read_bytes())
-    return report
 
 
 def _check(job: Job, code: int, said: str) -> None:

@@ -53,6 +53,7 @@ def sign(file: StoredFile, user: User, digest: str, comment: str = "") -> Signof
     Raises: SignoffRefused.
     """
     _must_be_allowed(file, user)
+    comment = comment.replace("\r\n", "\n").replace("\x00", "").strip()  # as a browser sends it, and PostgreSQL takes it
     if len(comment) > MAX_COMMENT:
         raise SignoffRefused(f"A comment has at most {MAX_COMMENT} characters.")
     try:
@@ -98,11 +99,17 @@ def revoke(file: StoredFile, user: User) -> Signoff:
 
 def unsigned(job: Job) -> list[StoredFile]:
     """The job's files whose reports somebody has to sign off before it goes on; files that are not cleaned yet are none."""
-    if job.status not in WAITING or not job.tenant.needs_signoff:
+    if not job.tenant.needs_signoff:
         return []
     files = [file for file in (job.training_file, job.validation_file) if file is not None]
     datasets = {row.file_id: row for row in Dataset.objects.filter(file__in=files)}
-    return [file for file in files if file.pk in datasets and standing(datasets[file.pk]) is None]
+    missing = [file for file in files if file.pk in datasets and standing(datasets[file.pk]) is None]
+    return [file for file in missing if job.status in WAITING or _changed_under(job, file)]
+
+
+def _changed_under(job: Job, file: StoredFile) -> bool:
+    """Whether a job that trains already went on by a sign-off of other data: the file was cleaned anew meanwhile."""
+    return job.status == JobStatus.RUNNING.value and job.signoffs.filter(file=file).exists()
 
 
 def use(job: Job, fence: int, datasets: Iterable[Dataset]) -> None:
@@ -110,6 +117,7 @@ def use(job: Job, fence: int, datasets: Iterable[Dataset]) -> None:
 
     Raises: NotSigned where the tenant wants one that is not there; LeaseLost.
     """
+    job.tenant.refresh_from_db(fields=("needs_signoff",))  # cleaning may have taken hours
     missing = unsigned(job)
     if missing:
         raise NotSigned(words(missing))
@@ -143,8 +151,11 @@ def of_job(job: Job) -> list[dict[str, Any]]:
 
 
 def lineage(job: Job) -> list[dict[str, Any]]:
-    """The same for an adapter, which outlives its data: without the comments."""
-    return [{name: value for name, value in entry.items() if name != "comment"} for entry in of_job(job)]
+    """Those of the data as it is, for an adapter, which outlives it: without the comments."""
+    datasets = Dataset.objects.filter(file__in=[file for file in (job.training_file, job.validation_file) if file])
+    now = {(row.file_id, report_digest(row)) for row in datasets}
+    entries = [entry for entry in of_job(job) if (entry["file"], entry["report_digest"]) in now]
+    return [{name: value for name, value in entry.items() if name != "comment"} for entry in entries]
 
 
 def _must_be_allowed(file: StoredFile, user: User) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,7 @@ def add(
         from finetune.data.recall.corpora import CorpusRefused  # noqa: PLC0415
 
         connection.ensure_connection()  # said now rather than after an hour of cleaning
+        connection.close()  # which a database that is started anew meanwhile would break
         try:
             unwanted = settings.ENV.unwanted_licences
             made = register(corpora_dir(), path, name, planted_secret(), _progress, unwanted_licences=unwanted)
@@ -67,20 +69,19 @@ def list_corpora(as_json: AsJson = False) -> None:
 def remove(name: Annotated[str, typer.Argument(help="The corpus's name.")], as_json: AsJson = False) -> None:
     """Remove a corpus; fine-tunes that recalled from it before keep what they have."""
     with rows():
-        from django.db import connection  # noqa: PLC0415
+        from django.db import transaction  # noqa: PLC0415
 
         from appliance.training.replay import corpora_dir  # noqa: PLC0415
-        from finetune.data.recall.corpora import CorpusRefused, corpora  # noqa: PLC0415
+        from finetune.data.recall.corpora import CorpusRefused, CorpusUnknown  # noqa: PLC0415
         from finetune.data.recall.corpora import remove as take_away  # noqa: PLC0415
 
-        connection.ensure_connection()
-        if name not in {one.name for one in corpora(corpora_dir())}:
-            raise fail(f"there is no corpus {name!r}; `coderack data corpus list` shows them", Exit.NOT_FOUND)
         try:
-            gone = take_away(corpora_dir(), name)
+            with transaction.atomic():
+                gone = take_away(corpora_dir(), name, about_to=partial(_record, "corpus.remove"))
+        except CorpusUnknown as unknown:
+            raise fail(f"{unknown}; `coderack data corpus list` shows them", Exit.NOT_FOUND) from None
         except CorpusRefused as refused:
             raise fail(str(refused)) from None
-        _record("corpus.remove", gone)
     show_done(asdict(gone), as_json, f"{name} removed")
 
 

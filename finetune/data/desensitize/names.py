@@ -38,7 +38,7 @@ class Trust(Enum):
     OWNER = "a person or, more often, a company"
 
 
-MARKS = rf"(?:^|{MASK})[ \t]*(?:[#/*;%!.|>-]|<!--|\"{{3}}|'{{3}}|r\"{{3}}|\"|REM\b|dnl\b)*[ \t]*(?:[-*•+][ \t]+)?"
+MARKS = rf"(?:^|{MASK})[ \t]*(?:[#/*;%!.|>-]|<!--|'{{3}}|r\"{{3}}|\"|REM\b|dnl\b)*+[ \t]*(?:[-*•+][ \t]+)?"
 BETWEEN = r"[ \t]*[:：=-]+[ \t]*"
 ROLE = r"(?:author|maintainer|contributor|developer|programmer|creator|reviewer|coder)(?:s|\(s\))?"
 DONE = (
@@ -121,9 +121,23 @@ def names(text: str) -> Iterator[Span]:
     }
     whole = sorted({text[place:stop] for place, stop in found if " " in text[place:stop]})
     for name in whole[:MOST_REPEATED]:
-        found |= {again.span() for again in re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", text)}
+        found |= set(_again(text, name))
     for place, stop in sorted(found):
         yield Span(place, stop, "person_name", "NAME", "name " + " ".join(text[place:stop].casefold().split()))
+
+
+def _again(text: str, name: str) -> Iterator[tuple[int, int]]:
+    """Where a name stands as whole words; searched for as it is, since a pattern would look at every place."""
+    place = text.find(name)
+    while place >= 0:
+        stop = place + len(name)
+        if not (_is_of_word(text[place - 1 : place]) or _is_of_word(text[stop : stop + 1])):
+            yield place, stop
+        place = text.find(name, stop)
+
+
+def _is_of_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -141,8 +155,8 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _hinted(text: str) -> list[int]:
     lowered = text.lower()
-    if len(lowered) != len(text):  # some letters have two small ones
-        lowered = text
+    if len(lowered) != len(text):  # some letters have two small ones; places have to stay what they are
+        lowered = "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
     places = []
     for hint in HINTS:
         place = lowered.find(hint)

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 
 from finetune.data.licences.families import OTHER, family_of, is_among, known, strictness
 
@@ -51,12 +50,10 @@ def any_of(licences: Iterable[Licence]) -> Licence:
 
 def all_of(licences: Iterable[Licence]) -> Licence:
     """All of some licences at once."""
-    return _of(
-        {
-            tuple(sorted({name for names in each for name in names}))
-            for each in product(*(one.choices for one in licences))
-        }
-    )
+    found, *rest = dict.fromkeys(licences) or (one(OTHER),)
+    for more in rest:  # one after the other: too many choices are cut off before they multiply
+        found = _of({tuple(sorted({*names, *others})) for names in found.choices for others in more.choices})
+    return found
 
 
 def _of(choices: Iterable[tuple[str, ...]]) -> Licence:

@@ -10,7 +10,7 @@ import re
 import string
 from collections.abc import Callable
 
-from finetune.data.licences.expressions import MOST_NAMES, Licence, any_of, one, parse
+from finetune.data.licences.expressions import MOST_NAMES, Licence, all_of, any_of, one, parse
 from finetune.data.licences.families import OTHER, known
 from finetune.data.licences.heads import HEAD_CHARACTERS
 
@@ -26,8 +26,9 @@ Told = Callable[[str, re.Match[str]], str]
 
 def licence_of(text: str) -> Licence | None:
     """What a head or a licence file says: its SPDX tag, else the licence that its words are of; None where neither is known."""
-    if tag := TAG.search(text, 0, HEAD_CHARACTERS):  # further down it is of something that a licence file quotes
-        return parse(tag[1])
+    tags = TAG.findall(text[:HEAD_CHARACTERS])  # further down they are of something that a licence file quotes
+    if tags:
+        return all_of(parse(tag) for tag in tags[:MOST_NAMES])
     words = words_of(text)
     if len(words) < 40 and (name := known(words.replace(" ", "-"))) != OTHER:
         return one(name)  # a file that says "Apache 2.0" and no more

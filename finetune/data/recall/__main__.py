@@ -32,7 +32,10 @@ def main() -> int:
         die_with(asked.parent)
     wanted = Wanted(asked.own, tuple(asked.beside), asked.share, asked.seed)
     try:
-        report = recall(wanted, asked.corpora, corpora(asked.corpora), asked.out)
+        try:
+            report = recall(wanted, asked.corpora, corpora(asked.corpora), asked.out)
+        except FileNotFoundError:  # a corpus was removed meanwhile: without it
+            report = recall(wanted, asked.corpora, corpora(asked.corpora), asked.out)
     except NoRoom as full:
         sys.stderr.write(f"{full}\n")
         return NO_ROOM

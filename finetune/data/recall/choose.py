@@ -19,7 +19,7 @@ import numpy as np
 from finetune.data.duplicates import NearDuplicates
 from finetune.data.files import sha256_of, whole, write_json
 from finetune.data.limits import DEFAULT
-from finetune.data.recall.classifier import Classifier, Scores, balanced_accuracy
+from finetune.data.recall.classifier import TEXT_CHARACTERS, Classifier, Scores, balanced_accuracy
 from finetune.data.recall.corpora import Corpus, rows_of
 from finetune.data.recall.lines import Lines
 from finetune.data.room import Room
@@ -124,7 +124,7 @@ def _examples(lines: Lines, numbers: range, draw: random.Random) -> list[str]:
 
 
 def _texts(lines: Lines, numbers: Sequence[int]) -> list[str]:
-    return [row["text"] for _, row in lines.take(numbers)]
+    return [row["text"][:TEXT_CHARACTERS] for _, row in lines.take(numbers)]  # no more is judged, and held in memory
 
 
 def _kept_back(examples: list[str]) -> list[str]:

@@ -5,12 +5,13 @@ The folder is the truth: it appears whole, by one rename. How one is made is `ad
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,10 @@ class CorpusRefused(Exception):
     permanent = True
 
 
+class CorpusUnknown(CorpusRefused):
+    """No corpus has this name."""
+
+
 @dataclass(frozen=True)
 class Corpus:
     """One registered corpus. `digest` is the SHA-256 of its rows, `bytes` their size, `source` the name it came under."""
@@ -43,7 +48,10 @@ class Corpus:
 
 def corpora(root: Path) -> list[Corpus]:
     """Those that are registered, by name."""
-    found = [Corpus(**json.loads(path.read_bytes())) for path in root.glob(f"[!.]*/{FACTS}")]
+    found = []
+    for path in root.glob(f"[!.]*/{FACTS}"):
+        with contextlib.suppress(FileNotFoundError):  # it was removed a moment ago
+            found.append(Corpus(**json.loads(path.read_bytes())))
     return sorted(found, key=lambda corpus: corpus.name)
 
 
@@ -52,15 +60,18 @@ def rows_of(root: Path, corpus: Corpus) -> Path:
     return root / corpus.digest / ROWS
 
 
-def remove(root: Path, name: str) -> Corpus:
-    """Take a corpus away. Fine-tunes that recalled from it before keep what they have.
+def remove(root: Path, name: str, about_to: Callable[[Corpus], None] = lambda _: None) -> Corpus:
+    """Take a corpus away, once `about_to` has noted it. Fine-tunes that recalled from it before keep what they have.
 
-    Raises: CorpusRefused where there is none.
+    Raises: CorpusUnknown where there is none, CorpusRefused where somebody else changes them.
     """
-    if name not in {corpus.name for corpus in corpora(root)}:
-        raise CorpusRefused(f"there is no corpus {name!r}")
+    if not root.is_dir():
+        raise CorpusUnknown(f"there is no corpus {name!r}")
     with alone(root):
-        corpus = next(corpus for corpus in corpora(root) if corpus.name == name)
+        corpus = next((corpus for corpus in corpora(root) if corpus.name == name), None)
+        if corpus is None:
+            raise CorpusUnknown(f"there is no corpus {name!r}")
+        about_to(corpus)
         gone = Path(tempfile.mkdtemp(dir=root, prefix=HALF_MADE))
         (root / corpus.digest).rename(gone / corpus.digest)
         sync_directory(root)

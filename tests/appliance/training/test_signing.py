@@ -186,6 +186,41 @@ def test_a_fine_tune_that_runs_already_goes_on_under_a_new_rule(cast: Cast, file
     assert signing.unsigned(Job.objects.get(pk=job.pk)) == []
 
 
+def test_a_rule_that_came_while_the_files_were_cleaned_is_heeded(cast: Cast, file: StoredFile) -> None:
+    job = queued(cast, file)
+    assert not job.tenant.needs_signoff
+    fence = lease.claim(job.pk)
+    assert fence is not None
+    set_signoff("acme", True)
+    with pytest.raises(NotSigned, match=file.pk):
+        signing.use(job, fence, [Dataset.objects.get(file=file)])
+
+
+def test_a_fine_tune_that_went_on_by_a_sign_off_waits_where_its_data_is_other_data_by_now(
+    cast: Cast, file: StoredFile
+) -> None:
+    set_signoff("acme", True)
+    sign(file, cast.owner)
+    job = queued(cast, file)
+    fence = lease.claim(job.pk)
+    assert fence is not None
+    signing.use(job, fence, [Dataset.objects.get(file=file)])
+    Job.objects.filter(pk=job.pk).update(status=S.RUNNING.value)
+    Dataset.objects.filter(file=file).update(digest="cd" * 32)
+    job = Job.objects.get(pk=job.pk)
+    assert signing.unsigned(job) == [file]
+    assert signing.lineage(job) == []
+    with pytest.raises(NotSigned, match=file.pk):
+        signing.use(job, fence, [Dataset.objects.get(file=file)])
+    sign(file, cast.owner)
+    signing.use(job, fence, [Dataset.objects.get(file=file)])
+    assert [entry["report_digest"] for entry in signing.lineage(job)] == [digest(file)]
+
+
+def test_a_comment_is_taken_as_a_browser_sends_it(cast: Cast, file: StoredFile) -> None:
+    assert sign(file, cast.owner, "a\x00\r\n" + "b" * (signing.MAX_COMMENT - 2)).comment[:3] == "a\nb"
+
+
 def test_a_deleted_file_is_not_signed(cast: Cast, file: StoredFile) -> None:
     StoredFile.objects.filter(pk=file.pk).update(deleted_at=file.created_at)
     with pytest.raises(SignoffRefused, match="no data report"):

@@ -106,7 +106,23 @@ def test_it_gives_one_person_one_placeholder_and_leaves_python_python() -> None:
 
 
 @pytest.mark.parametrize(
-    "hostile", ["author: " * 40000, "#" * 200000 + "author:", "\0" * 200000 + "author", "Author: " + "Jane " * 60000]
+    "hostile",
+    [
+        "author: " * 40000,
+        "#" * 200000 + "author:",
+        "\0" * 200000 + "author",
+        "Author: " + "Jane " * 60000,
+        ('"' * 500 + " author x\n") * 20,
+        ("'" * 500 + " author x\n") * 20,
+    ],
 )
 def test_it_stays_linear_on_hostile_text(hostile: str) -> None:
     assert len(found(hostile)) <= len(hostile) // 8
+
+
+def test_a_letter_with_two_small_ones_hides_no_tag() -> None:
+    assert found("# İstanbul\n# Author: Jane Smith\n") == ["Jane Smith"]
+
+
+def test_a_name_that_is_found_again_stands_by_itself() -> None:
+    assert found("# Author: Jane Smith\nJane Smithson, xJane Smith, Jane Smith_2, (Jane Smith)") == ["Jane Smith"] * 2

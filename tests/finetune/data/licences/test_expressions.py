@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.data.licences.expressions import parse
+from finetune.data.licences.expressions import all_of, parse
 from finetune.data.licences.families import OTHER, unwanted_names
 
 
@@ -62,3 +62,10 @@ def test_a_list_with_an_unknown_word_is_refused_by_that_word() -> None:
 @given(st.text(alphabet="()MITANDORWITH+.- GPL", max_size=400))
 def test_anything_is_read_to_the_end(text: str) -> None:
     assert parse(text).choices
+
+
+def test_many_choices_at_once_are_cut_off_before_they_multiply() -> None:
+    assert all_of([parse(f"MIT OR LicenseRef-{number} OR ISC") for number in range(60)]).name != ""
+    assert all_of([parse("MIT OR ISC")] * 60) == parse("MIT OR ISC")
+    assert all_of([parse("MIT"), parse("GPL-3.0-only")]) == parse("MIT AND GPL-3.0-only")
+    assert all_of([]).name == OTHER

@@ -123,3 +123,8 @@ def test_every_id_is_of_one_family_and_found_whatever_its_capitals() -> None:
     assert len({name.lower() for name in names}) == len(names)
     assert all(known(name.upper()) == name for name in names)
     assert (family_of("GPL-2.0-only"), family_of("never-heard-of")) == ("strong_copyleft", OTHER)
+
+
+def test_several_tags_hold_together() -> None:
+    text = "// SPDX-License-Identifier: MIT\n// SPDX-License-Identifier: GPL-3.0-only\nint x;\n"
+    assert name_of(text) == "GPL-3.0-only AND MIT"
