@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from finetune.train.tokens import Example, encode, text_ids, windows
+from finetune.train.literal import parts
+from finetune.train.tokens import Example, encode, lead, text_ids, windows
 
 # What a hole may add to a piece: its three tokens, begin and end of the text, and words that it cuts in two.
 ROOM = 24
@@ -48,23 +49,18 @@ def documents(tokenizer: Any, text: str, row: int, max_length: int, holes: Holes
     found = []
     for number, (plain, piece) in enumerate(_pieces(tokenizer, text, ids, max_length)):
         places = holes.places(row, number, len(piece))
-        filled = None if places is None else with_hole(tokenizer, piece, *places, holes)
-        if filled is not None and len(filled) <= max_length:
+        filled = array("i") if places is None else with_hole(tokenizer, piece, *places, holes)
+        if 0 < len(filled) <= max_length:
             found.append(Example(filled, ((1, len(filled)),), has_hole=True))
         else:
             found += windows(plain, max_length)
     return found
 
 
-def with_hole(tokenizer: Any, text: str, start: int, end: int, holes: Holes) -> array[int] | None:
-    """A document in PSM order, all of which is learned, as the gateway asks for a middle.
-
-    None where the text itself holds one of the tokens: what is a hole there could not be told.
-    """
+def with_hole(tokenizer: Any, text: str, start: int, end: int, holes: Holes) -> array[int]:
+    """A document in PSM order, all of which is learned, as the gateway asks for a middle."""
     prefix, middle, suffix = (encode(tokenizer, part) for part in (text[:start], text[start:end], text[end:]))
-    if {holes.begin, holes.hole, holes.end} & {*prefix, *middle, *suffix}:
-        return None
-    whole = [*_lead(tokenizer), holes.begin, *prefix, holes.hole, *suffix, holes.end, *middle]
+    whole = [*lead(tokenizer), holes.begin, *prefix, holes.hole, *suffix, holes.end, *middle]
     if tokenizer.eos_token_id is not None:
         whole.append(tokenizer.eos_token_id)
     return array("i", whole)
@@ -74,19 +70,21 @@ def _pieces(tokenizer: Any, text: str, ids: array[int], max_length: int) -> list
     """A document's tokens and characters, cut into as few like parts as leave each room for a hole."""
     most = max(max_length - ROOM, max_length // 2)
     count = math.ceil(len(ids) / most)
-    if count == 1:
+    if count <= 1:
         return [(ids, text)]
     size = math.ceil(len(ids) / count)
     starts = range(0, len(ids), size)
-    offsets = tokenizer(text, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    places = _places(tokenizer, text)
     # where the end token alone begins a piece, there are no characters left
-    cuts = [0, *(offsets[start][0] if start < len(offsets) else len(text) for start in starts[1:]), len(text)]
+    cuts = [0, *(places[start] if start < len(places) else len(text) for start in starts[1:]), len(text)]
     return [(ids[start : start + size], text[cuts[number] : cuts[number + 1]]) for number, start in enumerate(starts)]
 
 
-def _lead(tokenizer: Any) -> list[int]:
-    """What the tokenizer puts before every text."""
-    ids: list[int] = list(tokenizer("", verbose=False)["input_ids"])
-    while ids and ids[-1] == tokenizer.eos_token_id:
-        ids.pop()
-    return ids
+def _places(tokenizer: Any, text: str) -> list[int]:
+    """At which character each token of `text_ids` begins, those of the lead included, without an end token."""
+    found, done = [0] * len(lead(tokenizer)), 0
+    for part in parts(tokenizer, text):
+        told = tokenizer(part, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        found += [done + start for start, _ in told["offset_mapping"]]
+        done += len(part)
+    return found

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from finetune.train.literal import broken, parts
+
 Message = dict[str, str]
 
 
@@ -38,13 +40,14 @@ def chat_example(tokenizer: Any, messages: Sequence[Message]) -> Example:
     """
     if not messages or messages[-1]["role"] != "assistant":
         raise ValueError("the last message must be the assistant's")
+    messages = [message | {"content": broken(tokenizer, message["content"])} for message in messages]
     full = _render(tokenizer, messages)
     ids: array[int] = array("i")
     spans, done = [], 0
     for start, end in answer_ranges(tokenizer, messages, full):
-        ids.extend(encode(tokenizer, full[done:start]))
+        ids.extend(_rendered(tokenizer, full[done:start]))
         first = len(ids)
-        ids.extend(encode(tokenizer, full[start:end]))
+        ids.extend(_rendered(tokenizer, full[start:end]))
         spans.append((max(1, first), len(ids)))
         done = end
     return Example(ids, tuple(spans))
@@ -73,9 +76,20 @@ def _answer_range(tokenizer: Any, messages: Sequence[Message], turn: int, full: 
 
 def text_ids(tokenizer: Any, text: str) -> array[int]:
     """A text with the tokenizer's own special tokens, ended by the end token."""
-    ids = array("i", tokenizer(text, verbose=False)["input_ids"])
+    whole = len(parts(tokenizer, text)) == 1
+    ids = array(
+        "i", tokenizer(text, verbose=False)["input_ids"] if whole else [*lead(tokenizer), *encode(tokenizer, text)]
+    )
     if tokenizer.eos_token_id is not None and (not ids or ids[-1] != tokenizer.eos_token_id):
         ids.append(tokenizer.eos_token_id)
+    return ids
+
+
+def lead(tokenizer: Any) -> list[int]:
+    """What the tokenizer puts before every text."""
+    ids: list[int] = list(tokenizer("", verbose=False)["input_ids"])
+    while ids and ids[-1] == tokenizer.eos_token_id:
+        ids.pop()
     return ids
 
 
@@ -98,6 +112,11 @@ def _render(tokenizer: Any, messages: Sequence[Message], add_generation_prompt: 
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
-    """A part of a text: no begin, no end."""
+    """A part of somebody's text: no begin, no end, and no mark that it says is one."""
+    return [token for part in parts(tokenizer, text) for token in _rendered(tokenizer, part)]
+
+
+def _rendered(tokenizer: Any, text: str) -> list[int]:
+    """Text as a template wrote it, its marks included."""
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"] if text else []
     return ids

@@ -16,6 +16,7 @@ from finetune.train.holes import Holes
 from inference.gateway import fim, fim_tokens
 
 TEXT = "def relay(port):\n    return port + 1  # Größe 中文 🦦\n\n\nclass Relay:\n    ports = [1, 2, 3]\n"
+MARKS = f"{fim_tokens.FIM_HOLE} = '<｜end▁of▁sentence｜>'  # {fim_tokens.FIM_BEGIN}{fim_tokens.FIM_END}<｜\n"
 MANY = 400
 
 DOCUMENTS = """
@@ -38,7 +39,9 @@ found = {
     "long": told(documents(tokenizer, long, 0, 128, holes)),
     "texts": [tokenizer.decode(one.ids) for one in documents(tokenizer, long, 0, 128, holes)],
     "long plain": told(documents(tokenizer, long, 0, 128, None)),
-    "holds a token": told(documents(tokenizer, text + tokenizer.decode([tokens[1]]), 0, 2048, holes)),
+    "holds marks": told(documents(tokenizer, text + sys.argv[4], 0, 2048, holes)),
+    "long with marks": told(documents(tokenizer, (text + sys.argv[4]) * 40, 0, 128, holes)),
+    "marks": [token for one in documents(tokenizer, (text + sys.argv[4]) * 40, 0, 128, None) for token in one.ids],
     "empty": told(documents(tokenizer, "", 0, 2048, holes)),
 }
 print(json.dumps(found))
@@ -70,7 +73,7 @@ def test_documents_with_holes_are_written_as_the_gateway_asks_for_a_middle(
     tokens = fim_tokens.read(tiny_model, tokenizer)
     assert tokens is not None
     assert tokens.eos is not None
-    found = in_slot(DOCUMENTS, tiny_model, json.dumps([tokens.begin, tokens.hole, tokens.end]), TEXT)
+    found = in_slot(DOCUMENTS, tiny_model, json.dumps([tokens.begin, tokens.hole, tokens.end]), TEXT, MARKS)
 
     def encoded(text: str, *, alone: bool = True) -> list[int]:
         ids: list[int] = tokenizer.encode(text, add_special_tokens=alone).ids
@@ -87,7 +90,13 @@ def test_documents_with_holes_are_written_as_the_gateway_asks_for_a_middle(
     assert found["other row"] != found["whole"]
     plain = {"ids": [*encoded(TEXT), tokens.eos], "spans": [[1, len(encoded(TEXT)) + 1]], "has_hole": False}
     assert found["plain"] == [plain]
-    assert [one["has_hole"] for one in found["holds a token"]] == [False]
+    own = [tokens.begin, tokens.hole, tokens.end, tokens.eos]
+    (holds,) = found["holds marks"]
+    assert [sum(token == one for token in holds["ids"]) for one in own] == [1, 1, 1, 1], (
+        "the document's own, not the text's"
+    )
+    assert all(one["ids"].count(token) <= 1 for one in found["long with marks"] for token in own)
+    assert tokenizer.decode(found["marks"][1:-1], skip_special_tokens=False) == (TEXT + MARKS) * 40
     assert [one["has_hole"] for one in found["empty"]] == [False]
 
     assert len(found["long"]) > 10
