@@ -53,7 +53,9 @@ def sign(file: StoredFile, user: User, digest: str, comment: str = "") -> Signof
     Raises: SignoffRefused.
     """
     _must_be_allowed(file, user)
-    comment = comment.replace("\r\n", "\n").replace("\x00", "").strip()  # as a browser sends it, and PostgreSQL takes it
+    comment = (
+        comment.replace("\r\n", "\n").replace("\x00", "").strip()
+    )  # as a browser sends it, and PostgreSQL takes it
     if len(comment) > MAX_COMMENT:
         raise SignoffRefused(f"A comment has at most {MAX_COMMENT} characters.")
     try:

@@ -24,8 +24,8 @@ def by_document(base: Any) -> bool:
     if base.config.model_type not in KNOWN:
         return False
     AttentionInterface.register(NAME, attend)
-    base.set_attn_implementation(NAME)
-    return True
+    base.set_attn_implementation(NAME)  # which only warns where it can't
+    return bool(base.config._attn_implementation == NAME)
 
 
 def attend(

@@ -25,6 +25,7 @@ REPLAY_SHARE = 0.1  # of the rows that are trained on, where an operator has reg
 MAX_REPLAY_SHARE = 0.5
 FEW_ROWS = 256  # below: full steps; above: a fifth of them, the usual LoRA rate of 2e-4
 BATCH_TOKENS = 16_384  # an automatic batch holds no more than this
+LEAST_STEPS = 40  # on packs, where nobody said otherwise; fewer hardly leave the warm-up
 FIM_RATE = 0.5  # DeepSeek-Coder-V2's own (arXiv 2406.11931, section 3.1)
 NAMES = ("n_epochs", "batch_size", "learning_rate_multiplier", "fim_rate")
 
@@ -94,7 +95,7 @@ def choose(data: Data, asked: Mapping[str, Any]) -> Hyperparameters:
     wanted = check(asked)
     multiplier = _or_auto(wanted["learning_rate_multiplier"], 1.0 if data.sequences <= FEW_ROWS else 0.2)
     return Hyperparameters(
-        n_epochs=int(_or_auto(wanted["n_epochs"], _epochs(data.sequences))),
+        n_epochs=int(_or_auto(wanted["n_epochs"], _epochs(data))),
         batch_size=int(_or_auto(wanted["batch_size"], _batch(data))),
         learning_rate_multiplier=multiplier,
         learning_rate=BASE_LEARNING_RATE * multiplier,
@@ -108,8 +109,10 @@ def replay_share(asked: Mapping[str, Any]) -> float:
     return _or_auto(asked.get(REPLAY) if asked.get(REPLAY) is not None else AUTO, REPLAY_SHARE)
 
 
-def _epochs(rows: int) -> int:
-    return max(3, min(10, math.ceil(1000 / max(1, rows))))
+def _epochs(data: Data) -> int:
+    # a small repository is few packs, each of them a step: passes over it make up for what rows would have had
+    least = math.ceil(LEAST_STEPS / data.sequences) if data.packed else 3
+    return min(MAX_EPOCHS, max(3, least, min(10, math.ceil(1000 / max(1, data.sequences)))))
 
 
 def _batch(data: Data) -> int:

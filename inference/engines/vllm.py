@@ -246,8 +246,9 @@ def _plugins(spec: EngineSpec) -> list[Path]:
         needed.append(PLUGINS / "coderack_cpu_lora.py")
     if _verifies(spec):
         needed.append(ADAPTER_PLUGINS / "coderack_adapters.py")
+    beside = [ADAPTER_PLUGINS / "coderack_adapter_files.py"] if _verifies(spec) else []
     for module in needed:
-        for path in (module, module.with_name(f"{module.stem}-1.dist-info") / "entry_points.txt"):
+        for path in (module, *beside, module.with_name(f"{module.stem}-1.dist-info") / "entry_points.txt"):
             if not path.is_file():
                 raise SpecRefused(f"an engine with adapters needs {path}: install the appliance again")
     return [*([CPU_PLUGINS] if on_cpu else []), *(module.parent for module in needed)]

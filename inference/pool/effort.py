@@ -6,6 +6,7 @@ tells nothing: there a thread that waits for others spins.
 """
 
 import contextlib
+import os
 from pathlib import Path
 
 from inference.pool.process import session_members
@@ -45,9 +46,11 @@ def _wanted_ns(leader: int, started: int) -> dict[Path, int]:
     """For each thread the nanoseconds it ran and waited for a processor: the first two fields of its schedstat."""
     found = {}
     for pid in session_members(leader, started):
-        if pid != leader:
-            for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-                with contextlib.suppress(OSError, ValueError):  # it has ended meanwhile
+        threads = Path(f"/proc/{pid}/task")
+        with contextlib.suppress(OSError):  # it has ended meanwhile, as one of its threads may below
+            for name in os.listdir(threads) if pid != leader else ():
+                with contextlib.suppress(OSError, ValueError):
+                    path = threads / name / "schedstat"
                     ran, waited, _ = path.read_text().split()
                     found[path] = int(ran) + int(waited)
     return found

@@ -33,8 +33,9 @@ class Pulse:
 
     def at_work(self, now: float) -> None:
         """Its processes compute: a sign of life, but not for ever."""
-        if self._waiting_since is not None and now - self._silent_since < self._at_work_s:
-            self._waiting_since = now
+        if self._waiting_since is not None:
+            latest = self._silent_since + self._at_work_s - self._timeout_s
+            self._waiting_since = max(self._waiting_since, min(now, latest))
 
     def silent_s(self, now: float) -> float:
         """For how long a canary has waited while the counters stood still; 0 while none waits."""

@@ -117,7 +117,14 @@ def test_it_suspends_neither_nobody_nor_the_one_that_pays_for_canaries(tenant: s
 
 def test_what_was_made_or_changed_is_the_row_as_it_is_now() -> None:
     made = answer("tenant", "create", "acme", "--name", "Acme")
-    assert made == {"id": "acme", "name": "Acme", "plan": "standard", "policy": "auto", "active": True}
+    assert made == {
+        "id": "acme",
+        "name": "Acme",
+        "plan": "standard",
+        "policy": "auto",
+        "signoff": "optional",
+        "active": True,
+    }
     assert answer("tenant", "set-policy", "acme", "approve") == made | {"policy": "approve"}
     key = answer("key", "create", "acme", "--name", "ci")
     revoked = answer("key", "revoke", key["id"])

@@ -4,26 +4,34 @@ The pool keeps one file for each engine, with each adapter's directory, the dige
 kept. The manifest has the digest of every file. Standard library only: nothing of the appliance is there to import.
 """
 
+import errno
 import hashlib
 import json
 import os
 import stat
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 MANIFEST = "manifest.json"
 NEEDED = frozenset({"adapter_model.safetensors", "adapter_config.json"})
 SUFFIXES = (".safetensors", ".json")  # next to others vLLM would unpickle
 _MAX_JSON_BYTES = 16 * 1024 * 1024
 _PIECE_BYTES = 4 * 1024 * 1024
+TRIES = 3
+_T = TypeVar("_T")
 
 Signature = tuple[tuple[str, int, int, int, int], ...]
 
 
 class AdapterRefused(ValueError):
     """The files of an adapter are not those that were registered. The text is for a client: it names no path."""
+
+
+class FilesTouched(AdapterRefused):
+    """Something touched the files while they were read; it may have been no more than their owner or mode."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,10 @@ class WishFile:
         self._wanted: dict[str, Wanted] = {}
 
     def read(self) -> dict[str, Wanted]:
-        """The adapters by name, in the pool's order; none before the pool has said anything."""
+        """The adapters by name, in the pool's order; none before the pool has said anything.
+
+        What can't be read at the moment is as it was: in the middle of a step a fault would end the engine.
+        """
         try:
             found = self._path.stat()
             seen = (found.st_ino, found.st_mtime_ns, found.st_size)
@@ -56,6 +67,8 @@ class WishFile:
                 self._wanted, self._seen = wanted, seen
         except FileNotFoundError:
             return {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return self._wanted
         return self._wanted
 
 
@@ -76,6 +89,9 @@ class Checker:
 
         Raises: AdapterRefused.
         """
+        return patiently(lambda: self._verify(name, path, number))
+
+    def _verify(self, name: str, path: str, number: int) -> Signature:
         digest = self._digest_of(name, path, number)
         try:
             before = signature(Path(path))
@@ -100,13 +116,13 @@ class Checker:
             return False
 
     def unchanged(self, name: str, path: str, before: Signature) -> None:
-        """Raises: AdapterRefused where something touched its files meanwhile."""
+        """Raises: FilesTouched where something touched its files meanwhile."""
         try:
             after = signature(Path(path))
         except OSError:
             after = ()
         if after != before:
-            raise AdapterRefused(f"adapter {name} is not served: its files were changed while they were read")
+            raise FilesTouched(f"adapter {name} is not served: its files were changed while they were read")
 
     def _digest_of(self, name: str, path: str, number: int) -> str:
         wanted = self.wishes.read().get(name)
@@ -117,9 +133,28 @@ class Checker:
         return self._digests[number]
 
 
+def patiently(read: Callable[[], _T]) -> _T:
+    """What is read, tried again where something touched the files meanwhile.
+
+    Raises: FilesTouched at the third time.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return read()
+        except FilesTouched:
+            continue
+    return read()
+
+
 def signature(folder: Path) -> Signature:
-    """Of each file what changes with every write: the kernel's own time of change can't be set back."""
-    entries = ((entry.name, entry.stat(follow_symlinks=False)) for entry in os.scandir(folder))
+    """Of the directory and each file what changes with every write and move: the kernel's time of change can't be set back.
+
+    Raises: NotADirectoryError where it is a link; OSError.
+    """
+    found = os.lstat(folder)
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    entries = [("", found), *((entry.name, entry.stat(follow_symlinks=False)) for entry in os.scandir(folder))]
     return tuple(
         sorted((name, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) for name, found in entries)
     )

@@ -9,14 +9,17 @@ Pinned adapters keep their place in the host's cache. Places on the device are l
 of them, and vLLM would throw out what the batch under way needs.
 """
 
+from __future__ import annotations
+
 import asyncio
 import multiprocessing
 import os
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from coderack_adapter_files import AdapterRefused, Checker, WishFile  # type: ignore[import-not-found]  # beside it
+if TYPE_CHECKING:
+    from coderack_adapter_files import Checker, WishFile  # type: ignore[import-not-found]  # beside it
 
 VARIABLE = "CODERACK_ADAPTERS"
 _MARK = "coderack_verifies"
@@ -30,8 +33,8 @@ def register() -> None:
     """
     if VARIABLE not in os.environ:
         return  # nobody has said what its adapters are: no pool started it, or one on another machine
-    checker = Checker(WishFile(Path(os.environ[VARIABLE])))
     try:
+        from coderack_adapter_files import Checker, WishFile
         from vllm.lora import worker_manager
         from vllm.utils.cache import LRUCache
 
@@ -41,6 +44,7 @@ def register() -> None:
             return
         if "_load_adapter" in vars(cached) or not hasattr(LRUCache, "pin"):
             raise AttributeError("its cache of adapters is another one")
+        checker = Checker(WishFile(Path(os.environ[VARIABLE])))
         base._load_adapter = _verifying(original, checker)
         cached.add_adapter = _pinning(cached.add_adapter, checker.wishes)
     except (ImportError, AttributeError) as error:
@@ -60,11 +64,18 @@ def _log() -> Any:
 def _verifying(original: Any, checker: Checker) -> Any:
     """In the worker: nothing is read that was not just verified, and nothing may change meanwhile."""
 
+    from coderack_adapter_files import patiently
+
     def load(self: Any, lora_request: Any) -> Any:
         name, path = lora_request.lora_name, lora_request.lora_path
-        before = checker.verify(name, path, lora_request.lora_int_id)
-        model = original(self, lora_request)
-        checker.unchanged(name, path, before)
+
+        def once() -> Any:
+            before = checker.verify(name, path, lora_request.lora_int_id)
+            model = original(self, lora_request)
+            checker.unchanged(name, path, before)
+            return model
+
+        model = patiently(once)
         _log().info("adapter %s: verified and read", name)
         return model
 
@@ -121,6 +132,10 @@ def _guard_requests(checker: Checker) -> None:
 
 
 def _refusing(original: Any, checker: Checker) -> Any:
+    from coderack_adapter_files import AdapterRefused
+
+    looking: dict[int, asyncio.Lock] = {}
+
     async def check_model(self: Any, request: Any) -> Any:
         refused = await original(self, request)
         listed: dict[str, Any] = getattr(self.models, "lora_requests", {})
@@ -130,7 +145,9 @@ def _refusing(original: Any, checker: Checker) -> Any:
         which = (asked_for.lora_name, asked_for.lora_path, asked_for.lora_int_id)
         try:
             if not checker.is_known(*which):
-                await asyncio.to_thread(checker.verify, *which)
+                async with looking.setdefault(asked_for.lora_int_id, asyncio.Lock()):  # many requests, one reading
+                    if not checker.is_known(*which):
+                        await asyncio.to_thread(checker.verify, *which)
         except AdapterRefused as fault:
             _log().error("%s; requests for it are refused", fault)
             if listed.get(request.model) is asked_for:

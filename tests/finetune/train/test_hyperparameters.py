@@ -100,3 +100,7 @@ def test_a_batch_counts_packs_of_documents_and_single_conversations() -> None:
     few, many = (choose(data_of("text", 9, tokens, 2048, fills=False), {}) for tokens in (9000, 9_000_000))
     assert (few.batch_size, many.batch_size) == (1, BATCH_TOKENS // 2048)
     assert few.n_epochs > many.n_epochs
+    for packs in (1, 4, 40, 400):
+        chosen = choose(data_of("text", 9, packs * 2048, 2048, fills=False), {})
+        assert packs * chosen.n_epochs >= 40
+        assert chosen.n_epochs <= 50

@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -150,11 +151,53 @@ def test_the_worker_reads_nothing_that_changes_meanwhile(
     read: list[str] = []
     load = plugin._verifying(lambda _, asked: read.append(asked.lora_name) or "weights", checker)
     assert load(None, request) == "weights"
-    with pytest.raises(files.AdapterRefused, match="while they were read"):
+    with pytest.raises(files.AdapterRefused, match="was changed since"):
         plugin._verifying(lambda *_: change_weights(told.path), checker)(None, request)
     with pytest.raises(files.AdapterRefused, match="was changed"):
         load(None, request)
     assert read == [NAME]
+
+
+def exchange_and_back(told: Told) -> None:
+    aside, other = told.path.with_name("aside"), told.path.with_name("other")
+    other.mkdir(exist_ok=True)
+    told.path.rename(aside)
+    other.rename(told.path)
+    told.path.rename(other)
+    aside.rename(told.path)
+
+
+@pytest.mark.parametrize("touch", [lambda told: (told.path / "adapter_config.json").chmod(0o600), exchange_and_back])
+def test_what_was_touched_while_it_was_read_is_read_again(
+    plugin: ModuleType, checker: Any, told: Told, files: ModuleType, touch: Callable[[Told], object]
+) -> None:
+    request = SimpleNamespace(lora_name=NAME, lora_path=str(told.path), lora_int_id=1)
+    read: list[int] = []
+
+    def once(*_: object) -> str:
+        read.append(1)
+        if len(read) == 1:
+            touch(told)
+        return "weights"
+
+    assert plugin._verifying(once, checker)(None, request) == "weights"
+    assert len(read) == 2
+    with pytest.raises(files.FilesTouched, match="while they were read"):
+        plugin._verifying(lambda *_: touch(told), checker)(None, request)
+
+
+def test_a_directory_that_is_a_link_is_not_read(checker: Any, told: Told, files: ModuleType) -> None:
+    moved = told.path.rename(told.path.with_name("elsewhere"))
+    told.path.symlink_to(moved)
+    with pytest.raises(files.AdapterRefused, match="can't be read"):
+        checker.verify(NAME, str(told.path), 1)
+
+
+def test_a_word_of_the_pools_that_cant_be_read_is_as_it_was(checker: Any, told: Told) -> None:
+    before = checker.wishes.read()
+    assert before
+    told.file.write_text("half a")
+    assert checker.wishes.read() == before
 
 
 class Serving:

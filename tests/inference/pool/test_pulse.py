@@ -51,8 +51,8 @@ def test_being_at_work_counts_as_life_for_a_bounded_time():
     for now in range(105, 150, 5):
         pulse.at_work(now)
     assert pulse.silent_s(140) == 40
-    assert not pulse.is_hung(132.9)
-    assert pulse.is_hung(133)
+    assert not pulse.is_hung(129.9)
+    assert pulse.is_hung(130)
     pulse.canary_succeeded()
     assert pulse.silent_s(150) == 0
 
@@ -63,8 +63,8 @@ def test_a_token_gives_the_whole_time_again():
     pulse.canary_sent(100)
     pulse.counters_read(counters(2), 125)
     pulse.at_work(150)
-    assert not pulse.is_hung(157)
-    assert pulse.is_hung(158)
+    assert not pulse.is_hung(154)
+    assert pulse.is_hung(155)
 
 
 def test_being_at_work_says_nothing_where_it_is_not_asked_about():
