@@ -76,11 +76,16 @@ def hidden_states(model: Any, ids: Any, **where: Any) -> Any:
 
 
 def loss_sum(model: Any, batch: Batch) -> Any:
-    """The summed negative log-likelihood of the labels, a scalar in fp32."""
+    """The summed negative log-likelihood of the labels, a scalar in fp32.
+
+    Where nothing is learned, the head is applied to `HEAD_ROWS` positions at a time, whatever the batch is.
+    """
     wanted = batch.labels != IGNORED
     where = {"position_ids": batch.positions, "document_lengths": list(batch.lengths)} if batch.lengths else {}
-    logits = _causal(model).get_output_embeddings()(hidden_states(model, batch.ids, **where)[wanted])
-    return functional.cross_entropy(logits.float(), batch.labels[wanted], reduction="sum")
+    hidden, labels = hidden_states(model, batch.ids, **where)[wanted], batch.labels[wanted]
+    head, at_once = _causal(model).get_output_embeddings(), len(labels) if torch.is_grad_enabled() else HEAD_ROWS
+    parts = zip(hidden.split(max(1, at_once)), labels.split(max(1, at_once)), strict=True)
+    return sum(functional.cross_entropy(head(rows).float(), some, reduction="sum") for rows, some in parts)
 
 
 def log_probabilities(model: Any, ids: Any) -> list[float]:
