@@ -119,7 +119,7 @@ def test_up_answers_and_ctrl_c_ends_everything(bare: Appliance) -> None:
     assert process.stdout is not None
     reader = threading.Thread(target=lambda: lines.extend(process.stdout or []), daemon=True)
     reader.start()
-    until(lambda: (bare.data_dir / "ready.json").exists() or process.poll() is not None, bool, 240)
+    until(lambda: (bare.data_dir / "ready.json").exists() or process.poll() is not None, bool, 600)
     assert process.poll() is None, "".join(lines)
     until(lambda: "".join(lines), lambda text: "curl -N" in text, 30)
     text = "".join(lines)
