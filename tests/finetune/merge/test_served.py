@@ -83,8 +83,8 @@ def made(slot_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     spec = TrainSpec(
         model_path=base, train=(write_rows(folder / "rows.jsonl", chat_rows(FACTS)),), validation=(), kind="chat",
         out=folder / "out", resume_from=None, seed=7, epochs=6, batch_size=2, learning_rate=1e-2, lora_rank=8,
-        lora_alpha=16, target_modules=tuple(preset("deepseek-coder-v2-lite-instruct").lora.targets), max_length=128, fim_rate=0.0, fim_tokens=None,
-        checkpoint_every_steps=100, threads=1, device="cpu",
+        lora_alpha=16, target_modules=tuple(preset("deepseek-coder-v2-lite-instruct").lora.targets), max_length=128,
+        fim_rate=0.0, fim_tokens=None, checkpoint_every_steps=100, threads=1, device="cpu",
     )  # fmt: skip
     trainer = Trainer()
     trainer.start(slot_python, spec, folder / "trainer.log")
