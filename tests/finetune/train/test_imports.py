@@ -34,7 +34,7 @@ IN_SLOT = [
     *(
         f"finetune.train.{name}"
         for name in (
-            "adapter", "attention", "events", "head", "holes", "loop", "main", "model", "order", "parent", "rows",
+            "adapter", "attention", "events", "head", "holes", "literal", "loop", "main", "model", "order", "parent", "rows",
             "schedule", "state", "tokens",
         )
     ),
