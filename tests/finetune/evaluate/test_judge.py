@@ -49,7 +49,7 @@ def no_process_left() -> Iterator[None]:
     yield
     left = set(sandboxed()) - before  # some may be another test process's, which end as well
     deadline = time.monotonic() + 10
-    while left & set(sandboxed()) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60  # a loaded machine is slow at ending them, too
         time.sleep(0.05)
     assert not left & set(sandboxed())
 
