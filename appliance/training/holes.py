@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from appliance.registry.models import ModelVersion
 from appliance.training.errors import AttemptFailed, JobRefused
 from finetune.train.hyperparameters import AUTO
 from inference.gateway import fim_tokens
+
+log = logging.getLogger("coderack.training")
 
 
 def tokens_of(base: ModelVersion) -> tuple[int, int, int] | None:
@@ -25,7 +28,8 @@ def tokens_of(base: ModelVersion) -> tuple[int, int, int] | None:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower
-        raise AttemptFailed("server_error", f"{path} can't be read: {error}") from error
+        log.error("%s can't be read: %s", path, error)  # a tenant gets no paths
+        raise AttemptFailed("server_error", f"the tokenizer of {base.name} can't be read; tell the operator") from error
     found = fim_tokens.read(Path(base.path), tokenizer)
     return None if found is None else (found.begin, found.hole, found.end)
 
