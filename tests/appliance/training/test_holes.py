@@ -78,7 +78,8 @@ def test_a_rate_is_refused_for_a_model_that_does_not_fill_in_the_middle(cast: Ca
     assert job.hyperparameters["fim_rate"] == 0.0
 
 
-def test_a_tokenizer_that_is_gone_fails_the_job_with_its_path(filler: Cast) -> None:
+def test_a_tokenizer_that_is_gone_fails_the_job_and_tells_the_tenant_no_path(filler: Cast) -> None:
     (Path(filler.base.path) / "tokenizer.json").unlink()
-    with pytest.raises(AttemptFailed, match=r"tokenizer\.json can't be read"):
+    with pytest.raises(AttemptFailed, match="can't be read; tell the operator") as caught:
         holes.tokens_of(filler.base)
+    assert filler.base.path not in str(caught.value)
