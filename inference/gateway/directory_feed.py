@@ -78,12 +78,14 @@ class DirectoryFeed:
             self._dsn, autocommit=True, connect_timeout=5, application_name="coderack-gateway"
         )
         async with connection:
+            heard = asyncio.Event()
+            connection.add_notify_handler(lambda _: heard.set())  # what comes along with a query's answer
             await _within(connection.execute(f"LISTEN {CHANNEL}"))
             await self._load(connection)
             self._connected = True
             while True:
-                changed = await _wait_for_change(connection)
-                if changed or await self._generation(connection) != self._directory.snapshot.generation:
+                await _wait(connection, heard)
+                if await self._generation(connection) != self._directory.snapshot.generation:
                     await self._load(connection)
 
     async def _generation(self, connection: Connection) -> int:
@@ -103,12 +105,18 @@ async def _within(awaitable: Any) -> Any:
         return await awaitable
 
 
-async def _wait_for_change(connection: Connection) -> bool:
-    """True at the first notification, False when `POLL_S` passed without one."""
-    changed = False
-    async for _ in connection.notifies(timeout=POLL_S, stop_after=1):
-        changed = True
-    return changed
+async def _wait(connection: Connection, heard: asyncio.Event) -> None:
+    """Until the database says something or `POLL_S` passed. psycopg's own wait looks at the socket ten times a second."""
+    loop = asyncio.get_running_loop()
+    loop.add_reader(connection.fileno(), heard.set)  # each time: a query takes the place and leaves it empty
+    try:
+        async with asyncio.timeout(POLL_S):
+            await heard.wait()
+    except TimeoutError:
+        pass
+    finally:
+        loop.remove_reader(connection.fileno())
+    heard.clear()
 
 
 async def load_snapshot(connection: Connection) -> Snapshot:

@@ -47,7 +47,9 @@ def runs(door: Door, max_tokens: int, mark: str, others: Others) -> list[Stream]
     found = []
     for number in range(NUM_RUNS):
         before, began = others.read(), time.monotonic()
-        found += asyncio.run(load(door, DEMO, NUM_STREAMS, max_tokens, f"{time.time_ns()} {mark} {number}"))
+        found += asyncio.run(
+            load(door, DEMO, NUM_STREAMS, [max_tokens] * NUM_STREAMS, f"{time.time_ns()} {mark} {number}")
+        )
         others.count(before, 0, time.monotonic() - began)
     return found
 

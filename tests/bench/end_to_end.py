@@ -1,8 +1,9 @@
 """What a user's tokens per second lose by the gateway with a real engine, and what chat loses by a batch beside it.
 
 Run by hand: `make bench-engine`. One appliance with vLLM on the CPU and the demo model; every duty of the gateway is on:
-keys, limits of every kind, routing, journal, metrics. The same streams go to the engine's own socket and through the gateway
-in turns, the order turned each time, every prompt a new one. Nothing fails because of a figure; pytest collects nothing here.
+keys, limits of every kind, routing, journal, metrics. Answers of the same lengths are asked of the engine's own socket and
+of the gateway in turns, the order turned each time, every prompt a new one; who has an answer asks for the next. Nothing
+fails because of a figure; pytest collects nothing here.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ import psutil  # type: ignore[import-untyped]
 from tests.bench.beside import beside_batches
 from tests.bench.engine_report import as_text
 from tests.bench.machine import Others, commit, family, hardware
-from tests.bench.streams import Door, load
+from tests.bench.streams import Door, lengths, load
 from tests.system.appliance import DEMO, Appliance, free_port
 
 PLENTY = "1000000000"
 LIMITS = ("requests-per-minute", "tokens-per-minute", "max-concurrency", "tokens-per-day", "monthly-budget")
 START_S = 900
+ANSWERS = 4  # of each stream, one after the other
 Round = dict[str, float]
 
 
@@ -49,9 +51,9 @@ def main() -> None:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.end_to_end", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=9, help="runs of each load against engine and gateway")
+    parser.add_argument("--pairs", type=int, default=5, help="runs of each load against engine and gateway")
     parser.add_argument("--streams", type=int, action="append", help="streams at once (may be said again; 4 and 16)")
-    parser.add_argument("--tokens", type=int, default=128, help="of each answer")
+    parser.add_argument("--tokens", type=int, default=128, help="of an answer, in the mean")
     parser.add_argument("--batches", type=int, default=3, help="times that chat is measured alone and beside a batch")
     parser.add_argument("--running", metavar="DATA_DIR:PORT", help="an appliance that is up, instead of a new one")
     parser.add_argument("--json", action="store_true", help="print every round's figures as JSON")
@@ -117,15 +119,16 @@ def measure(appliance: Appliance, door: Door, num_streams: int, max_tokens: int,
     """One run: rates, delays, and the CPU of each process for a token."""
     before, other = cpu_seconds(appliance), others.read()
     began = time.monotonic()
-    streams = asyncio.run(load(door, DEMO, num_streams, max_tokens, f"{time.time_ns()} {mark}"))
+    wanted = lengths(ANSWERS * num_streams, max_tokens)
+    streams = asyncio.run(load(door, DEMO, num_streams, wanted, f"{time.time_ns()} {mark}"))
     seconds = time.monotonic() - began
     used = {name: after - before[name] for name, after in cpu_seconds(appliance).items()}
     others.count(other, sum(used.values()), seconds)
     tokens = sum(one.tokens for one in streams)
     return {
         "tokens/s": tokens / seconds,
-        "TTFT ms": 1000 * sum(one.ttft_s for one in streams) / num_streams,
-        "TPOT ms": 1000 * sum(one.tpot_s for one in streams) / num_streams,
+        "TTFT ms": 1000 * sum(one.ttft_s for one in streams) / len(streams),
+        "TPOT ms": 1000 * sum(one.tpot_s for one in streams) / len(streams),
         **{f"CPU ms per token: {name}": 1e3 * spent / tokens for name, spent in used.items()},
     }
 

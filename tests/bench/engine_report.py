@@ -12,7 +12,8 @@ def as_text(found: dict[str, Any], max_tokens: int) -> str:
     """Facts, loads, and chat beside a batch."""
     lines = [f"{name}: {value}" for name, value in found["facts"].items()]
     for num_streams, pairs in found["pairs"].items():
-        lines += ["", f"{num_streams} streams of {max_tokens} tokens, {len(pairs)} pairs: median (lowest to highest)"]
+        load = f"{num_streams} streams, answers of {max_tokens} tokens in the mean"
+        lines += ["", f"{load}, {len(pairs)} pairs: median (lowest to highest)"]
         lines += _load(pairs)
     if found["beside"]:
         lines += ["", f"chat alone and beside a batch, {len(found['beside'])} times: median, highest of all streams"]

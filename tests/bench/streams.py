@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -104,13 +105,25 @@ def to_bytes(door: Door, body: dict[str, Any], path: str = CHAT) -> bytes:
     return f"{head}content-length: {len(data)}\r\n\r\n".encode() + data
 
 
-async def load(door: Door, model: str, num_streams: int, max_tokens: int, mark: str) -> list[Stream]:
-    """So many streams at once, each with a prompt of its own, until the last one ends."""
+def lengths(num_answers: int, mean_tokens: int) -> list[int]:
+    """Of so many answers, half to one and a half of the mean, the same ones each time: streams don't march in step."""
+    spread = random.Random(f"{num_answers} {mean_tokens}")
+    return [spread.randint(max(1, mean_tokens // 2), mean_tokens + mean_tokens // 2) for _ in range(num_answers)]
+
+
+async def load(door: Door, model: str, num_streams: int, max_tokens: list[int], mark: str) -> list[Stream]:
+    """Answers of these lengths, so many streams at once: who has one asks for the next. Each prompt is a new one."""
     whole = {"stream": True, "stream_options": {"include_usage": True}}
-    bodies = [chat(model, f"{mark} {number}", max_tokens, **whole) for number in range(num_streams)]
-    streams = [Stream(to_bytes(door, body)) for body in bodies]
-    await asyncio.gather(*[door.connect(lambda one=one: one) for one in streams])
-    await asyncio.gather(*[one.over for one in streams])
+    asks = [to_bytes(door, chat(model, f"{mark} {n}", tokens, **whole)) for n, tokens in enumerate(max_tokens)]
+    streams = [Stream(request) for request in asks]
+    waiting = iter(streams)
+
+    async def client() -> None:
+        for stream in waiting:
+            await door.connect(lambda stream=stream: stream)
+            await stream.over
+
+    await asyncio.gather(*[client() for _ in range(num_streams)])
     for one in streams:
         one.read_tokens()
     return streams
