@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from django.db import transaction
 
@@ -61,42 +62,35 @@ def create_tenant(tenant: Tenant) -> None:
     record("tenant.create", tenant.pk, tenant=tenant.pk, details=details)
 
 
-@transaction.atomic
 def set_policy(tenant_id: str, policy: str) -> bool:
     """Choose when a tenant's adapters are used; False when there is no such tenant."""
-    row = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id).first()
-    if row is None:
-        return False
-    if row.adapter_policy != policy:
-        before, row.adapter_policy = row.adapter_policy, policy
-        row.save(update_fields=("adapter_policy",))
-        record("tenant.set_policy", row.pk, tenant=row.pk, details={"policy": policy, "before": before})
-    return True
+    return _set(
+        tenant_id, "adapter_policy", policy, lambda before: ("tenant.set_policy", {"policy": policy, "before": before})
+    )
 
 
-@transaction.atomic
 def set_signoff(tenant_id: str, needed: bool) -> bool:
     """Say whether a tenant's fine-tunes wait until their data's reports are signed off; False without such a tenant."""
-    row = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id).first()
-    if row is None:
-        return False
-    if row.needs_signoff != needed:
-        row.needs_signoff = needed
-        row.save(update_fields=("needs_signoff",))
-        record("tenant.set_signoff", row.pk, tenant=row.pk, details={"needed": needed})
-    return True
+    return _set(tenant_id, "needs_signoff", needed, lambda _: ("tenant.set_signoff", {"needed": needed}))
+
+
+def set_active(tenant_id: str, active: bool) -> bool:
+    """Switch a tenant on or off; False when there is no such tenant. The gateway refuses its keys within a second."""
+    return _set(tenant_id, "is_active", active, lambda _: ("tenant.resume" if active else "tenant.suspend", None))
 
 
 @transaction.atomic
-def set_active(tenant_id: str, active: bool) -> bool:
-    """Switch a tenant on or off; False when there is no such tenant. The gateway refuses its keys within a second."""
+def _set(tenant_id: str, field: str, value: Any, entry: Callable[[Any], tuple[str, dict[str, Detail] | None]]) -> bool:
+    """Set a field of a tenant's row; what stays as it was leaves no entry, which is made from what it was before."""
     row = Tenant.objects.select_for_update(no_key=True).filter(pk=tenant_id).first()
     if row is None:
         return False
-    if row.is_active != active:
-        row.is_active = active
-        row.save(update_fields=("is_active",))
-        record("tenant.resume" if active else "tenant.suspend", row.pk, tenant=row.pk)
+    before = getattr(row, field)
+    if before != value:
+        setattr(row, field, value)
+        row.save(update_fields=(field,))
+        action, details = entry(before)
+        record(action, row.pk, tenant=row.pk, details=details)
     return True
 
 

@@ -6,11 +6,8 @@ One training, one merge and one engine start for all of it.
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +24,10 @@ from finetune.train.launch import Trainer
 from finetune.train.slot import environment
 from finetune.train.spec import TrainSpec
 from inference.catalog.load import preset
-from inference.devices.info import DeviceInfo
-from inference.engines import vllm
-from inference.engines.spec import EngineSpec
 from inference.pool.engine_client import EngineClient
-from inference.pool.errors import EngineUnreachable
 from ops.models.tiny_deepseek.model import ensure_tiny_deepseek
 from tests.finetune.train.conftest import FACTS, chat_rows, write_rows
+from tests.real_engine import running
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -42,7 +36,6 @@ NAME = "ft:tiny:acme:facts:1"
 TOLERANCE = 2**-8
 PARITY = 0.05  # nats, the mean over tokens, as the checks of a fine-tune ask for
 EFFECT = 0.3
-START_S = 540.0
 COMPARE = """
 import json, sys
 import torch
@@ -101,40 +94,12 @@ def made(slot_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="module")
 def engine(slot_python: Path, made: Made) -> Iterator[EngineClient]:
-    with tempfile.TemporaryDirectory(prefix="crmerged-", dir="/tmp") as folder:
-        place = Path(folder)
-        spec = EngineSpec(
-            slot_python=slot_python, model=NAME, model_path=made.merged, max_model_len=512,
-            flags=("--max-num-seqs", "8"),
-            devices=(DeviceInfo("cpu:0", "cpu", "CPU", 1, cores=tuple(sorted(os.sched_getaffinity(0)))),),
-            socket=place / "e.sock", home=place / "home", cache=place / "cache", scratch=place, shutdown_timeout_s=1,
-        )  # fmt: skip
-        for directory in (spec.home, spec.cache):
-            directory.mkdir()
-        log = place / "log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                vllm.command(spec), env=vllm.environment(spec), cwd=place, stdout=output, stderr=output,
-                stdin=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
-        try:
-            yield _when_up(EngineClient(spec.socket), process, log)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _when_up(client: EngineClient, process: subprocess.Popen[bytes], log: Path) -> EngineClient:
-    deadline = time.monotonic() + START_S
-    while True:
-        try:
-            if client.get(vllm.HEALTH_PATH, 2).status == 200:
-                return client
-        except EngineUnreachable:
-            pass
-        assert process.poll() is None, log.read_text(errors="replace")[-3000:]
-        assert time.monotonic() < deadline, log.read_text(errors="replace")[-3000:]
-        time.sleep(0.5)
+    flags = ("--max-num-seqs", "8")
+    with (
+        tempfile.TemporaryDirectory(prefix="crmerged-", dir="/tmp") as folder,
+        running(Path(folder), slot_python, NAME, made.merged, flags) as client,
+    ):
+        yield client
 
 
 def test_the_merged_weights_are_base_plus_scaled_product(slot_python: Path, made: Made, tmp_path: Path) -> None:

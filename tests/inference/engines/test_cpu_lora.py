@@ -6,28 +6,22 @@ from __future__ import annotations
 
 import array
 import json
-import os
 import random
 import re
-import signal
-import subprocess
 import tempfile
-import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from inference.devices.info import DeviceInfo
 from inference.engines import vllm
-from inference.engines.spec import EngineSpec
 from inference.pool.adapter_wish import tell
 from inference.pool.adapters import Wish
 from inference.pool.engine_client import EngineClient
-from inference.pool.errors import EngineUnreachable
 from inference.pool.store import DesiredAdapter
 from tests.inference.pool.adapter_dirs import seal
+from tests.real_engine import running
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
@@ -35,7 +29,6 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 BASE, ADAPTER = "base", "ft:base:somebody:else:1"
 LAYERS, HIDDEN, RANK = 30, 576, 8  # SmolLM2-135M
 PROMPT = list(range(100, 140))
-START_S = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -48,42 +41,12 @@ def place() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def engine(slot_python: Path, demo_model: Path, place: Path) -> Iterator[EngineClient]:
     """One engine whose only adapter slot is also its last one, and that holds two more in memory."""
-    spec = EngineSpec(
-        slot_python=slot_python, model=BASE, model_path=demo_model, max_model_len=512,
-        flags=(
-            "--max-num-seqs", "16", "--enable-lora", "--max-lora-rank", str(RANK), "--max-loras=1", "--max-cpu-loras=3",
-            "--lora-target-modules", "q_proj", "k_proj", "v_proj",
-        ),
-        devices=(DeviceInfo("cpu:0", "cpu", "CPU", 1, cores=tuple(sorted(os.sched_getaffinity(0)))),),
-        socket=place / "e.sock", home=place / "home", cache=place / "cache", scratch=place, shutdown_timeout_s=1,
-        adapters=place / "adapters.json",
+    flags = (
+        "--max-num-seqs", "16", "--enable-lora", "--max-lora-rank", str(RANK), "--max-loras=1", "--max-cpu-loras=3",
+        "--lora-target-modules", "q_proj", "k_proj", "v_proj",
     )  # fmt: skip
-    for directory in (spec.home, spec.cache):
-        directory.mkdir()
-    log = place / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            vllm.command(spec), env=vllm.environment(spec), cwd=place, stdout=output, stderr=output,
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-    try:
-        yield _when_up(EngineClient(spec.socket), process, log)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _when_up(client: EngineClient, process: subprocess.Popen[bytes], log: Path) -> EngineClient:
-    deadline = time.monotonic() + START_S
-    while True:
-        try:
-            if client.get(vllm.HEALTH_PATH, 2).status == 200:
-                return client
-        except EngineUnreachable:
-            pass
-        assert process.poll() is None, log.read_text(errors="replace")[-3000:]
-        assert time.monotonic() < deadline, log.read_text(errors="replace")[-3000:]
-        time.sleep(0.5)
+    with running(place, slot_python, BASE, demo_model, flags, place / "adapters.json") as client:
+        yield client
 
 
 def write_adapter(folder: Path, seed: int = 1) -> str:
