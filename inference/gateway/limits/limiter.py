@@ -66,7 +66,7 @@ class Limiter:
         if not gates:
             return Reservation(request_id, (), (), local=True)
         answer = self._ask(request_id, gates)
-        told = None if answer is None else await self._in_time(answer)
+        told = None if answer is None else await self._in_time(answer, request_id)
         if told is None:
             return self._from_share(request_id, gates)
         outcome = read(told)
@@ -88,9 +88,9 @@ class Limiter:
             request_id, round(LEASE_S * 1_000_000), *values, late=lambda answer: self._undo(answer, request_id),
         )  # fmt: skip
 
-    async def _in_time(self, answer: asyncio.Future[Any]) -> Any:
-        """What Redis answers; None where it is away or takes too long. What comes later is undone, so that nothing stays
-        taken."""
+    async def _in_time(self, answer: asyncio.Future[Any], request_id: str) -> Any:
+        """What Redis answers; None where it is away or takes too long. What comes later, and what Redis may have taken
+        before the connection broke, is undone, so that nothing stays taken."""
         self._deadlines.add(answer)
         try:
             return await answer
@@ -100,11 +100,12 @@ class Limiter:
             log.warning("limits: Redis refused: %s", error)
             self._close()  # connecting loads the scripts anew
         except RedisAway:
-            pass
+            self._undo(None, request_id)
         return None
 
     def _undo(self, late: Any, request_id: str) -> None:
-        if isinstance(read(late), Taken):
+        """Give back what a late answer says was taken, or what may have been: `late` is None where none will come."""
+        if late is None or isinstance(read(late), Taken):
             self._settled += (request_id, 0, 0)
             self._kick.set()
 

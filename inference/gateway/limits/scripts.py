@@ -28,7 +28,7 @@ def _read(*names: str) -> Script:
 
 SCRIPTS = {
     "reserve": _read("window", "reserve"),
-    "settle": _read("settle"),
+    "settle": _read("window", "settle"),
     "renew": _read("renew"),
     "seed": _read("window", "seed"),
 }

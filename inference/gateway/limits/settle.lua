@@ -6,9 +6,7 @@
 -- Answer: how many were open.
 local ids, used = {}, {}
 if ARGV[1] == 'expired' then
-  local time = redis.call('TIME')
-  local now = string.format('%.0f', time[1] * 1000000 + time[2])
-  ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 200)
+  ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now), 'LIMIT', 0, 200)
   for i = 1, #ids do used[i] = {0, 0} end
 else
   for i = 1, #ARGV, 3 do
@@ -25,9 +23,7 @@ redis.call('ZREM', KEYS[1], unpack(ids))
 local scopes, changed, seen, ended = {}, {}, {}, 0
 local function scope_of(key)
   if not scopes[key] then
-    local kept, flat = {}, redis.call('HGETALL', key)
-    for i = 1, #flat, 2 do kept[flat[i]] = flat[i + 1] end
-    scopes[key], changed[key] = kept, {}
+    scopes[key], changed[key] = read(key), {}
   end
   return scopes[key], changed[key]
 end
@@ -39,13 +35,16 @@ for i, content in ipairs(contents) do
     for _, of in ipairs(cmsgpack.unpack(content)) do
       local kept, fields = scope_of(of[1])
       for at = 2, #of, 3 do
-        local kind, taken, window = of[at], of[at + 1], of[at + 2]
-        if kept[kind] then
-          local over = (kind == 'c' and 0 or kind == 's' and used[i][2] or used[i][1]) - taken
+        local kind, taken, its = of[at], of[at + 1], of[at + 2]
+        local over = (kind == 'c' and 0 or kind == 's' and used[i][2] or used[i][1]) - taken
+        if kept[kind] and kind == 'c' then
+          kept.c, fields.c = math.max(0, tonumber(kept.c) + over), true
+        elseif kept[kind] then
           -- a window that is over keeps nothing back; use beyond the reservation counts in the present one
-          if kind == 'c' or tonumber(kept[kind .. 'e']) == window or over > 0 then
-            kept[kind] = math.max(0, tonumber(kept[kind]) + over)
-            fields[kind] = true
+          local held, ends = window(kept, kind)
+          if ends == its or over > 0 then
+            kept[kind], kept[kind .. 'e'] = math.max(0, held + over), ends
+            fields[kind], fields[kind .. 'e'] = true, true
           end
         end
       end
@@ -54,8 +53,8 @@ for i, content in ipairs(contents) do
 end
 for key, fields in pairs(changed) do
   local flat = {}
-  for kind in pairs(fields) do
-    flat[#flat + 1], flat[#flat + 2] = kind, string.format('%.0f', scopes[key][kind])
+  for name in pairs(fields) do
+    flat[#flat + 1], flat[#flat + 2] = name, string.format('%.0f', scopes[key][name])
   end
   if #flat > 0 then redis.call('HSET', key, unpack(flat)) end
 end

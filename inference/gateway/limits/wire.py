@@ -51,7 +51,10 @@ class RedisWire(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def call(self, *arguments: Argument, late: Late | None = None) -> asyncio.Future[Any]:
-        """Write a command; the answer, or RedisRefused or RedisAway. `late` gets an answer that nobody waits for any more."""
+        """Write a command; the answer, or RedisRefused or RedisAway.
+
+        `late` gets an answer that nobody waits for any more, None where the connection breaks before it.
+        """
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._transport is None or self._transport.is_closing() or len(self._waiting) >= MAX_WAITING:
             future.set_exception(RedisAway("no connection"))
@@ -106,8 +109,11 @@ class RedisWire(asyncio.Protocol):
         self._transport = None
         self._unsent.clear()
         waiting, self._waiting = self._waiting, deque()
-        for future, _ in waiting:
-            if not future.done():
+        for future, late in waiting:
+            if future.done():
+                if late is not None:
+                    late(None)
+            else:
                 future.set_exception(RedisAway("the connection broke"))
                 future.exception()  # whoever gave up waiting must not be told by the loop
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from importlib.resources import files
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -179,6 +180,56 @@ def test_use_beyond_the_reservation_counts(server: RedisServer) -> None:
         assert after.left[0].remaining == 300
 
     with_limiters(server, body)
+
+
+def test_use_beyond_the_reservation_of_a_window_that_ended_counts_in_the_next(server: RedisServer) -> None:
+    async def body(limiter: Limiter) -> None:
+        held = await limiter.reserve("a", [gate(Kind.DAY, 1000, 10)])
+        back = await limiter.reserve("b", [gate(Kind.DAY, 1000, 200)])
+        assert isinstance(held, Reservation)
+        assert isinstance(back, Reservation)
+        end_yesterday(server, "a", "b")
+        limiter.settle(back, 50, 0)
+        limiter.settle(held, 700, 0)
+        await at_rest(server)
+        after = await limiter.reserve("c", [gate(Kind.DAY, 1000, 400)])
+        assert isinstance(after, Refused)
+        assert after.left[0].remaining == 1000 - (700 - 10)
+
+    with_limiters(server, body)
+
+
+def end_yesterday(server: RedisServer, *request_ids: str) -> None:
+    """As if the day in which these reserved had ended."""
+    client, ended = server.client(), time.time_ns() // 1000 - 1
+    for request_id in request_ids:
+        content = msgspec.msgpack.decode(client.hget(CONTENT, request_id))
+        client.hset(CONTENT, request_id, msgspec.msgpack.encode([[*of[:3], ended] for of in content]))
+    client.hset(f"{PREFIX}t:alpha", "de", str(ended))
+
+
+def test_what_redis_took_before_the_connection_broke_is_given_back(server: RedisServer) -> None:
+    async def main() -> None:
+        async with running(server.url) as limiter:
+            waits = asyncio.create_task(limiter.reserve("a", [gate(Kind.RUNNING, 10)]))
+            await wait_until_taken(server)
+            assert limiter._wire is not None
+            limiter._wire.close()
+            outcome = await waits
+            assert isinstance(outcome, Reservation)
+            assert outcome.local
+            await at_rest(server)
+            assert server.client().hget(f"{PREFIX}t:alpha", "c") == b"0"
+
+    asyncio.run(main())
+
+
+async def wait_until_taken(server: RedisServer) -> None:
+    """Redis has a reservation whose answer this process, which is busy here, has not read."""
+    await asyncio.sleep(0)  # the command leaves
+    await asyncio.sleep(0)
+    while not server.client().zcard(OPEN):
+        time.sleep(0.01)
 
 
 def test_requests_come_back_one_by_one_over_the_minute(server: RedisServer) -> None:
