@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-FAILURES_TO_OPEN = 3  # in a row, each before the first byte of an answer
+FAILURES_TO_OPEN = 3  # in a row, each before the first byte of an answer, or with a status of 500 and above
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 30.0
 

@@ -92,7 +92,7 @@ class Relay:
         self._status = status
         self._last_byte = time.monotonic()
         if self._ending.attempt is not None:
-            self._sending.turn.worked(self._ending.attempt.replica)
+            self._sending.turn.answered(self._ending.attempt.replica, status)
 
     def on_data(self, data: bytes) -> None:
         """Bytes of the answer: a stream's pass on, others are collected."""

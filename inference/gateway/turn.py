@@ -49,10 +49,13 @@ class Turn:
             self._dispatcher.leave_queue(self._waiting)
 
     def failed(self, replica: Replica) -> None:
-        """A replica took no request, or went away before the first byte."""
+        """A replica took no request, went away before the first byte, or says that it failed."""
         if self._dispatcher.breaker.failed(replica.life_id, time.monotonic()):
             metrics.CIRCUITS_OPENED.labels(self._errand.base).inc()
 
-    def worked(self, replica: Replica) -> None:
-        """A replica answered."""
-        self._dispatcher.breaker.worked(replica.life_id)
+    def answered(self, replica: Replica, status: int) -> None:
+        """A replica answered; one that fails at once has the fewest outstanding tokens and would draw requests."""
+        if status < 500:
+            self._dispatcher.breaker.worked(replica.life_id)
+        else:
+            self.failed(replica)

@@ -17,6 +17,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from inference.gateway.breaker import FAILURES_TO_OPEN
 from inference.gateway.limits.scripts import OPEN
 from tests.fakes.engine import FakeEngine
 from tests.inference.gateway.database import add_key, add_model
@@ -254,3 +255,15 @@ def test_a_replica_that_fails_again_and_again_is_left_alone(rig: Rig, engine: Fa
     # each worker learns for itself
     assert before + 1 <= rig.figure(opened) <= before + 2
     good.stop()
+
+
+@pytest.mark.parametrize(("status", "opens"), [(400, False), (500, True), (503, True)])
+def test_a_replica_that_answers_with_failures_is_one_that_fails(
+    rig: Rig, engine: FakeEngine, status: int, opens: bool
+) -> None:
+    opened = f'coderack_gateway_circuits_opened_total{{model="{MODEL}"}}'
+    before = rig.figure(opened)
+    for number in range(2 * FAILURES_TO_OPEN):
+        rig.call("POST", COMPLETIONS, body(f"{number} tokens=1 status={status}"))
+    assert (rig.figure(opened) > before) == opens
+    assert rig.call("POST", COMPLETIONS, body("tokens=1"))[0] == 200, "where there is no other"
