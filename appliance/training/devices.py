@@ -55,7 +55,7 @@ def a_device(job_id: str, fence: int, heart: Heartbeat) -> Iterator[Leased]:
 def _describe(device_id: str) -> Leased:
     kind, _, number = device_id.partition(":")
     if kind != "cpu":
-        return Leased(device_id, "cuda", None, {"CUDA_VISIBLE_DEVICES": number})
+        return Leased(device_id, "cuda", None, {"CUDA_VISIBLE_DEVICES": number, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
     cores = sorted(os.sched_getaffinity(0))
     share = split_cores(cores, max(1, Device.objects.filter(kind="cpu").count()))[0]
     return Leased(device_id, "cpu", max(len(share), min(MIN_CPU_THREADS, len(cores))), {"CUDA_VISIBLE_DEVICES": ""})

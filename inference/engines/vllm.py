@@ -231,7 +231,9 @@ def _device_environment(spec: EngineSpec) -> dict[str, str]:
             # the first request for log-probabilities would compile a function for 15 s, in which nobody gets a token
             "TORCHDYNAMO_DISABLE": "1",
         }
-    return {_VISIBLE[_kind(spec)]: ",".join(device.id.partition(":")[2] for device in spec.devices)}
+    chosen = {_VISIBLE[_kind(spec)]: ",".join(device.id.partition(":")[2] for device in spec.devices)}
+    # NVML counts cards by their place on the bus; CUDA left to itself begins with the fastest, perhaps another's
+    return chosen | ({"CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if _kind(spec) == "nvidia" else {})
 
 
 def _verifies(spec: EngineSpec) -> bool:

@@ -91,6 +91,7 @@ def test_it_binds_a_cpu_engine_to_its_own_cores():
 def test_it_spreads_over_the_cards_it_was_given():
     spec = replace(SPEC, devices=CARDS)
     assert vllm.environment(spec)["CUDA_VISIBLE_DEVICES"] == "4,5"
+    assert vllm.environment(spec)["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID", "as NVML counts them"
     assert "VLLM_CPU_OMP_THREADS_BIND" not in vllm.environment(spec)
     assert "--tensor-parallel-size 2" in " ".join(vllm.command(spec))
     chips = tuple(DeviceInfo(f"ascend:{n}", "ascend", "Ascend 910B3", 1) for n in (1, 15))
