@@ -87,7 +87,8 @@ none = HeadLoss.apply(hidden[:0], weight, labels[:0])
 learned, biased = torch.nn.Linear(8, 50, bias=False), torch.nn.Linear(8, 50).requires_grad_(False)
 frozen = torch.nn.Linear(8, 50, bias=False).requires_grad_(False)
 print(json.dumps({
-    "loss": [float(ours.detach()), float(expected.detach())], "gradient": float((found - truth).abs().max() / truth.abs().max()),
+    "loss": [float(ours.detach()), float(expected.detach())],
+    "gradient": float((found - truth).abs().max() / truth.abs().max()),
     "none": float(none.detach()), "largest": float(functional.cross_entropy(hidden @ weight.T, labels, reduction="none").max()),
     "taken": [is_frozen_matrix(head) for head in (frozen, learned, biased)],
 }))
