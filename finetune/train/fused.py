@@ -79,7 +79,7 @@ _KNOWN: dict[type, Callable[[Any], Callable[..., Any] | None]] = {
 }  # fmt: skip
 
 
-class Adapted(torch.autograd.Function):
+class Adapted(torch.autograd.Function):  # type: ignore[misc]
     """x Wᵀ + scale · (x Aᵀ) Bᵀ; gradients for x, A and B.
 
     Shapes: x (..., inputs), weight (outputs, inputs), a (rank, inputs), b (outputs, rank).
@@ -95,7 +95,7 @@ class Adapted(torch.autograd.Function):
         return (rows @ weight.T).addmm_(inner, b.T, alpha=scale).view(*x.shape[:-1], -1)
 
     @staticmethod
-    @once_differentiable
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Any) -> Any:
         rows, inner, weight, a, b = ctx.saved_tensors
         gradient = gradient.reshape(-1, gradient.shape[-1])
@@ -106,7 +106,7 @@ class Adapted(torch.autograd.Function):
         return of_x, None, of_a, of_b, None
 
 
-class Norm(torch.autograd.Function):
+class Norm(torch.autograd.Function):  # type: ignore[misc]
     """x / √(mean x² + ε) · weight, along the last dimension, in fp32; the gradient for x."""
 
     @staticmethod
@@ -123,7 +123,7 @@ class Norm(torch.autograd.Function):
         return out.view(x.shape)
 
     @staticmethod
-    @once_differentiable
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Any) -> Any:
         rows, rates, weight = ctx.saved_tensors
         wide_weight = weight.float()
@@ -137,7 +137,7 @@ class Norm(torch.autograd.Function):
         return out.view(gradient.shape), None, None
 
 
-class Gated(torch.autograd.Function):
+class Gated(torch.autograd.Function):  # type: ignore[misc]
     """silu(gate) · up; gradients for both."""
 
     @staticmethod
@@ -149,7 +149,7 @@ class Gated(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Any) -> Any:
         gate, up = ctx.saved_tensors
         of_gate, of_up = torch.empty_like(gate), torch.empty_like(up)

@@ -98,7 +98,7 @@ def is_frozen_matrix(head: Any) -> bool:
     )  # fmt: skip
 
 
-class HeadLoss(torch.autograd.Function):
+class HeadLoss(torch.autograd.Function):  # type: ignore[misc]
     """The summed negative log-likelihood of labels under a frozen head.
 
     The gradient is made together with the loss, `HEAD_ROWS` positions at a time: no vocabulary-wide row outlives its turn.
@@ -119,7 +119,7 @@ class HeadLoss(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, above: Any) -> Any:
         (gradient,) = ctx.saved_tensors
         return gradient * above.to(gradient.dtype), None, None
