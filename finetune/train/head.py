@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from finetune.train.errors import ModelRefused
@@ -18,7 +19,9 @@ from finetune.train.tokens import Example
 
 PAD_MULTIPLE = 8
 IGNORED = -100
-HEAD_ROWS = 512  # positions at a time when nothing is learned: bounds the memory of vocabulary-wide rows
+HEAD_ROWS = 512  # positions at a time: bounds the memory of vocabulary-wide rows
+# Of these rows, as many values in fp32 on a CPU at a time as fit into a core's cache.
+CACHED_VALUES = 1 << 18
 
 
 def autocast(device: str) -> Any:
@@ -76,16 +79,63 @@ def hidden_states(model: Any, ids: Any, **where: Any) -> Any:
 
 
 def loss_sum(model: Any, batch: Batch) -> Any:
-    """The summed negative log-likelihood of the labels, a scalar in fp32.
-
-    Where nothing is learned, the head is applied to `HEAD_ROWS` positions at a time, whatever the batch is.
-    """
+    """The summed negative log-likelihood of the labels, a scalar in fp32."""
     wanted = batch.labels != IGNORED
     where = {"position_ids": batch.positions, "document_lengths": list(batch.lengths)} if batch.lengths else {}
     hidden, labels = hidden_states(model, batch.ids, **where)[wanted], batch.labels[wanted]
-    head, at_once = _causal(model).get_output_embeddings(), len(labels) if torch.is_grad_enabled() else HEAD_ROWS
-    parts = zip(hidden.split(max(1, at_once)), labels.split(max(1, at_once)), strict=True)
+    head = _causal(model).get_output_embeddings()
+    if is_frozen_matrix(head):
+        return HeadLoss.apply(hidden, head.weight, labels)
+    at_once = max(1, len(labels) if torch.is_grad_enabled() else HEAD_ROWS)
+    parts = zip(hidden.split(at_once), labels.split(at_once), strict=True)
     return sum(functional.cross_entropy(head(rows).float(), some, reduction="sum") for rows, some in parts)
+
+
+def is_frozen_matrix(head: Any) -> bool:
+    """Whether a head is nothing but a matrix on this device that is not learned."""
+    return type(head) is torch.nn.Linear and head.bias is None and type(head.weight.data) is torch.Tensor and (
+        not head.weight.requires_grad
+    )  # fmt: skip
+
+
+class HeadLoss(torch.autograd.Function):  # type: ignore[misc]
+    """The summed negative log-likelihood of labels under a frozen head.
+
+    The gradient is made together with the loss, `HEAD_ROWS` positions at a time: no vocabulary-wide row outlives its turn.
+    Shapes: hidden (N, H), weight (V, H), labels (N).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Any, weight: Any, labels: Any) -> Any:
+        learned = ctx.needs_input_grad[0]
+        loss, gradient = hidden.new_zeros((), dtype=torch.float32), torch.empty_like(hidden) if learned else None
+        for start in range(0, len(labels), HEAD_ROWS):
+            part = slice(start, start + HEAD_ROWS)
+            logits = hidden[part] @ weight.to(hidden.dtype).T
+            loss += _lose(logits, labels[part], learned)
+            if gradient is not None:
+                torch.mm(logits, weight.to(hidden.dtype), out=gradient[part])
+        ctx.save_for_backward(gradient)
+        return loss
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, above: Any) -> Any:
+        (gradient,) = ctx.saved_tensors
+        return gradient * above.to(gradient.dtype), None, None
+
+
+def _lose(logits: Any, labels: Any, learned: bool) -> Any:
+    """The labels' loss; where it is learned from, the logits become their own gradients."""
+    cached = max(1, CACHED_VALUES * torch.get_num_threads() // logits.shape[1])
+    at_once = cached if logits.device.type == "cpu" else HEAD_ROWS
+    loss = logits.new_zeros((), dtype=torch.float32)
+    for block, some in zip(logits.split(at_once), labels[:, None].split(at_once), strict=True):
+        wide = torch.log_softmax(block.float(), dim=-1)
+        loss -= wide.gather(1, some).sum()
+        if learned:
+            block.copy_(wide.exp_().scatter_add_(1, some, wide.new_full(some.shape, -1.0)))
+    return loss
 
 
 def log_probabilities(model: Any, ids: Any) -> list[float]:

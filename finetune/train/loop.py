@@ -17,6 +17,7 @@ from finetune.train import state
 from finetune.train.adapter import write_adapter
 from finetune.train.attention import by_document
 from finetune.train.errors import LossNotFinite, RowRefused
+from finetune.train.fused import fuse
 from finetune.train.head import Batch, autocast, check_head, end_to_end, loss_sum, side_by_side
 from finetune.train.holes import Holes
 from finetune.train.model import add_lora, load_base, load_tokenizer
@@ -54,6 +55,7 @@ class Run:
         base = load_base(spec.model_path, spec.device)
         self.apart = by_document(base)
         self.model = add_lora(base, rank=spec.lora_rank, alpha=spec.lora_alpha, targets=spec.target_modules)
+        fuse(self.model)
         check_head(self.model, spec.device)
         self.optimizer = torch.optim.AdamW(
             state.trained_parameters(self.model).values(), lr=spec.learning_rate, weight_decay=0.0

@@ -25,8 +25,9 @@ from finetune.train.spec import TrainSpec
 WEIGHTS = "adapter_model.safetensors"
 MOMENTS = "optimizer.safetensors"
 STATE = "state.json"
-# How documents become batches: raise it with every change to that, so that no run goes on in another way than it began.
-LAYOUT = 2
+# How documents become batches and losses: raise it with every change to that, or to the order of sums, so that no run goes on
+# in another way than it began.
+LAYOUT = 3
 # What may differ between the run that wrote a checkpoint and the one that goes on from it.
 _FREE = ("model_path", "train", "validation", "out", "resume_from", "checkpoint_every_steps", "threads")
 

@@ -51,13 +51,17 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, spec.learning_rate)
         optimizer.zero_grad()
-        loss = model(**padded(batch, tokenizer.pad_token_id or 0)).loss
+        rows_of_batch = padded(batch, tokenizer.pad_token_id or 0)
+        loss = model(**rows_of_batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         tokens, seconds = sum(len(row.ids) for row in batch), time.monotonic() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        line = {"event": "step", "loss": loss.item(), "tokens_per_s": tokens / seconds, "peak_bytes": peak}
+        line = {
+            "event": "step", "loss": loss.item(), "tokens_per_s": tokens / seconds, "peak_bytes": peak,
+            "padding": 1 - tokens / rows_of_batch["input_ids"].numel(),
+        }  # fmt: skip
         sys.stdout.write(json.dumps(line) + "\n")
 
 
