@@ -10,9 +10,11 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 
+from finetune.manifest import Manifest
 from finetune.train import state
 from finetune.train.adapter import write_adapter
 from finetune.train.attention import by_document
@@ -23,10 +25,13 @@ from finetune.train.model import add_lora, load_base, load_tokenizer
 from finetune.train.order import batch_of, micro_batches, packs_of, steps_per_epoch
 from finetune.train.rows import examples_of
 from finetune.train.schedule import learning_rate
+from finetune.train.shares import parts_of
 from finetune.train.spec import MICRO_BATCH_TOKENS, TrainSpec
-from finetune.train.tokens import Example
+from finetune.train.tokens import Example, shortened
+from finetune.train.world import World
 
 MAX_GRADIENT = 1.0
+STAND_IN_TOKENS = 8
 Emit = Callable[..., None]
 
 
@@ -37,9 +42,9 @@ class Stopped(Exception):
 class Run:
     """One run: what it has loaded and where it stands."""
 
-    def __init__(self, spec: TrainSpec, emit: Emit, stop: threading.Event) -> None:
+    def __init__(self, spec: TrainSpec, emit: Emit, stop: threading.Event, world: World | None = None) -> None:
         """Load data, model and checkpoint. Raises: the package's errors."""
-        self.spec, self.emit, self._stop = spec, emit, stop
+        self.spec, self.emit, self._stop, self.world = spec, emit, stop, world or World()
         _make_repeatable(spec)
         tokenizer = load_tokenizer(spec.model_path)
         holes = Holes(spec.fim_rate, *spec.fim_tokens, spec.seed) if spec.fim_tokens else None
@@ -51,8 +56,7 @@ class Run:
         lengths = [len(example.ids) for example in self.train]
         self.packs = packs_of(lengths, spec.max_length if spec.kind == "text" else 0)
         self.pad_id = tokenizer.pad_token_id or 0
-        base = load_base(spec.model_path, spec.device)
-        self.apart = by_document(base)
+        base, self.apart = self._base()
         self.model = add_lora(base, rank=spec.lora_rank, alpha=spec.lora_alpha, targets=spec.target_modules)
         check_head(self.model, spec.device)
         self.optimizer = torch.optim.AdamW(
@@ -64,6 +68,21 @@ class Run:
             self.progress = state.restore(spec.resume_from, spec, self.id, self.model, self.optimizer)
         self.epoch_steps = steps_per_epoch(len(self.packs), spec.batch_size)
         self.steps_total = self.epoch_steps * spec.epochs
+
+    def _base(self) -> tuple[Any, bool]:
+        """The base, and whether its attention keeps documents apart."""
+        path = self.spec.model_path
+        if self.world.size == 1:
+            base = load_base(path, self.spec.device)
+            return base, by_document(base)
+        from finetune.train import sharded  # noqa: PLC0415 - FSDP takes seconds to import, and one rank needs none
+
+        base = sharded.empty_base(path)
+        apart = by_document(base)  # before it is cut: FSDP puts classes of its own in the modules' place
+        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        base = sharded.spread(base, path, self.world)
+        self.base_bytes = self.world.gathered(sharded.own_bytes(base))
+        return base, apart
 
     def go(self) -> None:
         """Train to the end and write the adapter. Raises: Stopped; the package's errors."""
@@ -100,11 +119,15 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         answers = sum(example.answer_tokens for example in batch)
         total = 0.0
-        for _, part in self._parts(batch):
+        for examples, part in self._parts(batch):
             with autocast(self.spec.device):
                 loss = loss_sum(self.model, part) / answers
+            if not examples:  # the other ranks have one more part than this one
+                loss = loss * 0
             loss.backward()
             total += loss.item()
+        total = self.world.sum(total)
+        self.world.sum_gradients(state.trained_parameters(self.model).values())
         norm = torch.nn.utils.clip_grad_norm_(state.trained_parameters(self.model).values(), MAX_GRADIENT)
         if not math.isfinite(total) or not math.isfinite(float(norm)):
             raise LossNotFinite(
@@ -114,13 +137,17 @@ class Run:
         return total
 
     def _parts(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], Batch]]:
-        """What goes through the model at once: end to end where documents are kept apart, else side by side."""
+        """What goes through this rank's model at once: end to end where documents are kept apart, else side by side.
+
+        Without examples: a part that the other ranks have and this one hasn't; the batch only stands in.
+        """
         lengths = [len(example.ids) for example in examples]
         split = packs_of if self.apart else micro_batches
-        for indices in split(lengths, MICRO_BATCH_TOKENS):
+        for indices in parts_of(lengths, self.world.size, split, MICRO_BATCH_TOKENS)[self.world.rank]:
             part = [examples[index] for index in indices]
+            shown = part or [shortened(examples[0], STAND_IN_TOKENS)]
             device = self.spec.device
-            yield part, end_to_end(part, device) if self.apart else side_by_side(part, self.pad_id, device)
+            yield part, end_to_end(shown, device) if self.apart else side_by_side(shown, self.pad_id, device)
 
     def _count(self, batch: list[Example], loss: float, tokens: int) -> None:
         now = self.progress
@@ -138,23 +165,25 @@ class Run:
         if not self.validation or now.step % self.epoch_steps or now.validated_step == now.step:
             return
         self.model.eval()
-        total, answers = 0.0, 0
+        total, answers = 0.0, sum(example.answer_tokens for example in self.validation)
         for examples, part in self._parts(self.validation):
             self._stop_when_asked()
             with torch.no_grad(), autocast(self.spec.device):
-                total += float(loss_sum(self.model, part))
-            answers += sum(example.answer_tokens for example in examples)
-        now.validated_step, now.validation_loss = now.step, total / answers
+                loss = float(loss_sum(self.model, part))
+            total += loss if examples else 0.0
+        now.validated_step, now.validation_loss = now.step, self.world.sum(total) / answers
         self.emit(event="validation", step=now.step, loss=now.validation_loss)
 
     def _stop_when_asked(self) -> None:
-        if self._stop.is_set():
+        if self.world.any(self._stop.is_set()):
             self._checkpoint()
             raise Stopped
 
     def _checkpoint(self) -> None:
-        path = state.save(self.spec, self.id, self.model, self.optimizer, self.progress)
-        self.emit(event="checkpoint", step=self.progress.step, path=str(path))
+        if self.world.leads:
+            path = state.save(self.spec, self.id, self.model, self.optimizer, self.progress)
+            self.emit(event="checkpoint", step=self.progress.step, path=str(path))
+        self.world.wait()
 
     def _tell_start(self) -> None:
         self.emit(
@@ -163,10 +192,15 @@ class Run:
             steps_total=self.steps_total, resumed_step=self.progress.step,
             trained_tokens_per_epoch=sum(len(example.ids) for example in self.train),
             answer_tokens_per_epoch=sum(example.answer_tokens for example in self.train),
+            **({"base_bytes": self.base_bytes} if self.world.size > 1 else {}),
         )  # fmt: skip
 
     def _finish(self) -> None:
-        adapter = write_adapter(self.spec, self.id, self.model)
+        if self.world.leads:
+            self._tell_end(write_adapter(self.spec, self.id, self.model))
+        self.world.wait()
+
+    def _tell_end(self, adapter: Manifest) -> None:
         self.emit(
             event="finished", adapter=str(self.spec.out / "adapter"), digest=adapter.digest,
             trained_tokens=self.progress.trained_tokens, train_loss=self.progress.train_loss,

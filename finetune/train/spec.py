@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ DEVICES = ("cpu", "cuda")
 NEVER_TARGETS = frozenset({"kv_b_proj"})
 MAX_SEED = 2**63
 MICRO_BATCH_TOKENS = 4096  # padded tokens that are held in memory at once; a larger batch is split
+MAX_RANKS = 64
 _MODULE = re.compile(r"[A-Za-z0-9_.]+")
 
 
@@ -30,7 +31,8 @@ class TrainSpec:
 
     `target_modules`: every module whose name ends with one of these gets an adapter. `max_length` counts tokens.
     `fim_rate`: the part of a text run's documents that have a hole, with the ids of the model's own tokens `fim_tokens`: begin,
-    hole, end. `threads`: None leaves the choice to torch; a run repeats bit for bit only with the same number.
+    hole, end. `threads`: None leaves the choice to torch; a run repeats bit for bit only with the same number. `ranks`: how many
+    processes, each with a device of its own, train together.
     """
 
     model_path: Path
@@ -52,6 +54,7 @@ class TrainSpec:
     checkpoint_every_steps: int
     threads: int | None
     device: str
+    ranks: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as they stand in spec.json."""
@@ -109,7 +112,8 @@ def _shape_faults(content: Any) -> list[str]:
     if not isinstance(content, dict):
         return ["the specification must be a JSON object"]
     names = {field.name for field in fields(TrainSpec)}
-    faults = [f"{name}: missing" for name in sorted(names - content.keys())]
+    needed = {field.name for field in fields(TrainSpec) if field.default is MISSING}
+    faults = [f"{name}: missing" for name in sorted(needed - content.keys())]
     faults += [f"{name}: unknown" for name in sorted(content.keys() - names)]
     return faults + [
         f"{name}: must be {wanted}"
@@ -138,7 +142,7 @@ def _is_number(value: Any) -> bool:
     return (isinstance(value, float) or _is_whole(value)) and math.isfinite(value)
 
 
-_WHOLE = ("seed", "epochs", "batch_size", "lora_rank", "lora_alpha", "max_length", "checkpoint_every_steps")
+_WHOLE = ("seed", "epochs", "batch_size", "lora_rank", "lora_alpha", "max_length", "checkpoint_every_steps", "ranks")
 _SHAPES = {
     **dict.fromkeys(("model_path", "kind", "out", "device"), ("a text", _is_text)),
     **dict.fromkeys(("train", "validation", "target_modules"), ("a list of texts", _is_texts)),
@@ -160,6 +164,7 @@ def _number_faults(spec: TrainSpec) -> list[str]:
         ("max_length", 8, 131_072),
         ("checkpoint_every_steps", 1, 1_000_000),
         ("threads", 1, 1024),
+        ("ranks", 1, MAX_RANKS),
         ("learning_rate", 1e-9, 1.0),
         ("fim_rate", 0, 1),
     ]

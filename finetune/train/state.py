@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,10 @@ class Progress:
 
 def fingerprint(spec: TrainSpec) -> str:
     """One digest of everything that decides a run's result: a checkpoint of another run is refused by it."""
-    decisive: dict[str, Any] = {name: value for name, value in spec.to_json().items() if name not in _FREE}
+    plain = spec.to_json()
+    # a field that came later, and is as it was before there was one, changes nothing
+    later = {one.name for one in fields(spec) if one.default is not MISSING and plain[one.name] == one.default}
+    decisive: dict[str, Any] = {name: value for name, value in plain.items() if name not in {*_FREE, *later}}
     decisive["layout"] = LAYOUT
     decisive["base"] = files.sha256_of(_identity(spec.model_path))
     decisive["data"] = {

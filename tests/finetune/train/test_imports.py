@@ -13,12 +13,13 @@ import pytest
 
 from finetune.train.slot import REPO
 
-SLOT_PACKAGES = {"jinja2", "peft", "safetensors", "torch", "transformers"}
+SLOT_PACKAGES = {"accelerate", "jinja2", "peft", "safetensors", "torch", "transformers"}
 BOTH_SIDES = [
     "finetune.manifest",
     "finetune.train.checkpoints",
     "finetune.train.errors",
     "finetune.train.shape",
+    "finetune.train.slot",
     "finetune.train.spec",
 ]
 CONTROL_PLANE = [
@@ -26,7 +27,6 @@ CONTROL_PLANE = [
     "finetune.train.hyperparameters",
     "finetune.train.launch",
     "finetune.train.memory",
-    "finetune.train.slot",
     "finetune.evaluate.run_scoring",
 ]
 IN_SLOT = [
@@ -34,8 +34,8 @@ IN_SLOT = [
     *(
         f"finetune.train.{name}"
         for name in (
-            "adapter", "attention", "events", "head", "holes", "literal", "loop", "main", "model", "order", "parent", "rows",
-            "schedule", "state", "tokens",
+            "adapter", "attention", "events", "experts", "head", "holes", "literal", "loop", "main", "model", "order",
+            "parent", "ranks", "rows", "schedule", "sharded", "shares", "state", "tokens", "world",
         )
     ),
 ]  # fmt: skip
