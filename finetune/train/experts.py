@@ -80,7 +80,9 @@ class _Frozen(torch.autograd.Function):
             with torch.enable_grad():
                 made = made_by(hidden, index, weights, first, gate_up, down, ctx.experts.act_fn)
             if made.requires_grad:  # not where no token was sent to these
-                for total, part in zip(sums, torch.autograd.grad(made, (hidden, weights), gradient.float()), strict=True):
+                for total, part in zip(
+                    sums, torch.autograd.grad(made, (hidden, weights), gradient.float()), strict=True
+                ):
                     total += part
         return None, sums[0].to(hidden.dtype), None, sums[1].to(weights.dtype)
 

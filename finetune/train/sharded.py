@@ -98,7 +98,9 @@ def spread(model: Any, model_path: Path, world: World) -> Any:
         for name, module in list(model.named_modules()):
             if isinstance(module, DeepseekV2Experts):
                 model.set_submodule(name, _own_experts(name, module, files, world))
-        apart = {parameter for module in model.modules() if isinstance(module, Experts) for parameter in module.parameters()}
+        apart = {
+            parameter for module in model.modules() if isinstance(module, Experts) for parameter in module.parameters()
+        }
         for layer in decoder.layers:
             fully_shard(layer, mesh=mesh, ignored_params=apart)
         tied = model.get_output_embeddings().weight is decoder.embed_tokens.weight
@@ -151,7 +153,12 @@ def _filled(name: str, parameter: Any, files: Files, world: World) -> nn.Paramet
     held.copy_(found)
     if cut:
         held = DTensor.from_local(
-            held, parameter.device_mesh, parameter.placements, run_check=False, shape=parameter.shape, stride=parameter.stride()
+            held,
+            parameter.device_mesh,
+            parameter.placements,
+            run_check=False,
+            shape=parameter.shape,
+            stride=parameter.stride(),
         )
     return nn.Parameter(held, requires_grad=False)
 
