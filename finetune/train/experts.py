@@ -1,12 +1,13 @@
-"""Routed experts that the ranks hold between them, frozen: each sends its own to all in turn, for as long as they are needed.
+"""Routed experts that the ranks hold between them: each sends its own to all in turn, for as long as they are needed.
 
 A layer's experts are nearly all of a large model. They are never whole on one rank: what is in memory is a rank's own part
-and the part of whoever sends. The backward pass asks for them again, so nothing of theirs is kept. Runs inside an engine slot.
+and the part of whoever sends. The backward pass asks for them again, so nothing of theirs is kept. They are frozen but
+for those that were chosen to be trained, which every rank has in fp32. Runs inside an engine slot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ def own_range(count: int, world: World, rank: int | None = None) -> tuple[int, i
     return start, min(count, start + each)
 
 
-class Experts(nn.Module):
+class Experts(nn.Module):  # type: ignore[misc]
     """This rank's experts of one layer, in the place of the architecture's own module.
 
     Shapes: gate_up_proj: (own, 2 * width, hidden); down_proj: (own, hidden, width).
@@ -36,18 +37,42 @@ class Experts(nn.Module):
         self.count, self.world, self.act_fn = count, world, activation
         self.gate_up_proj = nn.Parameter(gate_up, requires_grad=False)
         self.down_proj = nn.Parameter(down, requires_grad=False)
+        self.chosen: tuple[int, ...] = ()
+        self.watch: Callable[[Any, Any], None] | None = None  # is shown every choice of the router
 
     def forward(self, hidden: Any, index: Any, weights: Any) -> Any:
         """The weighted sum of what each token's experts make of it.
 
         Shapes: hidden: (tokens, hidden); index, weights: (tokens, experts per token).
         """
-        return _Frozen.apply(self, hidden, index, weights)
+        if self.watch is not None:
+            self.watch(index, weights)
+        if not self.chosen:
+            return _Frozen.apply(self, hidden, index, weights)
+        places = self.places[index]
+        frozen = _Frozen.apply(self, hidden, index.masked_fill(places != NOBODY, NOBODY), weights)
+        trained = made_by(hidden, places, weights, 0, self.trained_gate_up, self.trained_down, self.act_fn)
+        return (frozen.float() + trained).to(hidden.dtype)
+
+    def unfreeze(self, chosen: Sequence[int]) -> None:
+        """Train these experts: every rank takes a copy of them, in fp32."""
+        copies = {}
+        for first, gate_up, down in self.parts():
+            for number in chosen:
+                if first <= number < first + len(gate_up):
+                    copies[number] = (gate_up[number - first].detach().float(), down[number - first].detach().float())
+        self.chosen = tuple(sorted(chosen))
+        places = torch.full((self.count,), NOBODY, dtype=torch.int64, device=self.gate_up_proj.device)
+        for place, number in enumerate(self.chosen):
+            places[number] = place
+        self.register_buffer("places", places, persistent=False)
+        self.trained_gate_up = nn.Parameter(torch.stack([copies[number][0] for number in self.chosen]))
+        self.trained_down = nn.Parameter(torch.stack([copies[number][1] for number in self.chosen]))
 
     def parts(self) -> Iterator[tuple[int, Any, Any]]:
         """Every rank's experts in turn: the number of the first one, and their weights. All ranks must go through all."""
         if self.world.size == 1:
-            yield 0, self.gate_up_proj, self.down_proj
+            yield 0, self.gate_up_proj.data, self.down_proj.data
             return
         for owner in range(self.world.size):
             start, end = own_range(self.count, self.world, owner)
@@ -59,7 +84,7 @@ class Experts(nn.Module):
             yield start, *pair
 
 
-class _Frozen(torch.autograd.Function):
+class _Frozen(torch.autograd.Function):  # type: ignore[misc]
     """Experts that are not trained: gradients go through them to the tokens and to the router's weights."""
 
     @staticmethod
@@ -75,16 +100,15 @@ class _Frozen(torch.autograd.Function):
     def backward(ctx: Any, gradient: Any) -> Any:
         saved, index, router = ctx.saved_tensors
         hidden, weights = saved.detach().requires_grad_(), router.detach().requires_grad_()
-        sums = [torch.zeros(one.shape, dtype=torch.float32, device=one.device) for one in (hidden, weights)]
+        to_hidden, to_weights = (torch.zeros(one.shape, device=one.device) for one in (hidden, weights))
         for first, gate_up, down in ctx.experts.parts():
             with torch.enable_grad():
                 made = made_by(hidden, index, weights, first, gate_up, down, ctx.experts.act_fn)
             if made.requires_grad:  # not where no token was sent to these
-                for total, part in zip(
-                    sums, torch.autograd.grad(made, (hidden, weights), gradient.float()), strict=True
-                ):
-                    total += part
-        return None, sums[0].to(hidden.dtype), None, sums[1].to(weights.dtype)
+                one, other = torch.autograd.grad(made, (hidden, weights), gradient.float())
+                to_hidden += one
+                to_weights += other
+        return None, to_hidden.to(hidden.dtype), None, to_weights.to(weights.dtype)
 
 
 def made_by(hidden: Any, index: Any, weights: Any, first: int, gate_up: Any, down: Any, activation: Any) -> Any:

@@ -10,19 +10,19 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
 
 from finetune.manifest import Manifest
-from finetune.train import state
+from finetune.train import bases, state
 from finetune.train.adapter import write_adapter
-from finetune.train.attention import by_document
 from finetune.train.errors import LossNotFinite, RowRefused
 from finetune.train.head import Batch, autocast, check_head, end_to_end, loss_sum, side_by_side
 from finetune.train.holes import Holes
-from finetune.train.model import add_lora, load_base, load_tokenizer
+from finetune.train.methods import FULL, LORA
+from finetune.train.model import load_tokenizer
 from finetune.train.order import batch_of, micro_batches, packs_of, steps_per_epoch
+from finetune.train.results import folder_of, write_result
 from finetune.train.rows import examples_of
 from finetune.train.schedule import learning_rate
 from finetune.train.shares import parts_of
@@ -56,8 +56,9 @@ class Run:
         lengths = [len(example.ids) for example in self.train]
         self.packs = packs_of(lengths, spec.max_length if spec.kind == "text" else 0)
         self.pad_id = tokenizer.pad_token_id or 0
-        base, self.apart = self._base()
-        self.model = add_lora(base, rank=spec.lora_rank, alpha=spec.lora_alpha, targets=spec.target_modules)
+        base, self.apart = bases.load(spec, self.world)
+        self.base_bytes = self.world.gathered(sum(state.local(one).nbytes for one in base.parameters()))
+        self.model = bases.prepare(base, spec, self.world, self.train, self.apart)
         check_head(self.model, spec.device)
         self.optimizer = torch.optim.AdamW(
             state.trained_parameters(self.model).values(), lr=spec.learning_rate, weight_decay=0.0
@@ -65,24 +66,9 @@ class Run:
         self.id = state.fingerprint(spec)
         self.progress = state.Progress()
         if spec.resume_from:
-            self.progress = state.restore(spec.resume_from, spec, self.id, self.model, self.optimizer)
+            self.progress = state.restore(spec.resume_from, spec, self.id, self.model, self.optimizer, self.world)
         self.epoch_steps = steps_per_epoch(len(self.packs), spec.batch_size)
         self.steps_total = self.epoch_steps * spec.epochs
-
-    def _base(self) -> tuple[Any, bool]:
-        """The base, and whether its attention keeps documents apart."""
-        path = self.spec.model_path
-        if self.world.size == 1:
-            base = load_base(path, self.spec.device)
-            return base, by_document(base)
-        from finetune.train import sharded  # noqa: PLC0415 - FSDP takes seconds to import, and one rank needs none
-
-        base = sharded.empty_base(path)
-        apart = by_document(base)  # before it is cut: FSDP puts classes of its own in the modules' place
-        base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        base = sharded.spread(base, path, self.world)
-        self.base_bytes = self.world.gathered(sharded.own_bytes(base))
-        return base, apart
 
     def go(self) -> None:
         """Train to the end and write the adapter. Raises: Stopped; the package's errors."""
@@ -124,17 +110,25 @@ class Run:
                 loss = loss_sum(self.model, part) / answers
             if not examples:  # the other ranks have one more part than this one
                 loss = loss * 0
-            loss.backward()
+            # FSDP takes the mean over the ranks of what it cuts, and the batch's sum is wanted
+            (loss * self.world.size if self.spec.method == FULL else loss).backward()
             total += loss.item()
         total = self.world.sum(total)
-        self.world.sum_gradients(state.trained_parameters(self.model).values())
-        norm = torch.nn.utils.clip_grad_norm_(state.trained_parameters(self.model).values(), MAX_GRADIENT)
-        if not math.isfinite(total) or not math.isfinite(float(norm)):
+        norm = self._clipped()
+        if not math.isfinite(total) or not math.isfinite(norm):
             raise LossNotFinite(
-                f"step {self.progress.step + 1}: the loss is {total}, its gradient {float(norm)}; lower the learning rate"
+                f"step {self.progress.step + 1}: the loss is {total}, its gradient {norm}; lower the learning rate"
             )
         self.optimizer.step()
         return total
+
+    def _clipped(self) -> float:
+        """The gradient's norm over all ranks, before it was cut down to the largest that is allowed."""
+        parameters = list(state.trained_parameters(self.model).values())
+        if self.spec.method != FULL:
+            self.world.sum_gradients(parameters)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT)
+        return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
     def _parts(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], Batch]]:
         """What goes through this rank's model at once: end to end where documents are kept apart, else side by side.
@@ -180,10 +174,8 @@ class Run:
             raise Stopped
 
     def _checkpoint(self) -> None:
-        if self.world.leads:
-            path = state.save(self.spec, self.id, self.model, self.optimizer, self.progress)
-            self.emit(event="checkpoint", step=self.progress.step, path=str(path))
-        self.world.wait()
+        path = state.save(self.spec, self.id, self.model, self.optimizer, self.progress, self.world)
+        self.emit(event="checkpoint", step=self.progress.step, path=str(path))
 
     def _tell_start(self) -> None:
         self.emit(
@@ -196,13 +188,18 @@ class Run:
         )  # fmt: skip
 
     def _finish(self) -> None:
-        if self.world.leads:
-            self._tell_end(write_adapter(self.spec, self.id, self.model))
+        if self.spec.method != LORA:
+            made = write_result(self.spec, self.id, self.model, self.world)
+        else:
+            made = write_adapter(self.spec, self.id, self.model) if self.world.leads else None
+        if made is not None:
+            self._tell_end(made)
         self.world.wait()
 
-    def _tell_end(self, adapter: Manifest) -> None:
+    def _tell_end(self, made: Manifest) -> None:
+        name = "adapter" if self.spec.method == LORA else "result"
         self.emit(
-            event="finished", adapter=str(self.spec.out / "adapter"), digest=adapter.digest,
+            event="finished", **{name: str(self.spec.out / folder_of(self.spec.method))}, digest=made.digest,
             trained_tokens=self.progress.trained_tokens, train_loss=self.progress.train_loss,
             validation_loss=self.progress.validation_loss,
         )  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Any
 
 from finetune.train.errors import OutOfMemory, TrainError
 from finetune.train.events import EventWriter
+from finetune.train.per_rank import plan_of
 from finetune.train.ranks import MEETING, Ranks
 from finetune.train.spec import read_spec
 
@@ -50,6 +51,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _train(spec_path: Path, events: EventWriter, stop: threading.Event) -> int:
     spec = read_spec(spec_path)
     if spec.ranks > 1 and "RANK" not in os.environ:
+        events.write(event="plan", **plan_of(spec))
         return Ranks(spec, spec_path, events.write, stop).wait()
     # these take seconds; a bad specification is told at once
     from finetune.train import world  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What a run may train: low-rank adapters, every parameter, or the routed experts that the data uses most. Standard library only."""
+"""What a run may train: an adapter, every parameter, or the routed experts that the data uses most. Standard library only."""
 
 from __future__ import annotations
 

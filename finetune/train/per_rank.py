@@ -1,19 +1,33 @@
-"""What each rank of a run holds in memory, for each method and any number of ranks, from the base's shape. Standard library only.
+"""What each rank of a run holds in memory, by method and number of ranks, from the base's shape. Standard library only.
 
-Beside the parts of `memory`, with the trainer's ways between ranks: a frozen base in bf16 is cut into as many parts as there are
-ranks, what is gathered of it for the layer in work comes and goes, and activations are checkpointed. LoRA's weights and trained
-experts are whole on each rank, with their gradients and moments. A run that trains all parameters cuts these too, in fp32.
+Beside the parts of `memory`, with the trainer's ways between ranks: a frozen base in bf16 is cut into as many parts as there
+are ranks, what is gathered of it for the layer in work comes and goes, and activations are checkpointed. LoRA's weights and
+trained experts are whole on each rank, with their gradients and moments. A run that trains all parameters cuts these too, in
+fp32.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from finetune.train.memory import ADAMW_BYTES, BF16, FP32, RUNTIME_BYTES, TOKEN_BYTES, Batch, Memory, activation_bytes, memory_of
+from finetune.train.estimate import sum_of
+from finetune.train.memory import (
+    ADAMW_BYTES,
+    BF16,
+    FP32,
+    RUNTIME_BYTES,
+    TOKEN_BYTES,
+    Batch,
+    Memory,
+    activation_bytes,
+    memory_of,
+)
 from finetune.train.methods import EXPERTS, FULL, LORA
-from finetune.train.shape import Layer, Shape
+from finetune.train.shape import Layer, Shape, UnknownShape, shape_of
+from finetune.train.spec import MICRO_BATCH_TOKENS, TrainSpec
 
 # FSDP holds the layer in work, fetches the next one meanwhile, and has the buffer that the fetched parts arrive in.
 LAYERS_AT_ONCE = 3
@@ -57,14 +71,33 @@ def rank_memory(
         # small ones are summed over the ranks in one copy, large ones where they are
         gradients=trained * FP32 + (adapter * FP32 if ranks > 1 else 0),
         optimizer=trained * ADAMW_BYTES,
-        activations=activation_bytes(shape, targets if method == LORA else (), lora_rank, batch, kind, checkpointing=True),
+        activations=activation_bytes(
+            shape, targets if method == LORA else (), lora_rank, batch, kind, checkpointing=True
+        ),
         runtime=runtime,
         gathered=_gathered_frozen(shape, ranks) if ranks > 1 else 0,
     )
 
 
+def plan_of(spec: TrainSpec) -> dict[str, Any]:
+    """What each rank of a run will hold at most, in bytes by part and in words; no figures of an unknown architecture."""
+    try:
+        shape = shape_of(spec.model_path)
+    except UnknownShape as error:
+        return {"ranks": spec.ranks, "memory": None, "message": str(error)}
+    batch = Batch(max(MICRO_BATCH_TOKENS, spec.max_length), spec.max_length)
+    need = rank_memory(
+        shape, spec.target_modules, spec.lora_rank, batch, spec.device, spec.ranks,
+        method=spec.method, expert_share=spec.expert_share,
+    )  # fmt: skip
+    told = f"each of {spec.ranks} ranks holds at most {sum_of(need)}"
+    return {"ranks": spec.ranks, "memory": {**asdict(need), "total": need.total}, "message": told}
+
+
 def trained_experts(shape: Shape, share: float) -> int:
-    """Parameters of the experts that such a share of the choices goes to: no more than that share of all, the most used first."""
+    """Parameters of the experts that such a share of the choices goes to: at most that share of all, since the most used come
+    first.
+    """
     return sum(math.ceil(layer.experts * share) * _expert(shape, layer) for layer in shape.layers)
 
 

@@ -1,6 +1,7 @@
 """The base model between several ranks: each reads its own part of every tensor, and none ever holds all of it.
 
-Built without memory, cut by FSDP (routed experts by `experts`), then filled from the checkpoint's files. Runs inside an engine slot.
+Built without memory, cut by FSDP (routed experts by `experts`), then filled from the checkpoint's files. Runs inside
+an engine slot.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Files:
         if index.is_file():
             places: dict[str, str] = json.loads(index.read_bytes())["weight_map"]
         else:
-            places = dict.fromkeys(self._file(folder / "model.safetensors").keys(), "model.safetensors")  # noqa: SIM118
+            places = dict.fromkeys(self._file(folder / "model.safetensors").keys(), "model.safetensors")
         opened = {name: self._file(folder / name) for name in sorted(set(places.values()))}
         self._places = {name: opened[file] for name, file in places.items()}
 
@@ -90,34 +91,38 @@ def empty_base(model_path: Path) -> Any:
     return model.requires_grad_(False)
 
 
-def spread(model: Any, model_path: Path, world: World) -> Any:
-    """Cut an empty base between the ranks, and read this rank's part of it."""
+def spread(model: Any, model_path: Path, world: World, *, whole: bool = False) -> Any:
+    """Cut an empty base between the ranks, and read this rank's part of it.
+
+    `whole`: all of it is to be trained, so that it is in fp32, and its experts are cut by FSDP as well.
+    Raises: ModelRefused where that can't be.
+    """
+    if whole:
+        model = model.float().requires_grad_(True)
     mesh = init_device_mesh(world.device, (world.size,))
     decoder = getattr(model, model.base_model_prefix)
     with Files(model_path) as files:
         for name, module in list(model.named_modules()):
-            if isinstance(module, DeepseekV2Experts):
+            if isinstance(module, DeepseekV2Experts) and not whole:
                 model.set_submodule(name, _own_experts(name, module, files, world))
         apart = {
             parameter for module in model.modules() if isinstance(module, Experts) for parameter in module.parameters()
         }
         for layer in decoder.layers:
-            fully_shard(layer, mesh=mesh, ignored_params=apart)
+            fully_shard(layer, mesh=mesh, ignored_params=apart, reshard_after_forward=True)
         tied = model.get_output_embeddings().weight is decoder.embed_tokens.weight
+        if tied and whole:
+            raise ModelRefused("a model whose embedding is its head too is trained whole on one rank only")
         if tied:  # used at both ends: held whole
             apart = apart | {decoder.embed_tokens.weight}
         else:
-            fully_shard(decoder.embed_tokens, mesh=mesh)
+            fully_shard(decoder.embed_tokens, mesh=mesh, reshard_after_forward=True)
             # by itself, since it is called by itself
             fully_shard(model.get_output_embeddings(), mesh=mesh, reshard_after_forward=True)
-        fully_shard(decoder, mesh=mesh, ignored_params=apart)
+        # said outright, or FSDP would leave the outermost one's parameters whole after the forward pass
+        fully_shard(decoder, mesh=mesh, ignored_params=apart, reshard_after_forward=True)
         _fill(model, files, world)
     return model
-
-
-def own_bytes(model: Any) -> int:
-    """What this rank holds of a model's parameters."""
-    return sum(_local(parameter).nbytes for parameter in model.parameters())
 
 
 def _own_experts(name: str, module: Any, files: Files, world: World) -> Experts:
@@ -129,7 +134,8 @@ def _own_experts(name: str, module: Any, files: Files, world: World) -> Experts:
         found = wanted.new_empty((0, *wanted.shape[1:]), device="cpu") if found is None else found
         _check(f"{name}.{what}", found, (end - start, *wanted.shape[1:]))
         pair.append(found.to(world.device, torch.bfloat16))
-    return Experts(module.num_experts, *pair, module.act_fn, world)
+    gate_up, down = pair
+    return Experts(module.num_experts, gate_up, down, module.act_fn, world)
 
 
 def _fill(model: Any, files: Files, world: World) -> None:
@@ -160,7 +166,7 @@ def _filled(name: str, parameter: Any, files: Files, world: World) -> nn.Paramet
             shape=parameter.shape,
             stride=parameter.stride(),
         )
-    return nn.Parameter(held, requires_grad=False)
+    return nn.Parameter(held, requires_grad=parameter.requires_grad)
 
 
 def _check(name: str, found: Any, wanted: tuple[int, ...]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from finetune import manifest
 from finetune.train.errors import SpecRefused
+from finetune.train.methods import LORA, METHODS, SCORES, TOKENS
 
 KINDS = ("chat", "text")
 DEVICES = ("cpu", "cuda")
@@ -31,8 +32,9 @@ class TrainSpec:
 
     `target_modules`: every module whose name ends with one of these gets an adapter. `max_length` counts tokens.
     `fim_rate`: the part of a text run's documents that have a hole, with the ids of the model's own tokens `fim_tokens`: begin,
-    hole, end. `threads`: None leaves the choice to torch; a run repeats bit for bit only with the same number. `ranks`: how many
-    processes, each with a device of its own, train together.
+    hole, end. `threads`: None leaves the choice to torch; a run repeats bit for bit only with the same number.
+    `ranks`: how many processes, each with a device of its own, train together. `method`: what is trained; by `experts` the
+    routed ones that take `expert_share` of the data, counted as `expert_score` says.
     """
 
     model_path: Path
@@ -55,6 +57,9 @@ class TrainSpec:
     threads: int | None
     device: str
     ranks: int = 1
+    method: str = LORA
+    expert_score: str = TOKENS
+    expert_share: float = 0.2
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as they stand in spec.json."""
@@ -144,10 +149,10 @@ def _is_number(value: Any) -> bool:
 
 _WHOLE = ("seed", "epochs", "batch_size", "lora_rank", "lora_alpha", "max_length", "checkpoint_every_steps", "ranks")
 _SHAPES = {
-    **dict.fromkeys(("model_path", "kind", "out", "device"), ("a text", _is_text)),
+    **dict.fromkeys(("model_path", "kind", "out", "device", "method", "expert_score"), ("a text", _is_text)),
     **dict.fromkeys(("train", "validation", "target_modules"), ("a list of texts", _is_texts)),
     **dict.fromkeys(_WHOLE, ("a whole number", _is_whole)),
-    **dict.fromkeys(("learning_rate", "fim_rate"), ("a number", _is_number)),
+    **dict.fromkeys(("learning_rate", "fim_rate", "expert_share"), ("a number", _is_number)),
     "fim_tokens": ("three token ids or null", lambda value: value is None or _are_tokens(value)),
     "threads": ("a whole number or null", lambda value: value is None or _is_whole(value)),
     "resume_from": ("a text or null", lambda value: value is None or _is_text(value)),
@@ -167,6 +172,7 @@ def _number_faults(spec: TrainSpec) -> list[str]:
         ("ranks", 1, MAX_RANKS),
         ("learning_rate", 1e-9, 1.0),
         ("fim_rate", 0, 1),
+        ("expert_share", 0.001, 1),
     ]
     return [
         f"{name}: must be from {low} to {high}, is {value}"
@@ -179,10 +185,14 @@ def _target_faults(spec: TrainSpec) -> list[str]:
     never = sorted(name for name in spec.target_modules if name.rpartition(".")[2] in NEVER_TARGETS)
     malformed = [name for name in spec.target_modules if not _MODULE.fullmatch(name)]
     return [
-        "" if spec.target_modules else "target_modules: name at least one module",
+        "" if spec.target_modules or spec.method != LORA else "target_modules: name at least one module",
         *(f"target_modules: {name} is not a module's name" for name in malformed),
         *(f"target_modules: {name} must not be adapted, the engine would leave it out silently" for name in never),
         "" if spec.kind in KINDS else f"kind: must be one of {', '.join(KINDS)}, is {spec.kind}",
+        "" if spec.method in METHODS else f"method: must be one of {', '.join(METHODS)}, is {spec.method}",
+        ""
+        if spec.expert_score in SCORES
+        else f"expert_score: must be one of {', '.join(SCORES)}, is {spec.expert_score}",
         "" if spec.device in DEVICES else f"device: must be one of {', '.join(DEVICES)}, is {spec.device}",
     ]
 

@@ -18,15 +18,17 @@ BOTH_SIDES = [
     "finetune.manifest",
     "finetune.train.checkpoints",
     "finetune.train.errors",
+    "finetune.train.estimate",
+    "finetune.train.memory",
+    "finetune.train.methods",
+    "finetune.train.per_rank",
     "finetune.train.shape",
     "finetune.train.slot",
     "finetune.train.spec",
 ]
 CONTROL_PLANE = [
-    "finetune.train.estimate",
     "finetune.train.hyperparameters",
     "finetune.train.launch",
-    "finetune.train.memory",
     "finetune.evaluate.run_scoring",
 ]
 IN_SLOT = [
@@ -34,8 +36,8 @@ IN_SLOT = [
     *(
         f"finetune.train.{name}"
         for name in (
-            "adapter", "attention", "events", "experts", "head", "holes", "literal", "loop", "main", "model", "order",
-            "parent", "ranks", "rows", "schedule", "sharded", "shares", "state", "tokens", "world",
+            "adapter", "attention", "bases", "esft", "events", "experts", "head", "holes", "literal", "loop", "main", "model",
+            "order", "parent", "ranks", "results", "rows", "schedule", "sharded", "shares", "state", "tokens", "world",
         )
     ),
 ]  # fmt: skip

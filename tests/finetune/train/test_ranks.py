@@ -53,7 +53,7 @@ def test_two_ranks_learn_what_one_learns_and_resume_to_the_same_bytes(
     assert both[-1]["trained_tokens"] == one[-1]["trained_tokens"]
 
     resumed = train(replace(two, out=tmp_path / "resumed", resume_from=directory(two.out, 6)))
-    assert (resumed[0]["resumed_step"], losses(resumed)) == (6, losses(both)[6:])
+    assert (resumed[1]["resumed_step"], losses(resumed)) == (6, losses(both)[6:])
     for file in manifest.read(two.out / "adapter").files:
         assert (tmp_path / "resumed" / "adapter" / file.path).read_bytes() == (
             two.out / "adapter" / file.path
@@ -76,9 +76,13 @@ def test_each_rank_holds_half_of_the_base_and_one_that_dies_ends_them_all(
     assert not any(Path(f"/proc/{pid}").exists() for pid in ranks)
     assert newest_whole(two.out) is not None
     assert losses(events)[3] < losses(events)[0]
+    plan, started = events[:2]
+    assert (plan["event"], plan["ranks"], started["event"]) == ("plan", 2, "started")
+    assert "each of 2 ranks holds at most" in plan["message"]
     whole = shape_of(two.model_path).parameters * 2
-    assert sum(events[0]["base_bytes"]) == whole
-    assert max(events[0]["base_bytes"]) < 0.51 * whole
+    assert sum(started["base_bytes"]) == whole
+    assert max(started["base_bytes"]) < 0.51 * whole
+    assert plan["memory"]["weights"] == whole // 2
 
 
 @pytest.mark.long
@@ -118,12 +122,12 @@ def test_documents_of_a_dense_model_with_one_embedding_are_validated_on_both_ran
     one, both = train(replace(spec, ranks=1, out=tmp_path / "one")), train(spec)
     assert losses(both) == pytest.approx(losses(one), rel=WITHIN)
     assert both[-1]["validation_loss"] == pytest.approx(one[-1]["validation_loss"], rel=WITHIN)
-    assert max(both[0]["base_bytes"]) < 0.62 * shape_of(demo_model).parameters * 2  # the embedding on both
+    assert max(both[1]["base_bytes"]) < 0.62 * shape_of(demo_model).parameters * 2  # the embedding on both
 
 
 @pytest.mark.long
 def test_a_fault_that_every_rank_meets_is_told_once(train: Callable[..., Events], two: TrainSpec) -> None:
-    (event,) = train(replace(two, target_modules=("q_proj", "wq")))
+    _plan, event = train(replace(two, target_modules=("q_proj", "wq")))
     assert (event["event"], event["code"]) == ("failed", "bad_model")
     assert "wq matches no module" in event["message"]
 
