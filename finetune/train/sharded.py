@@ -87,6 +87,7 @@ def empty_base(model_path: Path) -> Any:
         raise ModelRefused(f"{model_path.name} is of an architecture that is trained on one device only")
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, trust_remote_code=False)
+    model.tie_weights()  # which modules without memory have lost
     model.config._name_or_path = str(model_path)
     return model.requires_grad_(False)
 
