@@ -70,6 +70,7 @@ def same_bytes(one: Path, other: Path) -> bool:
     return all((one / file.path).read_bytes() == (other / file.path).read_bytes() for file in manifest.read(one).files)
 
 
+@pytest.mark.long
 def test_experts_that_the_data_uses_most_are_trained_and_nothing_else(
     in_slot: Callable[..., Any], tiny_spec: TrainSpec
 ) -> None:
