@@ -13,21 +13,26 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from finetune.train import state
+from finetune.manifest import Manifest
+from finetune.train import bases, state
 from finetune.train.adapter import write_adapter
-from finetune.train.attention import by_document
 from finetune.train.errors import LossNotFinite, RowRefused
 from finetune.train.fused import fuse
 from finetune.train.head import Batch, autocast, check_head, end_to_end, loss_sum, side_by_side
 from finetune.train.holes import Holes
-from finetune.train.model import add_lora, load_base, load_tokenizer
+from finetune.train.methods import FULL, LORA
+from finetune.train.model import load_tokenizer
 from finetune.train.order import batch_of, micro_batches, packs_of, steps_per_epoch
+from finetune.train.results import folder_of, write_result
 from finetune.train.rows import examples_of
 from finetune.train.schedule import learning_rate
+from finetune.train.shares import parts_of
 from finetune.train.spec import MICRO_BATCH_TOKENS, TrainSpec
-from finetune.train.tokens import Example
+from finetune.train.tokens import Example, shortened
+from finetune.train.world import World
 
 MAX_GRADIENT = 1.0
+STAND_IN_TOKENS = 8
 Emit = Callable[..., None]
 
 
@@ -38,9 +43,9 @@ class Stopped(Exception):
 class Run:
     """One run: what it has loaded and where it stands."""
 
-    def __init__(self, spec: TrainSpec, emit: Emit, stop: threading.Event) -> None:
+    def __init__(self, spec: TrainSpec, emit: Emit, stop: threading.Event, world: World | None = None) -> None:
         """Load data, model and checkpoint. Raises: the package's errors."""
-        self.spec, self.emit, self._stop = spec, emit, stop
+        self.spec, self.emit, self._stop, self.world = spec, emit, stop, world or World()
         _make_repeatable(spec)
         tokenizer = load_tokenizer(spec.model_path)
         holes = Holes(spec.fim_rate, *spec.fim_tokens, spec.seed) if spec.fim_tokens else None
@@ -52,10 +57,11 @@ class Run:
         lengths = [len(example.ids) for example in self.train]
         self.packs = packs_of(lengths, spec.max_length if spec.kind == "text" else 0)
         self.pad_id = tokenizer.pad_token_id or 0
-        base = load_base(spec.model_path, spec.device)
-        self.apart = by_document(base)
-        self.model = add_lora(base, rank=spec.lora_rank, alpha=spec.lora_alpha, targets=spec.target_modules)
-        fuse(self.model)
+        base, self.apart = bases.load(spec, self.world)
+        self.base_bytes = self.world.gathered(sum(state.local(one).nbytes for one in base.parameters()))
+        self.model = bases.prepare(base, spec, self.world, self.train, self.apart)
+        if self.world.size == 1:  # layers that several ranks hold stay the library's
+            fuse(self.model)
         check_head(self.model, spec.device)
         self.optimizer = torch.optim.AdamW(
             state.trained_parameters(self.model).values(), lr=spec.learning_rate, weight_decay=0.0
@@ -63,7 +69,7 @@ class Run:
         self.id = state.fingerprint(spec)
         self.progress = state.Progress()
         if spec.resume_from:
-            self.progress = state.restore(spec.resume_from, spec, self.id, self.model, self.optimizer)
+            self.progress = state.restore(spec.resume_from, spec, self.id, self.model, self.optimizer, self.world)
         self.epoch_steps = steps_per_epoch(len(self.packs), spec.batch_size)
         self.steps_total = self.epoch_steps * spec.epochs
 
@@ -102,27 +108,43 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         answers = sum(example.answer_tokens for example in batch)
         total = 0.0
-        for _, part in self._parts(batch):
+        for examples, part in self._parts(batch):
             with autocast(self.spec.device):
                 loss = loss_sum(self.model, part) / answers
-            loss.backward()
+            if not examples:  # the other ranks have one more part than this one
+                loss = loss * 0
+            # FSDP takes the mean over the ranks of what it cuts, and the batch's sum is wanted
+            (loss * self.world.size if self.spec.method == FULL else loss).backward()
             total += loss.item()
-        norm = torch.nn.utils.clip_grad_norm_(state.trained_parameters(self.model).values(), MAX_GRADIENT)
-        if not math.isfinite(total) or not math.isfinite(float(norm)):
+        total = self.world.sum(total)
+        norm = self._clipped()
+        if not math.isfinite(total) or not math.isfinite(norm):
             raise LossNotFinite(
-                f"step {self.progress.step + 1}: the loss is {total}, its gradient {float(norm)}; lower the learning rate"
+                f"step {self.progress.step + 1}: the loss is {total}, its gradient {norm}; lower the learning rate"
             )
         self.optimizer.step()
         return total
 
+    def _clipped(self) -> float:
+        """The gradient's norm over all ranks, before it was cut down to the largest that is allowed."""
+        parameters = list(state.trained_parameters(self.model).values())
+        if self.spec.method != FULL:
+            self.world.sum_gradients(parameters)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT)
+        return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+
     def _parts(self, examples: Sequence[Example]) -> Iterator[tuple[list[Example], Batch]]:
-        """What goes through the model at once: end to end where documents are kept apart, else side by side."""
+        """What goes through this rank's model at once: end to end where documents are kept apart, else side by side.
+
+        Without examples: a part that the other ranks have and this one hasn't; the batch only stands in.
+        """
         lengths = [len(example.ids) for example in examples]
         split = packs_of if self.apart else micro_batches
-        for indices in split(lengths, MICRO_BATCH_TOKENS):
+        for indices in parts_of(lengths, self.world.size, split, MICRO_BATCH_TOKENS)[self.world.rank]:
             part = [examples[index] for index in indices]
+            shown = part or [shortened(examples[0], STAND_IN_TOKENS)]
             device = self.spec.device
-            yield part, end_to_end(part, device) if self.apart else side_by_side(part, self.pad_id, device)
+            yield part, end_to_end(shown, device) if self.apart else side_by_side(shown, self.pad_id, device)
 
     def _count(self, batch: list[Example], loss: float, tokens: int) -> None:
         now = self.progress
@@ -140,22 +162,22 @@ class Run:
         if not self.validation or now.step % self.epoch_steps or now.validated_step == now.step:
             return
         self.model.eval()
-        total, answers = 0.0, 0
+        total, answers = 0.0, sum(example.answer_tokens for example in self.validation)
         for examples, part in self._parts(self.validation):
             self._stop_when_asked()
             with torch.no_grad(), autocast(self.spec.device):
-                total += float(loss_sum(self.model, part))
-            answers += sum(example.answer_tokens for example in examples)
-        now.validated_step, now.validation_loss = now.step, total / answers
+                loss = float(loss_sum(self.model, part))
+            total += loss if examples else 0.0
+        now.validated_step, now.validation_loss = now.step, self.world.sum(total) / answers
         self.emit(event="validation", step=now.step, loss=now.validation_loss)
 
     def _stop_when_asked(self) -> None:
-        if self._stop.is_set():
+        if self.world.any(self._stop.is_set()):
             self._checkpoint()
             raise Stopped
 
     def _checkpoint(self) -> None:
-        path = state.save(self.spec, self.id, self.model, self.optimizer, self.progress)
+        path = state.save(self.spec, self.id, self.model, self.optimizer, self.progress, self.world)
         self.emit(event="checkpoint", step=self.progress.step, path=str(path))
 
     def _tell_start(self) -> None:
@@ -165,12 +187,22 @@ class Run:
             steps_total=self.steps_total, resumed_step=self.progress.step,
             trained_tokens_per_epoch=sum(len(example.ids) for example in self.train),
             answer_tokens_per_epoch=sum(example.answer_tokens for example in self.train),
+            **({"base_bytes": self.base_bytes} if self.world.size > 1 else {}),
         )  # fmt: skip
 
     def _finish(self) -> None:
-        adapter = write_adapter(self.spec, self.id, self.model)
+        if self.spec.method != LORA:
+            made = write_result(self.spec, self.id, self.model, self.world)
+        else:
+            made = write_adapter(self.spec, self.id, self.model) if self.world.leads else None
+        if made is not None:
+            self._tell_end(made)
+        self.world.wait()
+
+    def _tell_end(self, made: Manifest) -> None:
+        name = "adapter" if self.spec.method == LORA else "result"
         self.emit(
-            event="finished", adapter=str(self.spec.out / "adapter"), digest=adapter.digest,
+            event="finished", **{name: str(self.spec.out / folder_of(self.spec.method))}, digest=made.digest,
             trained_tokens=self.progress.trained_tokens, train_loss=self.progress.train_loss,
             validation_loss=self.progress.validation_loss,
         )  # fmt: skip

@@ -7,13 +7,17 @@ SIGTERM is obeyed at the next step's end: whoever sends it allows for one step, 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from finetune.train.errors import OutOfMemory, TrainError
 from finetune.train.events import EventWriter
+from finetune.train.per_rank import plan_of
+from finetune.train.ranks import MEETING, Ranks
 from finetune.train.spec import read_spec
 
 FAILED = 1
@@ -46,15 +50,28 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _train(spec_path: Path, events: EventWriter, stop: threading.Event) -> int:
     spec = read_spec(spec_path)
-    from finetune.train.loop import Run, Stopped  # noqa: PLC0415 - takes seconds; a bad specification is told at once
+    if spec.ranks > 1 and "RANK" not in os.environ:
+        events.write(event="plan", **plan_of(spec))
+        return Ranks(spec, spec_path, events.write, stop).wait()
+    # these take seconds; a bad specification is told at once
+    from finetune.train import world  # noqa: PLC0415
+    from finetune.train.loop import Run, Stopped  # noqa: PLC0415
 
-    training = Run(spec, events.write, stop)
+    here = world.join(spec.ranks, spec.device, spec.out / MEETING)
+    tell = events.write if here.leads else _nothing
+    training = Run(spec, tell, stop, here)
     try:
         training.go()
+        status = 0
     except Stopped:
-        events.write(event="stopped", step=training.progress.step)
-        return STOPPED
-    return 0
+        tell(event="stopped", step=training.progress.step)
+        status = STOPPED
+    world.leave()
+    return status
+
+
+def _nothing(**_: Any) -> None:
+    """What other ranks than the first tell."""
 
 
 def _in_words(error: Exception) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from finetune import manifest
 from finetune.train.errors import SpecRefused
+from finetune.train.methods import LORA, METHODS, SCORES, TOKENS
 
 KINDS = ("chat", "text")
 DEVICES = ("cpu", "cuda")
@@ -21,6 +22,7 @@ DEVICES = ("cpu", "cuda")
 NEVER_TARGETS = frozenset({"kv_b_proj"})
 MAX_SEED = 2**63
 MICRO_BATCH_TOKENS = 4096  # padded tokens that are held in memory at once; a larger batch is split
+MAX_RANKS = 64
 _MODULE = re.compile(r"[A-Za-z0-9_.]+")
 
 
@@ -31,6 +33,8 @@ class TrainSpec:
     `target_modules`: every module whose name ends with one of these gets an adapter. `max_length` counts tokens.
     `fim_rate`: the part of a text run's documents that have a hole, with the ids of the model's own tokens `fim_tokens`: begin,
     hole, end. `threads`: None leaves the choice to torch; a run repeats bit for bit only with the same number.
+    `ranks`: how many processes, each with a device of its own, train together. `method`: what is trained; by `experts` the
+    routed ones that take `expert_share` of the data, counted as `expert_score` says.
     """
 
     model_path: Path
@@ -52,6 +56,10 @@ class TrainSpec:
     checkpoint_every_steps: int
     threads: int | None
     device: str
+    ranks: int = 1
+    method: str = LORA
+    expert_score: str = TOKENS
+    expert_share: float = 0.2
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as they stand in spec.json."""
@@ -109,7 +117,8 @@ def _shape_faults(content: Any) -> list[str]:
     if not isinstance(content, dict):
         return ["the specification must be a JSON object"]
     names = {field.name for field in fields(TrainSpec)}
-    faults = [f"{name}: missing" for name in sorted(names - content.keys())]
+    needed = {field.name for field in fields(TrainSpec) if field.default is MISSING}
+    faults = [f"{name}: missing" for name in sorted(needed - content.keys())]
     faults += [f"{name}: unknown" for name in sorted(content.keys() - names)]
     return faults + [
         f"{name}: must be {wanted}"
@@ -138,12 +147,12 @@ def _is_number(value: Any) -> bool:
     return (isinstance(value, float) or _is_whole(value)) and math.isfinite(value)
 
 
-_WHOLE = ("seed", "epochs", "batch_size", "lora_rank", "lora_alpha", "max_length", "checkpoint_every_steps")
+_WHOLE = ("seed", "epochs", "batch_size", "lora_rank", "lora_alpha", "max_length", "checkpoint_every_steps", "ranks")
 _SHAPES = {
-    **dict.fromkeys(("model_path", "kind", "out", "device"), ("a text", _is_text)),
+    **dict.fromkeys(("model_path", "kind", "out", "device", "method", "expert_score"), ("a text", _is_text)),
     **dict.fromkeys(("train", "validation", "target_modules"), ("a list of texts", _is_texts)),
     **dict.fromkeys(_WHOLE, ("a whole number", _is_whole)),
-    **dict.fromkeys(("learning_rate", "fim_rate"), ("a number", _is_number)),
+    **dict.fromkeys(("learning_rate", "fim_rate", "expert_share"), ("a number", _is_number)),
     "fim_tokens": ("three token ids or null", lambda value: value is None or _are_tokens(value)),
     "threads": ("a whole number or null", lambda value: value is None or _is_whole(value)),
     "resume_from": ("a text or null", lambda value: value is None or _is_text(value)),
@@ -160,8 +169,10 @@ def _number_faults(spec: TrainSpec) -> list[str]:
         ("max_length", 8, 131_072),
         ("checkpoint_every_steps", 1, 1_000_000),
         ("threads", 1, 1024),
+        ("ranks", 1, MAX_RANKS),
         ("learning_rate", 1e-9, 1.0),
         ("fim_rate", 0, 1),
+        ("expert_share", 0.001, 1),
     ]
     return [
         f"{name}: must be from {low} to {high}, is {value}"
@@ -174,10 +185,14 @@ def _target_faults(spec: TrainSpec) -> list[str]:
     never = sorted(name for name in spec.target_modules if name.rpartition(".")[2] in NEVER_TARGETS)
     malformed = [name for name in spec.target_modules if not _MODULE.fullmatch(name)]
     return [
-        "" if spec.target_modules else "target_modules: name at least one module",
+        "" if spec.target_modules or spec.method != LORA else "target_modules: name at least one module",
         *(f"target_modules: {name} is not a module's name" for name in malformed),
         *(f"target_modules: {name} must not be adapted, the engine would leave it out silently" for name in never),
         "" if spec.kind in KINDS else f"kind: must be one of {', '.join(KINDS)}, is {spec.kind}",
+        "" if spec.method in METHODS else f"method: must be one of {', '.join(METHODS)}, is {spec.method}",
+        ""
+        if spec.expert_score in SCORES
+        else f"expert_score: must be one of {', '.join(SCORES)}, is {spec.expert_score}",
         "" if spec.device in DEVICES else f"device: must be one of {', '.join(DEVICES)}, is {spec.device}",
     ]
 

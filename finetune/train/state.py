@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from safetensors.torch import load_file, save_file
 from finetune import files, manifest
 from finetune.train import checkpoints
 from finetune.train.errors import CheckpointRefused
+from finetune.train.methods import EXPERTS, FULL, LORA
 from finetune.train.spec import TrainSpec
+from finetune.train.world import World
 
 WEIGHTS = "adapter_model.safetensors"
 MOMENTS = "optimizer.safetensors"
@@ -28,6 +30,7 @@ STATE = "state.json"
 # How documents become batches and losses: raise it with every change to that, or to the order of sums, so that no run goes on
 # in another way than it began.
 LAYOUT = 3
+ALONE = World()
 # What may differ between the run that wrote a checkpoint and the one that goes on from it.
 _FREE = ("model_path", "train", "validation", "out", "resume_from", "checkpoint_every_steps", "threads")
 
@@ -48,7 +51,10 @@ class Progress:
 
 def fingerprint(spec: TrainSpec) -> str:
     """One digest of everything that decides a run's result: a checkpoint of another run is refused by it."""
-    decisive: dict[str, Any] = {name: value for name, value in spec.to_json().items() if name not in _FREE}
+    plain = spec.to_json()
+    # a field that came later, and is as it was before there was one, changes nothing
+    later = {one.name for one in fields(spec) if one.default is not MISSING and plain[one.name] == one.default}
+    decisive: dict[str, Any] = {name: value for name, value in plain.items() if name not in {*_FREE, *later}}
     decisive["layout"] = LAYOUT
     decisive["base"] = files.sha256_of(_identity(spec.model_path))
     decisive["data"] = {
@@ -58,28 +64,40 @@ def fingerprint(spec: TrainSpec) -> str:
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def save(spec: TrainSpec, run: str, model: Any, optimizer: Any, progress: Progress) -> Path:
-    """Write a checkpoint, whole or not at all; older ones but the last are removed.
+def save(spec: TrainSpec, run: str, model: Any, optimizer: Any, progress: Progress, world: World = ALONE) -> Path:
+    """Write a checkpoint, whole or not at all; older ones but the last are removed. All ranks call it.
 
     `run` is the run's fingerprint.
     """
     final = checkpoints.directory(spec.out, progress.step)
     made = final.with_name(f".{final.name}")
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
-    save_file(adapter_weights(model), made / WEIGHTS, metadata={"format": "pt"})
-    save_file(_moments(model, optimizer), made / MOMENTS)
+    if world.leads:
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True)
+    world.wait()
+    part = _part(spec, world)
+    if world.leads or part:
+        save_file(learned(model), made / f"{part}{WEIGHTS}", metadata={"format": "pt"})
+        save_file(_moments(model, optimizer), made / f"{part}{MOMENTS}")
+    world.wait()
+    if world.leads:
+        _complete(spec, run, made, final, progress, model)
+    world.wait()
+    return final
+
+
+def _complete(spec: TrainSpec, run: str, made: Path, final: Path, progress: Progress, model: Any) -> None:
     progress.random = _random_state(spec.device)
-    files.write_json(made / STATE, {"run": run, "progress": asdict(progress)})
+    chosen = {"chosen": chosen_of(model)} if spec.method == EXPERTS else {}
+    files.write_json(made / STATE, {"run": run, "progress": asdict(progress)} | chosen)
     manifest.write(made, name=final.name, origin=f"finetune:{run}", licence="internal")
     shutil.rmtree(final, ignore_errors=True)  # only there after a step was done twice
     made.rename(final)
     files.sync_directory(final.parent)
     checkpoints.prune(spec.out)
-    return final
 
 
-def restore(checkpoint: Path, spec: TrainSpec, run: str, model: Any, optimizer: Any) -> Progress:
+def restore(checkpoint: Path, spec: TrainSpec, run: str, model: Any, optimizer: Any, world: World = ALONE) -> Progress:
     """Put model, optimizer and random generators where the checkpoint has them.
 
     Raises: CheckpointRefused when it is not whole or belongs to another run.
@@ -92,11 +110,47 @@ def restore(checkpoint: Path, spec: TrainSpec, run: str, model: Any, optimizer: 
         raise CheckpointRefused(
             f"{checkpoint.name} is of a run with other data, base or settings: start from the beginning"
         )
-    set_peft_model_state_dict(model, load_file(checkpoint / WEIGHTS))
-    _restore_moments(model, optimizer, load_file(checkpoint / MOMENTS))
+    part = _part(spec, world)
+    weights = load_file(checkpoint / f"{part}{WEIGHTS}")
+    if spec.method == LORA:
+        set_peft_model_state_dict(model, weights)
+    else:
+        parameters = trained_parameters(model)
+        with torch.no_grad():
+            for name, value in weights.items():
+                local(parameters[name]).copy_(value)
+    _restore_moments(model, optimizer, load_file(checkpoint / f"{part}{MOMENTS}"))
     progress = Progress(**state["progress"])
     _restore_random(progress.random)
     return progress
+
+
+def chosen_before(checkpoint: Path) -> dict[str, list[int]]:
+    """The experts that a run had chosen, by layer."""
+    chosen: dict[str, list[int]] = json.loads((checkpoint / STATE).read_bytes()).get("chosen", {})
+    return chosen
+
+
+def chosen_of(model: Any) -> dict[str, list[int]]:
+    """The experts that are trained, by the name of their layer's module."""
+    return {name: list(module.chosen) for name, module in model.named_modules() if getattr(module, "chosen", ())}
+
+
+def local(tensor: Any) -> Any:
+    """What this rank has of a tensor that FSDP cut; any other tensor as it is."""
+    return getattr(tensor, "_local_tensor", tensor)
+
+
+def learned(model: Any) -> dict[str, Any]:
+    """What is learned, on the CPU: an adapter's weights, else this rank's part of every trained parameter."""
+    if hasattr(model, "peft_config"):
+        return adapter_weights(model)
+    return {name: local(one).detach().cpu().contiguous() for name, one in trained_parameters(model).items()}
+
+
+def _part(spec: TrainSpec, world: World) -> str:
+    """How this rank's files begin; nothing where one rank writes for all."""
+    return f"rank-{world.rank:02d}-" if spec.method == FULL and world.size > 1 else ""
 
 
 def adapter_weights(model: Any) -> dict[str, Any]:
@@ -112,7 +166,7 @@ def trained_parameters(model: Any) -> dict[str, Any]:
 
 def _moments(model: Any, optimizer: Any) -> dict[str, Any]:
     return {
-        f"{name}:{key}": value.detach().cpu().contiguous()
+        f"{name}:{key}": local(value).detach().cpu().contiguous()
         for name, parameter in trained_parameters(model).items()
         for key, value in optimizer.state[parameter].items()
     }
@@ -123,8 +177,18 @@ def _restore_moments(model: Any, optimizer: Any, moments: dict[str, Any]) -> Non
     for name, value in moments.items():
         parameter, _, key = name.rpartition(":")
         # the step counter stays on the CPU, where AdamW keeps it
-        target = value if key == "step" else value.to(parameters[parameter].device)
-        optimizer.state[parameters[parameter]][key] = target
+        whole = parameters[parameter]
+        optimizer.state[whole][key] = value if key == "step" else _as_cut(value.to(whole.device), whole)
+
+
+def _as_cut(value: Any, whole: Any) -> Any:
+    """This rank's part of a tensor, as part of one that is cut as `whole` is."""
+    if not hasattr(whole, "_local_tensor"):
+        return value
+    kind = type(whole.data)  # DTensor, which runs of one rank don't import
+    return kind.from_local(
+        value, whole.device_mesh, whole.placements, run_check=False, shape=whole.shape, stride=whole.stride()
+    )
 
 
 def _random_state(device: str) -> dict[str, str]:

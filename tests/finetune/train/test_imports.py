@@ -13,20 +13,22 @@ import pytest
 
 from finetune.train.slot import REPO
 
-SLOT_PACKAGES = {"jinja2", "peft", "safetensors", "torch", "transformers"}
+SLOT_PACKAGES = {"accelerate", "jinja2", "peft", "safetensors", "torch", "transformers"}
 BOTH_SIDES = [
     "finetune.manifest",
     "finetune.train.checkpoints",
     "finetune.train.errors",
+    "finetune.train.estimate",
+    "finetune.train.memory",
+    "finetune.train.methods",
+    "finetune.train.per_rank",
     "finetune.train.shape",
+    "finetune.train.slot",
     "finetune.train.spec",
 ]
 CONTROL_PLANE = [
-    "finetune.train.estimate",
     "finetune.train.hyperparameters",
     "finetune.train.launch",
-    "finetune.train.memory",
-    "finetune.train.slot",
     "finetune.evaluate.run_scoring",
 ]
 IN_SLOT = [
@@ -34,8 +36,8 @@ IN_SLOT = [
     *(
         f"finetune.train.{name}"
         for name in (
-            "adapter", "attention", "events", "head", "holes", "literal", "loop", "main", "model", "order", "parent", "rows",
-            "schedule", "state", "tokens",
+            "adapter", "attention", "bases", "esft", "events", "experts", "head", "holes", "literal", "loop", "main", "model",
+            "order", "parent", "ranks", "results", "rows", "schedule", "sharded", "shares", "state", "tokens", "world",
         )
     ),
 ]  # fmt: skip

@@ -1,0 +1,11 @@
+"""What a run may train: an adapter, every parameter, or the routed experts that the data uses most. Standard library only."""
+
+from __future__ import annotations
+
+LORA = "lora"
+FULL = "full"
+EXPERTS = "experts"  # ESFT, Wang et al. 2024 (arXiv 2407.01906)
+METHODS = (LORA, FULL, EXPERTS)
+# How an expert's part in the data is counted (section 3.2 there): how often tokens choose it, or with which weight.
+TOKENS, GATE = "tokens", "gate"
+SCORES = (TOKENS, GATE)
