@@ -197,6 +197,7 @@ def test_it_registers_no_model_for_filling_in_that_lacks_a_token_for_it(
     db: None, tmp_path: Path, marks: tuple[str, ...], code: int
 ) -> None:
     write_tokenizer(tmp_path / "tokenizer.json", marks=marks)
+    (tmp_path / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
     (tmp_path / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     manifest.write(tmp_path, name="x", origin="a test", licence="none")
     done = CliRunner().invoke(app, ["model", "add", str(tmp_path), "--name", "x", "--fim"])
