@@ -146,7 +146,7 @@ def use_slot(name: str, slot: EngineSlot) -> Deployment | None:
     refuse_during_upgrade(name)
     row = _serving(name)
     if row is not None:
-        _refuse_flavour(slot, flavours_here() or {row.slot.flavour})
+        refuse_flavour(slot, row.slot.flavour)
         _remember_ways(row)
         before, row.slot = row.slot.name, slot
         row.may_pause = False
@@ -161,13 +161,24 @@ def newest_slot() -> EngineSlot | None:
     return slots.filter(flavour__in=flavours_here()).first() or slots.first()
 
 
+def slot_of_name(name: str) -> EngineSlot | None:
+    """The slot in which a name's engines go on running: the one they are in, if it is there and for these devices."""
+    row = _serving(name)
+    if row is None or row.slot.flavour not in (flavours_here() or {row.slot.flavour}) or not row.slot.is_there:
+        return newest_slot()
+    found: EngineSlot = row.slot
+    return found
+
+
 def flavours_here() -> set[str]:
     """The flavours of engines for the devices that the pool saw; empty where it saw none."""
     kinds = Device.objects.order_by().values_list("kind", flat=True).distinct()
     return {FLAVOURS[kind] for kind in kinds if kind in FLAVOURS}
 
 
-def _refuse_flavour(slot: EngineSlot, wanted: set[str]) -> None:
+def refuse_flavour(slot: EngineSlot, before: str = "") -> None:
+    """Raises: SlotRefused where its engines don't run on this machine's devices, or on what there was `before`."""
+    wanted = flavours_here() or {before or slot.flavour}
     if slot.flavour not in wanted:
         raise SlotRefused(
             f"slot {slot.name} is of flavour {slot.flavour}: engines here need {' or '.join(sorted(wanted))}"

@@ -262,7 +262,7 @@ def desired_of(row: Deployment) -> DesiredDeployment:
         model_path=Path(row.model.path),
         model_digest=row.model.digest,
         preset=row.model.preset,
-        slot_python=Path(row.slot.path) / "bin" / "python",
+        slot_python=row.slot.python,
         replicas=row.replicas,
         devices_each=row.devices_each,
         flags=tuple(row.flags),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -27,6 +28,16 @@ class EngineSlot(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that engines are started with."""
+        return Path(self.path) / "bin" / "python"
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it still lies on the disk."""
+        return self.python.is_file()
 
 
 class _Registered(models.Manager["ModelVersion"]):

@@ -20,6 +20,7 @@ from inference.engines.vllm_adapter_flags import adapted_modules as adapted_modu
 from inference.engines.vllm_adapter_flags import max_adapter_rank as max_adapter_rank  # noqa: PLC0414 - a part of the kind
 from inference.engines.vllm_adapter_flags import pinnable_adapters as pinnable_adapters  # noqa: PLC0414 - a part of the kind
 from inference.engines.vllm_adapter_flags import without_adapters as without_adapters  # noqa: PLC0414 - a part of the kind
+from inference.engines.vllm_release import takes_buckets
 
 HEALTH_PATH = "/health"
 METRICS_PATH = "/metrics"
@@ -80,7 +81,7 @@ def command(spec: EngineSpec) -> list[str]:
         *("--enable-scale-out", "--enable-prompt-tokens-details"),  # abort by id, with the true usage in the answer
         *("--generation-config", "vllm"),
         *("--shutdown-timeout", str(spec.shutdown_timeout_s)),
-        *("--custom-histogram-buckets", json.dumps(_BUCKETS_S)),
+        *(("--custom-histogram-buckets", json.dumps(_BUCKETS_S)) if takes_buckets(spec.slot_python) else ()),
         "--disable-uvicorn-access-log",
         *_device_flags(spec),
         *(["--enable-sleep-mode"] if _can_sleep(spec) else []),

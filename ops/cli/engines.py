@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,10 +13,13 @@ from ops.cli.database import rows
 from ops.cli.first_steps import Narrator
 from ops.cli.model_changes import OUTDATED
 from ops.cli.printing import AsJson, Exit, fail, out, show_done, show_rows
-from ops.slots.errors import SlotError
+from ops.slots.errors import SlotError, UnknownFlavour
 from ops.slots.flavour import choose, read_facts
 from ops.slots.install import ensure_slot
 from ops.slots.lock import read_lock
+
+if TYPE_CHECKING:
+    from appliance.registry.models import EngineSlot
 
 app = typer.Typer(help="Engine slots, and servers that were attached.", no_args_is_help=True)
 app.command()(attaching.attach)
@@ -64,7 +66,7 @@ def install(
     try:
         slot = ensure_slot(read_lock(choose(read_facts(), flavour or None)), env.cache_dir, Narrator(_tell(as_json)))
     except SlotError as error:
-        raise fail(str(error)) from None
+        raise fail(str(error), Exit.USAGE if isinstance(error, UnknownFlavour) else Exit.FAILED) from None
     with rows():
         from appliance.first_rows import register_slot  # noqa: PLC0415 - after Django's setup
 
@@ -84,15 +86,8 @@ def use(
     with rows():
         from appliance.fleet import deployments  # noqa: PLC0415
         from appliance.fleet.errors import DeploymentBusy, SlotRefused  # noqa: PLC0415
-        from appliance.registry.models import EngineSlot  # noqa: PLC0415
 
-        slot = EngineSlot.objects.filter(name=name).first()
-        if slot is None:
-            raise fail(f"there is no engine slot {name!r}; `coderack engine list` shows them", Exit.NOT_FOUND)
-        if not (Path(slot.path) / "bin" / "python").is_file():
-            raise fail(
-                f"{slot.path} is gone: `coderack engine install {slot.flavour}` puts the slot of this release there"
-            )
+        slot = slot_named(name)
         try:
             row = deployments.use_slot(model, slot)
         except DeploymentBusy as error:
@@ -104,6 +99,18 @@ def use(
         stale = deployments.runs_outdated(row)
     told = OUTDATED if stale else "nothing runs in another slot"
     show_done({"name": model, "slot": name, "stale": stale}, as_json, f"{model}: slot {name}; {told}")
+
+
+def slot_named(name: str) -> EngineSlot:
+    """The registered slot of this name, if it is there. Raises: typer.Exit, said to the caller."""
+    from appliance.registry.models import EngineSlot  # noqa: PLC0415
+
+    slot = EngineSlot.objects.filter(name=name).first()
+    if slot is None:
+        raise fail(f"there is no engine slot {name!r}; `coderack engine list` shows them", Exit.NOT_FOUND)
+    if not slot.is_there:
+        raise fail(f"{slot.path} is gone: `coderack engine install {slot.flavour}` puts the slot of this release there")
+    return slot
 
 
 def _tell(as_json: bool) -> Callable[[str], None]:

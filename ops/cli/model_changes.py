@@ -103,13 +103,13 @@ def canary(
 @contextmanager
 def told() -> Iterator[None]:
     """An upgrade that is under way, or what is known against the wish, as a line and an exit code."""
-    from appliance.fleet.errors import DeploymentBusy, PinnedTooFew  # noqa: PLC0415
+    from appliance.fleet.errors import DeploymentBusy, PinnedTooFew, SlotRefused  # noqa: PLC0415
 
     try:
         yield
     except DeploymentBusy as error:
         raise fail(str(error)) from None
-    except (CatalogError, PinnedTooFew) as error:
+    except (CatalogError, PinnedTooFew, SlotRefused) as error:
         raise fail(str(error), Exit.USAGE) from None
 
 

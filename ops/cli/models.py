@@ -18,6 +18,7 @@ from inference.devices.errors import DeviceError
 from inference.pool.strategies import DEFAULT
 from ops.cli import model_changes
 from ops.cli.database import rows
+from ops.cli.engines import slot_named
 from ops.cli.lending import lend, shown
 from ops.cli.model_changes import OUTDATED, deployed, told
 from ops.cli.placing import DeviceOption, PlacementOption, short_of, tell_short, where
@@ -26,6 +27,10 @@ from ops.cli.printing import AsJson, Exit, fail, show_done, show_rows
 if TYPE_CHECKING:
     from appliance.registry.models import ModelVersion
 
+MEND = (
+    "Copy the directory again from where it is whole. Its manifest is written there, where the files are known to be good: "
+    "docs/models.md, `Adding a model`."
+)
 app = typer.Typer(help="Model versions and their deployments.", no_args_is_help=True)
 for change in (model_changes.scale, model_changes.restart, lend, model_changes.canary, model_changes.withdraw):
     app.command()(change)
@@ -65,6 +70,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Verify weights against their manifest and register them."""
+    from ops.models.checkpoint import gaps  # noqa: PLC0415
     from ops.models.manifest import read, verify  # noqa: PLC0415 - reads gigabytes, only here
 
     try:
@@ -72,9 +78,11 @@ def add(
             preset(preset_name)
     except CatalogError as error:
         raise fail(str(error), Exit.USAGE) from error
-    problems = verify(path)
+    if not path.is_dir():
+        raise fail(f"{path} is no directory", Exit.USAGE)
+    problems = list(dict.fromkeys([*verify(path), *gaps(path)]))
     if problems:
-        raise fail("these weights are not accepted:\n  " + "\n  ".join(problems))
+        raise fail("these weights are not accepted:\n  " + "\n  ".join(problems) + f"\n{MEND}")
     if fim and not _fills_in(path):
         raise fail("these weights don't fill in the middle: their tokenizer lacks one of the three tokens for it")
     with rows():
@@ -111,6 +119,12 @@ def serve(
             help="A version by the beginning of its digest. Default: the one that served last, or the newest."
         ),
     ] = "",
+    slot_name: Annotated[
+        str,
+        typer.Option(
+            "--slot", help="An engine slot, as `engine list` shows it. Default: the one it runs in, else the newest."
+        ),
+    ] = "",
     sequences: Annotated[
         int,
         typer.Option(help="Requests of full context that must fit an engine at once; fewer memory is refused.", min=1),
@@ -126,16 +140,18 @@ def serve(
         from appliance.fleet.models import Deployment  # noqa: PLC0415
 
         model = _version(name, digest)
-        slot = deployments.newest_slot()
-        if model is None or slot is None:
-            raise fail(
-                f"there is no model {name!r} or no engine slot; `coderack model list` shows the models", Exit.NOT_FOUND
-            )
+        if model is None:
+            raise fail(f"there is no model {name!r}; `coderack model list` shows the models", Exit.NOT_FOUND)
+        slot = slot_named(slot_name) if slot_name else deployments.slot_of_name(name)
+        if slot is None:
+            raise fail("there is no engine slot yet; `coderack engine install` makes one", Exit.NOT_FOUND)
         chosen = _profile(model.preset, profile)
         flags = (*(flags_for(*chosen) if chosen else ()), *(flag or ()))
         each = devices_each or (profile_for(*chosen).devices if chosen else 1)
         with told():
             refuse_misfit(model, flags, each, chosen[1].partition(":")[0] if chosen else "", sequences)
+            if slot_name:
+                deployments.refuse_flavour(slot)
             stale = deployments.serve(model, slot, flags, replicas, each, where(placement, device))
         row = Deployment.objects.select_related("model", "slot").get(model=model, running=True)
         facts, short = deployed(row), short_of(row)

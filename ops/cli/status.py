@@ -22,7 +22,9 @@ def status(as_json: AsJson = False) -> None:
         raise typer.Exit(int(Exit.NOT_RUNNING))
     with rows():
         from appliance.fleet.models import AttachedServer, Replica  # noqa: PLC0415 - after Django's setup
+        from appliance.fleet.slots import slots_in_use  # noqa: PLC0415
 
+        slots = slots_in_use()
         found = [
             {
                 "model": r.deployment.model.name,
@@ -30,6 +32,8 @@ def status(as_json: AsJson = False) -> None:
                 "state": r.state,
                 "since": f"{r.state_since:%Y-%m-%d %H:%M:%S}Z",
                 "devices": ",".join(r.devices),
+                "slot": slots[r.pk].name if r.pk in slots else None,
+                "engine": slots[r.pk].engine_version if r.pk in slots else None,
                 "pid": r.life.pid if r.life else None,
                 "restarts": r.restarts,
                 "reason": r.reason or None,

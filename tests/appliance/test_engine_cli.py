@@ -30,5 +30,11 @@ def test_it_says_which_slots_are_in_use_and_by_what(db: None) -> None:
     assert "b" * 13 not in for_people
 
 
+def test_it_installs_no_flavour_that_there_is_not() -> None:
+    done = CliRunner().invoke(app, ["engine", "install", "nonsense"])
+    assert done.exit_code == 2
+    assert "use one of auto, cpu, cuda, ascend" in done.output
+
+
 def test_it_says_when_none_is_installed(db: None) -> None:
     assert "make up" in CliRunner().invoke(app, ["engine", "list"]).output

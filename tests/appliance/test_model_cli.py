@@ -197,8 +197,34 @@ def test_it_registers_no_model_for_filling_in_that_lacks_a_token_for_it(
     db: None, tmp_path: Path, marks: tuple[str, ...], code: int
 ) -> None:
     write_tokenizer(tmp_path / "tokenizer.json", marks=marks)
+    (tmp_path / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
     (tmp_path / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     manifest.write(tmp_path, name="x", origin="a test", licence="none")
     done = CliRunner().invoke(app, ["model", "add", str(tmp_path), "--name", "x", "--fim"])
     assert done.exit_code == code, done.output
     assert ModelVersion.objects.filter(name="x").exists() == (code == 0)
+
+
+def test_it_serves_in_the_slot_that_is_named_and_refuses_those_it_can_not(model: str, tmp_path: Path) -> None:
+    def serve(slot: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["model", "serve", model, "--slot", slot])
+        return done.exit_code, done.output
+
+    (tmp_path / "s2" / "bin").mkdir(parents=True)
+    (tmp_path / "s2" / "bin" / "python").touch()
+    register_slot("cpu-2", "cpu", "2", tmp_path / "s2", "e")
+    register_slot("cuda-1", "cuda", "1", tmp_path / "s2", "f")
+    Device.objects.create(id="cpu:0", kind="cpu", name="CPU", memory_bytes=2**40, seen_at=timezone.now())
+    assert serve("cpu-2")[0] == 0
+    assert Deployment.objects.get().slot.name == "cpu-2"
+    code, said = serve("cpu-9")
+    assert (code, "no engine slot 'cpu-9'" in said, "coderack engine list" in said) == (5, True, True)
+    code, said = serve("cpu-1")
+    assert (code, "/s is gone" in said, "coderack engine install cpu" in said) == (1, True, True)
+    code, said = serve("cuda-1")
+    assert (code, "engines here need cpu" in said) == (2, True)
+    assert Deployment.objects.get().slot.name == "cpu-2"
+    register_slot("cpu-3", "cpu", "3", tmp_path / "s2", "g")
+    again = CliRunner().invoke(app, ["model", "serve", model])
+    assert again.exit_code == 0, again.output
+    assert Deployment.objects.get().slot.name == "cpu-2", "the newest is not its own"

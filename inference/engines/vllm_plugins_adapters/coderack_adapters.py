@@ -32,7 +32,7 @@ def register() -> None:
     An engine that would read adapters unverified must not serve: SystemExit ends it, where vLLM would ignore an Exception.
     """
     if VARIABLE not in os.environ:
-        return  # nobody has said what its adapters are: no pool started it, or one on another machine
+        return  # nobody has said what its adapters are: no pool started it
     try:
         from coderack_adapter_files import Checker, WishFile
         from vllm.lora import worker_manager

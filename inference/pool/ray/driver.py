@@ -204,7 +204,12 @@ def _watch() -> None:
         _answer(Seen(trouble=str(error)))
         return
     while sys.stdin.buffer.readline():
-        _answer(watch.look())
+        try:
+            seen = watch.look()
+        except Exception as error:  # noqa: BLE001 - Ray throws what it likes when its head is gone
+            _answer(Seen(trouble=f"the Ray cluster at {question.ray.address} does not answer: {_short(error)}"))
+            return
+        _answer(seen)
 
 
 def _answer(value: Any) -> None:

@@ -24,6 +24,7 @@ class NodeFolders:
         self.socket = self.folder / f"{short(life_id)}.sock"
         self.scratch = self.folder / f"{short(life_id)}.d"
         self.home = self.folder / f"{short(life_id)}.home"
+        self.adapters = self.home / "adapters.json"
 
 
 def process_file(spec: EngineSpec) -> Path:
@@ -32,7 +33,7 @@ def process_file(spec: EngineSpec) -> Path:
 
 
 def fingerprint(model: Path) -> str:
-    """Names and sizes of a model's files, and its config: to see that two machines have the same. It proves nothing.
+    """Names and sizes of a model's files, and its config: to see soon that two machines differ. It proves nothing.
 
     Raises: OSError.
     """
@@ -60,6 +61,15 @@ def make_folders(spec: EngineSpec) -> None:
         raise OrderRefused(f"{spec.socket.parent} there is open to others: it has to be the appliance's user's alone")
 
 
+def replace(path: Path | None, content: bytes) -> None:
+    """Put a file in the place of another one, as a whole. Raises: OSError."""
+    if path is None:
+        raise OSError("it has no place for them")
+    written = path.with_suffix(".new")
+    written.write_bytes(content)
+    written.replace(path)
+
+
 def hold_devices(spec: EngineSpec, node: str, wait_s: float = LOCK_WAIT_S) -> list[int]:
     """Lock this machine's devices until this process ends, so that no two engines ever have one.
 
@@ -71,14 +81,15 @@ def hold_devices(spec: EngineSpec, node: str, wait_s: float = LOCK_WAIT_S) -> li
         path = spec.socket.parent / f"{node}-{device.id.replace(':', '-')}.lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         held.append(descriptor)
-        while not _locked(descriptor):
+        while not is_locked(descriptor):
             if time.monotonic() >= deadline:
                 raise OrderRefused(f"{device.id} there is still held by another engine")
             time.sleep(_LOOK_S)
     return held
 
 
-def _locked(descriptor: int) -> bool:
+def is_locked(descriptor: int) -> bool:
+    """Whether the file's lock is ours now."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -67,7 +67,7 @@ class RayLauncher:
         log_name = f"{plain(deployment.name)}-{row.index}"
         log, socket = self._settings.log(log_name, life_id), self._settings.socket(life_id)
         path = self._settings.scratch(life_id) / "order.json"
-        for folder in (path.parent, log.parent):
+        for folder in (path.parent, log.parent, order.wish.parent):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.write_bytes(encode(order))
         prune_logs(self._settings, log_name)
@@ -94,6 +94,18 @@ class RayLauncher:
             cache=settings.cache(deployment.id) / box,
             scratch=folders.scratch,
             shutdown_timeout_s=max(1, int(settings.grace_s) - 2),
+            adapters=folders.adapters,
         )
-        count = self._counts.get(box, len(devices))
-        return Order(life_id, box, settings.engine_kind, spec, count, model_files, PYTHON, ROOT, self._ray)
+        return Order(
+            life_id=life_id,
+            node=box,
+            engine_kind=settings.engine_kind,
+            spec=spec,
+            node_devices=self._counts.get(box, len(devices)),
+            model=model_files,
+            digest=deployment.model_digest,
+            wish=settings.adapters(life_id),
+            python=PYTHON,
+            root=ROOT,
+            ray=self._ray,
+        )

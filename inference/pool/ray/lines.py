@@ -14,7 +14,7 @@ from typing import Any, cast
 import msgspec
 
 BEAT_S = 1.0
-MAX_LINE_BYTES = 1024 * 1024
+MAX_LINE_BYTES = 16 * 1024 * 1024  # thousands of adapters
 
 Heard = Callable[[dict[str, Any]], None]
 

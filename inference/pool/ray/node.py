@@ -1,9 +1,10 @@
 """The process that runs one engine on another machine: `python -m inference.pool.ray.node`, started by a hand.
 
-It reads its order from its input, answers with its port and certificate, and starts the engine once the tether has
-called. On its one port it takes the tether's conversation and the requests, which it hands to the engine's socket, from
-nobody but the holder of the tether's key. It ends, and the engine with it, when the tether's conversation or its own input
-does: an engine that the pool has lost sight of, or whose devices Ray has given up, must not go on.
+It reads its order from its input, answers with its port and certificate, and once the tether has called it verifies the
+model's files and starts the engine. What the pool says of the engine's adapters it lays where the engine reads it. On its one
+port it takes the tether's conversation and the requests, which it hands to the engine's socket, from nobody but the holder of
+the tether's key. It ends, and the engine with it, when the tether's conversation or its own input does: an engine that the
+pool has lost sight of, or whose devices Ray has given up, must not go on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import os
 import shutil
 import sys
+import threading
 from typing import Any
 
 import msgspec
@@ -25,6 +27,7 @@ from inference.pool.ray.certificates import Pair, context, make_pair
 from inference.pool.ray.engine_process import EngineProcess
 from inference.pool.ray.errors import OrderRefused
 from inference.pool.ray.lines import Lines
+from inference.pool.ray.model_files import Abandoned, verify
 from inference.pool.ray.order import Order, Placed, decode, encode
 from inference.pool.ray.splice import End
 
@@ -46,6 +49,8 @@ class Node:
         self._command, self._environment = kind.command(order.spec), kind.environment(order.spec)
         self._talk: Lines | None = None
         self._engine: EngineProcess | None = None
+        self._preparing: asyncio.Task[None] | None = None
+        self._unwanted = threading.Event()
         self._left_out = 0
         self._over = asyncio.Event()
 
@@ -71,15 +76,27 @@ class Node:
             await asyncio.sleep(0)
 
     def converse(self) -> Lines | None:
-        """The tether calls: from now on the engine runs. None for a second call."""
+        """The tether calls: the engine is started. None for a second call."""
         if self._talk is not None:
             return None
         self._talk = Lines(self._heard, self._lost, SILENT_S)
-        try:
-            self._begin()
-        except OSError as error:  # no room on the disk, or for a process: told once the conversation has begun
-            asyncio.get_running_loop().call_soon(self._could_not_begin, str(error))
+        self._preparing = asyncio.get_running_loop().create_task(self._prepare())
         return self._talk
+
+    async def _prepare(self) -> None:
+        """Verify the model, which reads all of it where it is new here, and start the engine."""
+        spec = self._order.spec
+        try:
+            folder, digest = spec.socket.parent, self._order.digest
+            count = await asyncio.to_thread(verify, spec.model_path, digest, folder, self._unwanted)
+            if self._unwanted.is_set():
+                raise Abandoned
+            self._words(f"the model's files are the registered ones ({count} of them read)\n".encode())
+            self._begin()
+        except Abandoned:
+            self._ended({"status": 0})
+        except (OrderRefused, OSError) as error:  # other files, or no room on the disk, or for a process
+            self._could_not_begin(str(error))
 
     @property
     def socket(self) -> str:
@@ -99,8 +116,22 @@ class Node:
         self._ended({"status": 1})
 
     def _heard(self, what: dict[str, Any]) -> None:
-        if what.get("end") is True and self._engine is not None:
-            self._engine.end()
+        if what.get("end") is True:
+            self._unwanted.set()
+            if self._engine is not None:
+                self._engine.end()
+        if isinstance(what.get("adapters"), dict):
+            self._lay_down(what["adapters"], what.get("number"))
+
+    def _lay_down(self, adapters: dict[str, Any], number: object) -> None:
+        """What the pool says of the engine's adapters, for its plugin, which loads nothing else."""
+        try:
+            files.replace(self._order.spec.adapters, msgspec.json.encode(adapters))
+        except OSError as error:  # the engine goes on with what it has
+            self._words(f"it can't be told of its adapters: {error}\n".encode())
+            return
+        if self._talk is not None:
+            self._talk.say({"told": number})
 
     def _words(self, words: bytes) -> None:
         if self._talk is None:
@@ -130,6 +161,7 @@ class Node:
             self._over.set()
 
     def _stop_now(self) -> None:
+        self._unwanted.set()
         if self._engine is not None:
             self._engine.kill()
         self._over.set()

@@ -20,7 +20,8 @@ from inference.pool.settings import RaySettings
 class Order:
     """One engine on one machine. `spec` is as that machine sees it: its own devices' names, paths that exist there.
 
-    `node_devices` counts all devices of the machine; `model` is a fingerprint of the model's files; `address` and
+    `node_devices` counts all devices of the machine; `model` is a fingerprint of the model's files, `digest` their
+    manifest's SHA-256; `wish` is where the pool says what the engine's adapters are, on its own machine; `address` and
     `certificate` are known once the tether runs.
     """
 
@@ -30,6 +31,8 @@ class Order:
     spec: EngineSpec
     node_devices: int
     model: str
+    digest: str
+    wish: Path
     python: Path
     root: Path
     ray: RaySettings

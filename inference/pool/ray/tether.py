@@ -25,6 +25,7 @@ from inference.pool.ray.lines import Lines
 from inference.pool.ray.node import REQUEST, TALK
 from inference.pool.ray.order import Order, Placed, decode, encode
 from inference.pool.ray.splice import End
+from inference.pool.ray.wish import Courier
 
 GATE = 3
 PLACE_S = 150.0
@@ -41,6 +42,7 @@ class Tether:
         self._socket = socket
         self._placed = Placed()
         self._tls: ssl.SSLContext | None = None
+        self._courier = Courier(order.wish, self._say)
         self._talk: Lines | None = None
         self._placing: asyncio.subprocess.Process | None = None
         self._told_to_end = False
@@ -97,6 +99,7 @@ class Tether:
     async def forward(self, caller: End) -> None:
         """Join a caller of the socket to the engine."""
         remote = End()
+        await self._courier.bring()
         try:
             transport = await self._call(remote)
             transport.write(REQUEST)
@@ -108,9 +111,15 @@ class Tether:
     def _heard(self, what: dict[str, Any]) -> None:
         if isinstance(what.get("log"), str):
             _say(what["log"])
+        if "told" in what:
+            self._courier.arrived(what["told"])
         ended = what.get("ended")
         if isinstance(ended, dict) and not self._over.done():
             self._over.set_result(ended)
+
+    def _say(self, what: dict[str, Any]) -> None:
+        if self._talk is not None:
+            self._talk.say(what)
 
     def _lost(self, why: str) -> None:
         if not self._over.done():

@@ -12,6 +12,7 @@ from appliance.fleet import deployments
 from appliance.fleet.errors import SlotRefused
 from appliance.fleet.fit import refuse_misfit
 from appliance.fleet.models import Deployment, Device, EngineLife, Replica
+from appliance.fleet.slots import slots_in_use
 from appliance.fleet.store import DatabaseStore
 from appliance.registry.models import EngineSlot, ModelVersion
 from inference.catalog.errors import BadFlags, CannotRun
@@ -170,3 +171,41 @@ def test_the_memory_of_the_cards_that_are_here_decides(model: ModelVersion) -> N
 def test_a_deployment_can_not_take_over_what_the_pool_decides(model: ModelVersion, flag: str) -> None:
     with pytest.raises(BadFlags, match="a deployment can't set --"):
         refuse_misfit(model, (flag,), 1, "")
+
+
+def test_it_is_told_in_which_slot_an_engine_runs_that_has_not_moved_yet(
+    running: tuple[Deployment, DatabaseStore],
+) -> None:
+    row = running[0]
+    newer = EngineSlot.objects.create(name="cpu-2", flavour="cpu", engine_version="2", path="/slots/cpu-2", digest="e")
+    replica = Replica.objects.get()
+    assert slots_in_use() == {replica.pk: row.slot}
+    deployments.use_slot("m", newer)
+    assert slots_in_use() == {replica.pk: row.slot}
+    EngineLife.objects.update(way=running[1].desired()[0].way)
+    assert slots_in_use() == {replica.pk: newer}
+    deployments.restart("m", may_pause=False)
+    assert slots_in_use() == {}, "nobody can say"
+    EngineLife.objects.update(way="")
+    assert slots_in_use() == {replica.pk: newer}
+    Replica.objects.update(life=None)
+    assert slots_in_use() == {}
+
+
+def test_a_served_model_stays_in_its_slot_as_long_as_that_is_there(
+    running: tuple[Deployment, DatabaseStore], tmp_path: Path
+) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name / "bin").mkdir(parents=True)
+        (tmp_path / name / "bin" / "python").touch()
+    EngineSlot.objects.update(path=str(tmp_path / "old"))
+    newer = EngineSlot.objects.create(
+        name="cpu-2", flavour="cpu", engine_version="2", path=str(tmp_path / "new"), digest="e"
+    )
+    assert deployments.slot_of_name("m") == running[0].slot
+    assert deployments.slot_of_name("another") == newer
+    (tmp_path / "old" / "bin" / "python").unlink()
+    assert deployments.slot_of_name("m") == newer
+    deployments.withdraw("m")
+    (tmp_path / "old" / "bin" / "python").touch()
+    assert deployments.slot_of_name("m") == newer

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from inference.devices.info import box_of
 from inference.engines import engine_kind
 from inference.pool.run import _launcher_and_probe
 from inference.pool.settings import RaySettings
 from tests.inference.gateway.conftest import gateway_root, postgres, redis_server, rig  # noqa: F401 - fixtures
+from tests.inference.pool.adapter_dirs import make_base, seal
 from tests.inference.pool.conftest import Pool
+from tests.inference.pool.fake_slot import make_model
 from tests.inference.pool.table_store import TableStore
 from tests.waiting import wait_until
 
@@ -48,6 +52,16 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster():
+    yield from _a_cluster()
+
+
+@pytest.fixture
+def doomed_cluster():
+    """One that a test may end."""
+    yield from _a_cluster()
+
+
+def _a_cluster():
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed: pip install --require-hashes -r requirements/ray.lock")
     made = Cluster()
@@ -72,16 +86,43 @@ class Elsewhere:
         self._probe.close()
 
 
+class RayPool(Pool):
+    """Its models have manifests, and its engines Ray's machines."""
+
+    def __init__(self, folder, run_folder, store, address) -> None:
+        super().__init__(folder, run_folder, store, canary_timeout_s=20.0, devices_s=0.5)
+        self.settings = replace(self.settings, ray=RaySettings(address, NODES))
+        self.launcher, self.probe = _launcher_and_probe(self.settings, engine_kind("vllm"))
+
+    def see(self, nodes=NODES) -> None:
+        """Wait until these nodes tell their devices."""
+        wait_until(lambda: {box_of(device.id) for device in self.probe.read()} - {""} == set(nodes), timeout_s=120)
+
+    def begin(self) -> None:
+        self.start(self.probe, self.launcher)
+
+    def deploy(self, name="lite", **more):
+        model = make_base(more.pop("model_path", None) or make_model(self.folder / "models" / name))
+        return super().deploy(name, model_path=model, model_digest=seal(model), **more)
+
+    def engines(self) -> dict[str, int]:
+        """The pids of engines on the nodes, by their lives' short ids, as node processes noted them."""
+        notes = (self.settings.run_dir / "nodes").glob("*.pid")
+        return {note.stem: json.loads(note.read_text())["pid"] for note in notes}
+
+    def close(self) -> None:
+        super().close()
+        with contextlib.suppress(OSError):
+            self.probe.close()
+
+
 @pytest.fixture
 def ray_pool(cluster, tmp_path, tmp_path_factory):
-    pool = Pool(tmp_path, tmp_path_factory.mktemp("r"), TableStore(), canary_timeout_s=20.0, devices_s=0.5)
-    pool.settings = replace(pool.settings, ray=RaySettings(cluster.address, NODES))
-    launcher, probe = _launcher_and_probe(pool.settings, engine_kind("vllm"))
-    elsewhere = Elsewhere(probe)
-    wait_until(lambda: {d.id.partition("/")[0] for d in elsewhere.read()} == set(NODES), timeout_s=120)
-    pool.probe, pool.launcher = elsewhere, launcher
-    pool.begin = lambda: pool.start(elsewhere, launcher)
-    yield pool
-    pool.close()
-    with contextlib.suppress(OSError):
-        elsewhere.close()
+    """Its engines are on the nodes only."""
+    pool = RayPool(tmp_path, tmp_path_factory.mktemp("r"), TableStore(), cluster.address)
+    pool.probe = Elsewhere(pool.probe)
+    try:
+        pool.see()
+        yield pool
+    finally:
+        pool.close()

@@ -34,7 +34,7 @@ threading.Event().wait()
 
 
 def test_engines_live_on_both_nodes_and_end_as_they_are_ended(ray_pool):
-    model = ray_pool.deploy(replicas=2, placement="spread")
+    ray_pool.deploy(replicas=2, placement="spread")
     ray_pool.begin()
     lives = {row.devices[0]: row.life for row in ready(ray_pool, 2)}
     assert {device.partition("/")[0] for device in lives} == {"box-a", "box-b"}
@@ -44,8 +44,9 @@ def test_engines_live_on_both_nodes_and_end_as_they_are_ended(ray_pool):
     time.sleep(1)
     assert {row.devices[0]: row.life for row in ready(ray_pool, 2)} == lives
 
-    (model / "broken").write_text("no such flag")
-    pid = engine_pid(ray_pool, lives["box-b/cpu:0"])
+    broken = f"#!{sys.executable} -I\nraise ValueError('no such flag')\n"
+    (ray_pool.folder / "slot" / "python").write_text(broken)
+    pid = ray_pool.engines()[lives["box-b/cpu:0"].id[:8]]
     begun = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     of_b = next(row.index for row in ray_pool.store.replicas() if row.devices[0].startswith("box-b"))
@@ -58,7 +59,7 @@ def test_engines_live_on_both_nodes_and_end_as_they_are_ended(ray_pool):
     with ray_pool.store.open() as tables:
         tables.stop = True
     wait_until(ray_pool.has_returned, timeout_s=WAIT_S)
-    wait_until(lambda: not list((ray_pool.settings.run_dir / "nodes").glob("*.pid")))
+    wait_until(lambda: not ray_pool.engines())
     assert ray_pool.store.replicas() == []
 
 
@@ -101,13 +102,34 @@ def test_what_is_not_there_is_refused_before_anything_starts(ray_pool):
         kill_session(launched.life.pid, launched.life.pid_started)
 
 
+def test_a_model_whose_bytes_differ_there_is_not_served(ray_pool):
+    launched = launch(ray_pool, "box-a")
+    try:
+        wait_until(lambda: answers(launched.life), timeout_s=WAIT_S, log=launched.life.log)
+        assert "the model's files are the registered ones (2 of them read)" in launched.life.log.read_text()
+    finally:
+        kill_session(launched.life.pid, launched.life.pid_started)
+    weights = ray_pool.folder / "models" / "far" / "model.safetensors"
+    content, before = weights.read_bytes(), weights.stat()
+    weights.write_bytes(content[:-1] + b"x")
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))
+    launched = launch(ray_pool, "box-a", deployed=True)
+    try:
+        wait_until(lambda: not is_alive(launched.life.pid, launched.life.pid_started), timeout_s=WAIT_S)
+        assert "model.safetensors was changed" in launched.life.log.read_text()
+    finally:
+        kill_session(launched.life.pid, launched.life.pid_started)
+    assert ray_pool.engines() == {}
+
+
 def launch(pool, box, **more):
     """An engine that streams, on a node, without a keeper."""
     slot = pool.folder / "slot" / "streaming"
     slot.parent.mkdir(parents=True, exist_ok=True)
     slot.write_text(STREAMING)
     slot.chmod(0o755)
-    pool.deploy(model_path=make_model(pool.folder / "models" / "far"), slot_python=more.get("slot_python", slot))
+    if not more.get("deployed"):
+        pool.deploy(model_path=make_model(pool.folder / "models" / "far"), slot_python=more.get("slot_python", slot))
     deployment = pool.store.desired()[0]
     devices = tuple(device for device in pool.probe.read() if device.id == f"{box}/cpu:0")
     assert devices, f"{box} has no device"
@@ -135,8 +157,3 @@ def ready(pool, count):
         return len(rows) == count and all(row.state is S.READY for row in rows) and rows
 
     return wait_until(look, timeout_s=WAIT_S)
-
-
-def engine_pid(pool, life):
-    """The engine's own process, as its node process noted it."""
-    return json.loads((pool.settings.run_dir / "nodes" / f"{life.id[:8]}.pid").read_text())["pid"]
