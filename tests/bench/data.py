@@ -21,6 +21,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from finetune.data import sources
@@ -88,14 +89,14 @@ def tree(num_bytes: float, seed: int) -> Iterator[tuple[str, bytes]]:
 
 def renamed(content: bytes, seed: bytes) -> bytes:
     """The same source with a third of its longer names changed, the same name always alike: no near-duplicate any more."""
+    return NAME.sub(lambda found: _other(found[0], seed), content)
 
-    def other(found: re.Match[bytes]) -> bytes:
-        name = found[0]
-        if name.decode() in KEYWORDS or zlib.crc32(seed + name) % 3:
-            return name
-        return name + b"_" + seed.replace(b".", b"_")
 
-    return NAME.sub(other, content)
+@cache
+def _other(name: bytes, seed: bytes) -> bytes:
+    if name.decode() in KEYWORDS or zlib.crc32(seed + name) % 3:
+        return name
+    return name + b"_" + seed.replace(b".", b"_")
 
 
 def child(what: str, archive: Path) -> dict[str, float]:
