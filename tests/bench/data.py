@@ -33,7 +33,7 @@ from tests.bench.machine import Others, commit, hardware
 TARGETS = {"near-duplicates, MB/s": 15.0, "whole pipeline, MB/s": 3.0, "peak memory, MB": 1000.0}
 LARGEST = 200_000
 NAME = re.compile(rb"(?<![A-Za-z0-9_])[A-Za-z_]{3,}(?![A-Za-z0-9_])")
-KEYWORDS = frozenset(keyword.kwlist + keyword.softkwlist)
+KEYWORDS = frozenset((*keyword.kwlist, *keyword.softkwlist))
 
 
 def main() -> None:

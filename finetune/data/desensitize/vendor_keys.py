@@ -13,7 +13,15 @@ from collections.abc import Iterator
 from finetune.data.desensitize.spans import Span, without_escapes
 
 BLANKED = "finetune.data.blanked"
-codecs.register_error(BLANKED, lambda error: (" " * (error.end - error.start), error.end))
+
+
+def _blanked(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return " " * (error.end - error.start), error.end
+
+
+codecs.register_error(BLANKED, _blanked)
 WORD = r"(?<![A-Za-z0-9_])"
 END = r"(?![A-Za-z0-9_])"
 
