@@ -70,9 +70,11 @@ class Doorkeeper:
 def _normal(name: str, limits: Limits) -> str:
     # A backslash separates on Windows, so it has to be as harmless as a slash.
     parts = name.replace("\\", "/").split("/")
-    if any("\ud800" <= character <= "\udfff" for character in name):
-        raise refuse(name, "its name isn't UTF-8; pack it with UTF-8 names")
-    if any(not character.isprintable() for character in name) or len(name.encode()) > limits.name_bytes:
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:  # halves of characters stand for bytes that are no UTF-8
+        raise refuse(name, "its name isn't UTF-8; pack it with UTF-8 names") from None
+    if not name.isprintable() or len(encoded) > limits.name_bytes:
         raise refuse(name, f"its name has control characters or more than {limits.name_bytes} bytes; rename it")
     if name.startswith(("/", "\\")) or DRIVE.match(name):
         raise refuse(name, "its path is absolute; pack with relative paths")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import symtable
 import warnings
 
 from finetune.data.rows import TextRow
@@ -12,9 +13,23 @@ def parses(text: str) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # other people's odd escapes are no concern here
         try:
+            if _is_told(text):
+                return True
             ast.parse(text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return False
+    return True
+
+
+def _is_told(text: str) -> bool:
+    """Whether names could be looked up in it, which takes a quarter of the time of a tree made of Python's objects.
+
+    What parses may still not be told so: `return` outside of a function.
+    """
+    try:
+        symtable.symtable(text, "<text>", "exec")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
     return True
 
 
@@ -22,4 +37,4 @@ def was_broken(before: TextRow, after: TextRow) -> bool:
     """Whether cleaning made a Python file unreadable to Python."""
     if before.text == after.text or not before.path.lower().endswith((".py", ".pyi")):
         return False
-    return parses(before.text) and not parses(after.text)
+    return not parses(after.text) and parses(before.text)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
+import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from heapq import nlargest
 from typing import cast
@@ -19,8 +19,9 @@ MAX_PER_RULE = 3
 AROUND = 160
 MAX_RESIDUAL = 10
 EXCERPT_CHARACTERS = 400
-# A word of letters and digits that could be a key.
-SUSPICIOUS = re.compile(r"[A-Za-z0-9+/=_-]{20,}")
+# A word of letters and digits that could be a key, once each of its signs is an `a` and any other a blank.
+SUSPICIOUS = b"a" * 20
+SHAPE = bytes(ord("a" if chr(byte) in string.ascii_letters + string.digits + "+/=_-" else " ") for byte in range(256))
 
 
 @dataclass
@@ -47,9 +48,10 @@ class Samples:
     def _see_residual(self, row: int, cleaned: Cleaned) -> None:
         order = hashlib.sha256(cleaned.text.encode()).hexdigest()
         self._any = nlargest(MAX_RESIDUAL, [*self._any, (order, row, cleaned.text[:EXCERPT_CHARACTERS])])
-        odd = [(oddity(match[0]), row, _around(cleaned.text, match)) for match in SUSPICIOUS.finditer(cleaned.text)]
-        if odd:
-            self._odd = nlargest(MAX_RESIDUAL, [*self._odd, max(odd)])
+        odd = [(oddity(cleaned.text[start:end]), start, end) for start, end in _suspicious(cleaned.text)]
+        if (most := max((score for score, *_ in odd), default=0.0)) > 0:
+            oddest = max(_around(cleaned.text, start, end) for score, start, end in odd if score == most)
+            self._odd = nlargest(MAX_RESIDUAL, [*self._odd, (most, row, oddest)])
 
     def move(self, places: Sequence[int]) -> None:
         """Rows were put in another order: `places` has the new number of each, from 1."""
@@ -72,5 +74,16 @@ def oddity(word: str) -> float:
     return max(0.0, -sum(count / len(word) * math.log2(count / len(word)) for count in counts) - 3.5)
 
 
-def _around(text: str, match: re.Match[str]) -> str:
-    return text[max(0, match.start() - AROUND) : match.end() + AROUND][: EXCERPT_CHARACTERS + AROUND]
+def _suspicious(text: str) -> Iterator[tuple[int, int]]:
+    """Words of letters and digits that could be a key. One byte a character: quicker to look through than by a pattern."""
+    shape = text.encode("ascii", "replace").translate(SHAPE)
+    start = shape.find(SUSPICIOUS)
+    while start >= 0:
+        end = shape.find(b" ", start)
+        end = len(shape) if end < 0 else end
+        yield start, end
+        start = shape.find(SUSPICIOUS, end)
+
+
+def _around(text: str, start: int, end: int) -> str:
+    return text[max(0, start - AROUND) : end + AROUND][: EXCERPT_CHARACTERS + AROUND]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import keyword
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -17,7 +19,9 @@ import sysconfig
 import tarfile
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from finetune.data import sources
@@ -28,7 +32,8 @@ from tests.bench.machine import Others, commit, hardware
 
 TARGETS = {"near-duplicates, MB/s": 15.0, "whole pipeline, MB/s": 3.0, "peak memory, MB": 1000.0}
 LARGEST = 200_000
-WORD = "variant"
+NAME = re.compile(rb"(?<![A-Za-z0-9_])[A-Za-z_]{3,}(?![A-Za-z0-9_])")
+KEYWORDS = frozenset((*keyword.kwlist, *keyword.softkwlist))
 
 
 def main() -> None:
@@ -67,22 +72,31 @@ def build(archive: Path, mb: float, seed: int) -> int:
 
 
 def tree(num_bytes: float, seed: int) -> Iterator[tuple[str, bytes]]:
-    """Files of the installed packages, shuffled; each round after the first with other words for many names."""
+    """Files of the installed packages, shuffled; in each round after the first a third of all names are others."""
     root = Path(sysconfig.get_paths()["purelib"])
     files = sorted(path for path in root.rglob("*.py") if path.stat().st_size < LARGEST)
     random.Random(seed).shuffle(files)
     number = 0
     while num_bytes > 0:
         for path in files:
-            content = path.read_bytes()
-            if number:
-                content = content.replace(b"self.", f"self.{WORD}{number}_".encode())
-                content = content.replace(b" = ", f" = {number} + ".encode())
+            content = renamed(path.read_bytes(), b"%d.%d" % (seed, number)) if number else path.read_bytes()
             yield f"round{number}/{path.relative_to(root)}".replace("site-packages", "packages"), content
             num_bytes -= len(content)
             if num_bytes <= 0:
                 return
         number += 1
+
+
+def renamed(content: bytes, seed: bytes) -> bytes:
+    """The same source with a third of its longer names changed, the same name always alike: no near-duplicate any more."""
+    return NAME.sub(lambda found: _other(found[0], seed), content)
+
+
+@cache
+def _other(name: bytes, seed: bytes) -> bytes:
+    if name.decode() in KEYWORDS or zlib.crc32(seed + name) % 3:
+        return name
+    return name + b"_" + seed.replace(b".", b"_")
 
 
 def child(what: str, archive: Path) -> dict[str, float]:

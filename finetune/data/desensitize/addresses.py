@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
+from finetune.data.desensitize.on_lines import matches, matches_with_digits
 from finetune.data.desensitize.spans import Span
 
 EMAIL = re.compile(
@@ -25,6 +26,10 @@ TOPS = frozenset(
 )
 IPV4 = re.compile(r"(?a)(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w]|\.\d)")
 IPV6 = re.compile(r"(?a)(?<![\w:.])[0-9A-Fa-f]{1,4}(?::{1,2}[0-9A-Fa-f]{1,4}){1,7}(?:::)?(?![\w:])")
+# A part of whatever the patterns find: far faster to look for. Of addresses of version 6 only those that are taken for some.
+HAS_EMAIL = re.compile(r"@(?<=[A-Za-z0-9._%+-]@)[A-Za-z0-9-]")
+HAS_IPV4 = (b"0.0.0", b"0.00.0", b"0.000.0")  # each digit written as 0
+HAS_IPV6 = re.compile(r":(?<=[fF23][0-9A-Fa-f]{3}:)")
 VERSION = re.compile(r"v(?:er(?:sion)?)?[\"']?\s*[:=]*\s*[\"']?$", re.IGNORECASE)
 RESOLVERS = frozenset(
     ("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "114.114.114.114", "223.5.5.5", "223.6.6.6")
@@ -35,16 +40,14 @@ DOCUMENTATION = tuple(
 
 
 def emails(text: str) -> Iterator[Span]:
-    if "@" not in text:
-        return
-    for match in EMAIL.finditer(text):
+    for match in matches(EMAIL, HAS_EMAIL, text):
         top = match["top"].lower()
         if (top in TOPS or len(top) == 2) and not match[0].startswith("git@"):
             yield Span(match.start(), match.end(), "email", "EMAIL", match[0].lower())
 
 
 def ipv4(text: str) -> Iterator[Span]:
-    for match in IPV4.finditer(text):
+    for match in matches_with_digits(IPV4, HAS_IPV4, text):
         try:
             address = ipaddress.IPv4Address(match[0])
         except ValueError:
@@ -54,7 +57,7 @@ def ipv4(text: str) -> Iterator[Span]:
 
 
 def ipv6(text: str) -> Iterator[Span]:
-    for match in IPV6.finditer(text):
+    for match in matches(IPV6, HAS_IPV6, text):
         try:
             address = ipaddress.IPv6Address(match[0])
         except ValueError:

@@ -1,15 +1,18 @@
 """Secrets known by what stands beside them: assignments, connection strings, headers, command lines.
 
-The last group of each pattern, `v` or `v` and a number, is the secret.
+The last group of each pattern, `v` or `v` and a number, is the secret. A pattern is tried only where a match of it can begin,
+which the telling word in it says.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 
 from finetune.data.desensitize.spans import MASK, Span
+from finetune.data.desensitize.telling_words import LOGIN_WORD, Telling
 from finetune.data.desensitize.values import (
     Names,
     is_bare_key,
@@ -23,7 +26,6 @@ from finetune.data.desensitize.values import (
     is_value,
 )
 
-LOGIN_WORD = r"(?:password|passwd|passphrase|passcode|pwd|密码|口令)"
 SHORT_WORD = r"(?<![A-Za-z])pass"
 KEY_WORD = (
     r"(?:secret|(?<!publickey)(?<!public_key_)token|api[_-]?key|access[_-]?key(?:[_-]?(?:id|secret))?|secret[_-]?(?:access[_-]?)?(?:key|id)|app[_-]?(?:secret|key)"
@@ -77,151 +79,164 @@ CLOSING = ".,;:)]}>"
 AFTER = re.compile(r"</[A-Za-z][\w.:-]*>|[，。；]")
 
 
+Begins = Callable[[str, int], Iterable[int]]
+MOST_BEFORE = 80  # characters that a pattern has before its telling word
+
+
 @dataclass(frozen=True)
 class _Rule:
+    """`words` are the places of the telling word, `begins` where a match with such a place in it can begin."""
+
     name: str
     kind: str
-    hint: re.Pattern[str]
     pattern: re.Pattern[str]
     accepts: Callable[[str, Names], bool]
+    words: Callable[[Telling], list[int]]
+    begins: Begins
     bare: bool = False
 
 
-# What may follow a name that tells, in all patterns that begin with one: most uses of `token` in code end here.
-BEFORE_VALUE = (
-    r"(?=[\\\"'`\]:：=!>|*(,为是]|\s{1,60}(?:[:：=!|]|value:)|[ \t]+(?:string|is|为|是)|\s{1,3}[\"']"
-    r"|[\w.$\[\]\"'()]{0,80}\s{0,3}(?:\|\||\?\?|or\b))"
-)
-# A rule is tried only around its hint, which is looked for in lower case: several times faster than the rules everywhere.
-HINTS = {
-    LOGIN_WORD: re.compile(LOGIN_WORD + BEFORE_VALUE),
-    SHORT_WORD: re.compile(r"(?<![a-z])pass" + BEFORE_VALUE),
-    PAIR_WORD: re.compile(r"(?<![a-z])[as]k[\"'\s:=\]]"),
-    LOGIN_CALL: re.compile(r"basic_?auth|auth\s{0,3}=\s{0,3}\(|getconnection\("),
-    KEY_WORD: re.compile(
-        "(?:secret|token|credentials?|密钥|(?:api|access|app|private|auth|encrypt|encryption|signing|session|master)[_-]?key)"
-        "(?:[_-]?(?:access[_-]?)?(?:key|id|secret))?" + BEFORE_VALUE
-    ),
-}
-# A pattern's blanks reach over so many lines after its hint, and none before it.
-LINES_AFTER = 8
-OTHER_HINT = re.compile("://|pass|pwd|bearer|basic|curl|mysql|identified|docker|redis-cli")
+def _here(_: str, place: int) -> Iterable[int]:
+    return (place,)
 
 
-def _rule(name: str, kind: str, pattern: str, accepts: Callable[[str], bool]) -> _Rule:
-    return _Rule(name, kind, _hint(pattern), _compiled(pattern), lambda value, _: accepts(value))
+def _one_before(_: str, place: int) -> Iterable[int]:
+    return (place - 1,) if place else ()
 
 
-def _bare_rule(name: str, kind: str, pattern: str, accepts: Callable[[str, Names], bool]) -> _Rule:
-    return _Rule(name, kind, _hint(pattern), _compiled(pattern), accepts, bare=True)
+def _at_line(text: str, place: int) -> Iterable[int]:
+    return (text.rfind("\n", 0, place) + 1,)
 
 
-def _hint(pattern: str) -> re.Pattern[str]:
-    return next((hint for word, hint in HINTS.items() if word in pattern), OTHER_HINT)
+def _at_brace(text: str, place: int) -> Iterable[int]:
+    found = text.rfind("${", max(0, place - MOST_BEFORE), place)
+    return (found,) if found >= 0 else ()
+
+
+def _before(near: str) -> Begins:
+    """Anywhere before the word, if this follows at its place."""
+    pattern = _compiled(near)
+    return lambda text, place: range(max(0, place - MOST_BEFORE), place) if pattern.match(text, place) else ()
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
 
 
+def _rule(
+    name: str,
+    pattern: str,
+    accepts: Callable[[str], bool],
+    words: Callable[[Telling], list[int]],
+    begins: Begins = _here,
+) -> _Rule:
+    kind = "PASSWORD" if name in PASSWORDS else "SECRET"
+    return _Rule(name, kind, _compiled(pattern), lambda value, _: accepts(value), words, begins)
+
+
+def _bare_rule(
+    name: str,
+    pattern: str,
+    accepts: Callable[[str, Names], bool],
+    words: Callable[[Telling], list[int]],
+    begins: Begins = _here,
+) -> _Rule:
+    kind = "PASSWORD" if name in PASSWORDS else "SECRET"
+    return _Rule(name, kind, _compiled(pattern), accepts, words, begins, bare=True)
+
+
+def _of(*words: str) -> Callable[[Telling], list[int]]:
+    return lambda telling: telling.of(*words)
+
+
+PASSWORDS = ("password_assignment", "password_statement", "connection_string", "command_line")
+LOGINS, SHORTS, KEYS, PAIRS = (attrgetter(name) for name in ("logins", "shorts", "keys", "pairs"))
+# What follows the scheme of an address with a password in it.
+AUTHORITY = r"://[^\s:/@\"'<>]{0,100}:(?P<v>[^\s/\"'<>]{1,200})@[\w.\[]"
+
 RULES = (
-    _rule("password_assignment", "PASSWORD", LOGIN_WORD + BETWEEN + QUOTED, is_password),
-    _rule("password_assignment", "PASSWORD", LOGIN_WORD + BETWEEN + ESCAPED, is_password),
-    _bare_rule("password_assignment", "PASSWORD", LOGIN_WORD + IS + BARE, is_bare_password),
-    _bare_rule("password_assignment", "PASSWORD", LINE_START + LOGIN_WORD + REST, is_bare_password),
-    _rule("password_assignment", "PASSWORD", LOGIN_WORD + BETWEEN + TRIPLE, is_password),
-    _rule("password_assignment", "PASSWORD", LOGIN_WORD + ARGUMENT + QUOTED, is_password),
-    _rule("password_assignment", "PASSWORD", LOGIN_WORD + r"\s{0,3}=\s{0,3}" + PHRASE, is_phrase),
-    _rule("password_assignment", "PASSWORD", SHORT_WORD + BETWEEN + QUOTED, is_odd),
-    _bare_rule("password_assignment", "PASSWORD", SHORT_WORD + r"[ \t]*[:=][ \t]*" + BARE, is_bare_password),
-    _bare_rule("password_assignment", "PASSWORD", LINE_START + SHORT_WORD + REST, is_bare_password),
+    _rule("password_assignment", LOGIN_WORD + BETWEEN + QUOTED, is_password, LOGINS),
+    _rule("password_assignment", LOGIN_WORD + BETWEEN + ESCAPED, is_password, LOGINS),
+    _bare_rule("password_assignment", LOGIN_WORD + IS + BARE, is_bare_password, LOGINS),
+    _bare_rule("password_assignment", LINE_START + LOGIN_WORD + REST, is_bare_password, LOGINS, _at_line),
+    _rule("password_assignment", LOGIN_WORD + BETWEEN + TRIPLE, is_password, LOGINS),
+    _rule("password_assignment", LOGIN_WORD + ARGUMENT + QUOTED, is_password, LOGINS),
+    _rule("password_assignment", LOGIN_WORD + r"\s{0,3}=\s{0,3}" + PHRASE, is_phrase, LOGINS),
+    _rule("password_assignment", SHORT_WORD + BETWEEN + QUOTED, is_odd, SHORTS),
+    _bare_rule("password_assignment", SHORT_WORD + r"[ \t]*[:=][ \t]*" + BARE, is_bare_password, SHORTS),
+    _bare_rule("password_assignment", LINE_START + SHORT_WORD + REST, is_bare_password, SHORTS, _at_line),
     _rule(
         "password_statement",
-        "PASSWORD",
         r"\bidentified\s{1,3}(?:with\s\w{1,40}\s)?(?:by|as)\s{1,3}(?!`)" + QUOTED,
         is_value,
+        _of("identified"),
     ),
-    _rule("password_statement", "PASSWORD", r"\bpassword\s{1,3}" + QUOTED, is_mixed),
-    _rule("secret_assignment", "SECRET", KEY_WORD + BETWEEN + QUOTED, is_key),
-    _rule("secret_assignment", "SECRET", KEY_WORD + ARGUMENT + QUOTED, is_key),
-    _rule("secret_assignment", "SECRET", KEY_WORD + BETWEEN + ESCAPED, is_key),
-    _bare_rule("secret_assignment", "SECRET", KEY_WORD + IS + BARE, is_bare_key),
-    _bare_rule("secret_assignment", "SECRET", LINE_START + KEY_WORD + REST, is_bare_key),
-    _rule("secret_assignment", "SECRET", KEY_WORD + BETWEEN + TRIPLE, is_key),
-    _rule("secret_assignment", "SECRET", PAIR_WORD + BETWEEN + QUOTED, is_cloud_key),
-    _bare_rule("secret_assignment", "SECRET", PAIR_WORD + IS + BARE, lambda value, _: is_cloud_key(value)),
+    _rule("password_statement", r"\bpassword\s{1,3}" + QUOTED, is_mixed, attrgetter("login_words")),
+    _rule("secret_assignment", KEY_WORD + BETWEEN + QUOTED, is_key, KEYS),
+    _rule("secret_assignment", KEY_WORD + ARGUMENT + QUOTED, is_key, KEYS),
+    _rule("secret_assignment", KEY_WORD + BETWEEN + ESCAPED, is_key, KEYS),
+    _bare_rule("secret_assignment", KEY_WORD + IS + BARE, is_bare_key, KEYS),
+    _bare_rule("secret_assignment", LINE_START + KEY_WORD + REST, is_bare_key, KEYS, _at_line),
+    _rule("secret_assignment", KEY_WORD + BETWEEN + TRIPLE, is_key, KEYS),
+    _rule("secret_assignment", PAIR_WORD + BETWEEN + QUOTED, is_cloud_key, PAIRS),
+    _bare_rule("secret_assignment", PAIR_WORD + IS + BARE, lambda value, _: is_cloud_key(value), PAIRS),
     *(
-        _rule(rule, kind, pattern, accepts)
-        for rule, kind, word, accepts in (
-            ("password_assignment", "PASSWORD", LOGIN_WORD, is_value),
-            ("secret_assignment", "SECRET", KEY_WORD, is_key),
+        _rule(rule, pattern, accepts, words, begins)
+        for rule, word, accepts, words in (
+            ("password_assignment", LOGIN_WORD, is_value, LOGINS),
+            ("secret_assignment", KEY_WORD, is_key, KEYS),
         )
-        for pattern in (word + ELSEWHERE, r"\$\{[\w.-]{0,60}" + word + DEFAULT, CALLED + word + ARGUMENT_ONLY)
+        for pattern, begins in (
+            (word + ELSEWHERE, _here),
+            (r"\$\{[\w.-]{0,60}" + word + DEFAULT, _at_brace),
+            (CALLED + word + ARGUMENT_ONLY, _before(word + r"\(\s{0,3}[\"'`]")),
+        )
     ),
     _rule(
-        "password_statement", "PASSWORD", LOGIN_CALL + r"[^()\n]{0,200}?,\s{0,3}" + QUOTED + r"\s{0,3}\)", is_password
+        "password_statement",
+        LOGIN_CALL + r"[^()\n]{0,200}?,\s{0,3}" + QUOTED + r"\s{0,3}\)",
+        is_password,
+        attrgetter("login_calls"),
     ),
+    _rule("connection_string", r"[a-z][a-z0-9+.-]{1,20}" + AUTHORITY, is_value, _of("://"), _before(AUTHORITY)),
     _rule(
         "connection_string",
-        "PASSWORD",
-        r"[a-z][a-z0-9+.-]{1,20}://[^\s:/@\"'<>]{0,100}:(?P<v>[^\s/\"'<>]{1,200})@[\w.\[]",
+        r"[?&;](?:password|pwd|passwd)=(?P<v>[^&\s;\"'<>]{4,200})",
         is_value,
+        attrgetter("login_words"),
+        _one_before,
     ),
-    _rule("connection_string", "PASSWORD", r"[?&;](?:password|pwd|passwd)=(?P<v>[^&\s;\"'<>]{4,200})", is_value),
     _rule(
         "authorization_header",
-        "SECRET",
         r"(?<![A-Za-z0-9_])(?:bearer|basic)\s{1,3}(?P<v>[A-Za-z0-9+/_.=~-]{16,2000})",
         is_mixed,
+        _of("bearer", "basic"),
     ),
     _rule(
         "command_line",
-        "PASSWORD",
         r"(?<![A-Za-z0-9_])curl\b[^\n]{0,200}?\s(?:-u|--user)[ =]?[\"']?[\w.@-]{1,60}:(?P<v>[^\s'\"]{4,100})",
         is_value,
+        _of("curl"),
     ),
     _rule(
         "command_line",
-        "PASSWORD",
         r"(?<![A-Za-z0-9_])(?:sshpass\s+-p\s{0,2}|mysql\b[^\n]{0,100}?\s-p|--password[= ]"
         r"|docker\s+login\b[^\n]{0,200}?\s-p[ =]|redis-cli\b[^\n]{0,100}?\s-a[ ])[\"']?(?P<v>[^\s'\"]{5,100})",
         is_mixed,
+        _of("sshpass", "mysql", "--password", "docker", "redis-cli"),
     ),
 )
 
 
 def find(text: str) -> Iterator[Span]:
     """All secrets by their neighbourhood, possibly overlapping."""
-    lowered = text.lower()
-    if len(lowered) != len(text):  # a letter whose small form is longer: places would be others
-        lowered = "".join(small if len(small := one.lower()) == 1 else one for one in text)
-    windows = {hint: list(_windows(hint, lowered)) for hint in (*HINTS.values(), OTHER_HINT)}
-    names = Names(text)
+    telling, names = Telling(text), Names(text)
     for rule in RULES:
-        for start, end in windows[rule.hint]:
-            yield from _found(rule, text, start, end, names)
+        yield from _found(rule, telling, names)
 
 
-def _windows(hint: re.Pattern[str], lowered: str) -> Iterator[tuple[int, int]]:
-    """Whole lines around the hints, windows that touch made one."""
-    start, end = 0, -1
-    for match in hint.finditer(lowered):
-        if match.start() > end:
-            if end >= 0:
-                yield start, end
-            start = lowered.rfind("\n", 0, match.start()) + 1
-        end = match.end() - 1
-        for _ in range(LINES_AFTER):
-            end = lowered.find("\n", end + 1)
-            if end < 0:
-                yield start, len(lowered)
-                return
-    if end >= 0:
-        yield start, end
-
-
-def _found(rule: _Rule, text: str, start: int, end: int, names: Names) -> Iterator[Span]:
-    for match in rule.pattern.finditer(text, start, end):
+def _found(rule: _Rule, telling: Telling, names: Names) -> Iterator[Span]:
+    for match in _matches(rule, telling):
         group = match.lastgroup or "v"
         value = _without_code(match[group]) if rule.bare else match[group]
         # What begins a line is judged by its first word: a value may go on after a blank, but doesn't change by that.
@@ -229,6 +244,18 @@ def _found(rule: _Rule, text: str, start: int, end: int, names: Names) -> Iterat
         if rule.accepts(word, names) and MASK not in value:
             place = match.start(group)
             yield Span(place, place + len(value), rule.name, rule.kind, value)
+
+
+def _matches(rule: _Rule, telling: Telling) -> Iterator[re.Match[str]]:
+    """What `finditer` would find: from left to right without overlaps."""
+    text, end, tried = telling.text, 0, -1
+    for place in rule.words(telling):
+        for start in rule.begins(text, place):
+            if start >= end and start != tried and (match := rule.pattern.match(text, start)):
+                yield match
+                end = match.end()
+                break
+            tried = start
 
 
 def _without_code(value: str) -> str:

@@ -10,6 +10,7 @@ from stdnum import luhn
 from stdnum.cn import ric, uscc
 from stdnum.exceptions import ValidationError
 
+from finetune.data.desensitize.on_lines import matches_with_digits
 from finetune.data.desensitize.spans import Span
 
 # ASCII everywhere: a number right beside Chinese characters is a number still.
@@ -27,9 +28,10 @@ PHONES = (
     re.compile(r"(?a)(?<=\+)[1-9]\d{0,2}(?:[ .-]?\(?\d{1,5}\)?){2,6}(?!\w|\.\d|-\d)"),
     re.compile(r"(?a)(?<![\w.-])(?:\([2-9]\d{2}\) ?|[2-9]\d{2}-)\d{3}-\d{4}(?!\w|\.\d|-\d)"),
 )
-# What a text needs for the patterns to be worth trying: far faster than trying them.
-SIX_DIGITS, FOUR_DIGITS, PLUS = re.compile(r"[0-9]{6}"), re.compile(r"[0-9]{4}"), re.compile(r"\+[1-9]")
-NEEDED = (FOUR_DIGITS, FOUR_DIGITS, PLUS, FOUR_DIGITS)
+# A part of whatever the patterns find, each digit written as 0: far faster to look for.
+HAS_RESIDENT_ID, HAS_COMPANY_CODE = (b"0" * 17,), (b"0" * 6,)
+HAS_CARD = (b"0" * 13, b"0000 0000", b"0000-0000")
+HAS_PHONE = ((b"0" * 8, b"0000 0000", b"0000-0000"), (b"0" * 7,), (b"+0",), (b"0-0000",))
 # GB/T 2260.
 PROVINCES = frozenset(
     "11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82 83".split()  # noqa: SIM905 - a table of codes
@@ -40,9 +42,7 @@ REGIONS = ("CN", "CN", None, "US")
 
 
 def resident_ids(text: str) -> Iterator[Span]:
-    if not SIX_DIGITS.search(text):
-        return
-    for match in RESIDENT_ID.finditer(text):
+    for match in matches_with_digits(RESIDENT_ID, HAS_RESIDENT_ID, text):
         if _is_resident_id(match[0].upper()):
             yield Span(match.start(), match.end(), "resident_id", "RESIDENT_ID", match[0].upper())
 
@@ -57,17 +57,13 @@ def _is_resident_id(number: str) -> bool:
 
 
 def company_codes(text: str) -> Iterator[Span]:
-    if not SIX_DIGITS.search(text):
-        return
-    for match in COMPANY_CODE.finditer(text):
+    for match in matches_with_digits(COMPANY_CODE, HAS_COMPANY_CODE, text):
         if match[0][2:4] in PROVINCES | {"10"} and uscc.is_valid(match[0]):
             yield Span(match.start(), match.end(), "company_code", "COMPANY_CODE", match[0])
 
 
 def bank_cards(text: str) -> Iterator[Span]:
-    if not FOUR_DIGITS.search(text):
-        return
-    for match in CARD.finditer(text):
+    for match in matches_with_digits(CARD, HAS_CARD, text):
         digits = re.sub(r"\D", "", match[0])
         if 13 <= len(digits) <= 19 and len(set(digits)) > 1 and luhn.is_valid(digits):
             yield Span(match.start(), match.end(), "bank_card", "BANK_CARD", digits)
@@ -77,9 +73,8 @@ def phones(text: str) -> Iterator[Span]:
     end = 0
     found = sorted(
         (match.start(), match.end(), index)
-        for index, one in enumerate(PHONES)
-        if NEEDED[index].search(text)
-        for match in one.finditer(text)
+        for index, (one, hint) in enumerate(zip(PHONES, HAS_PHONE, strict=True))
+        for match in matches_with_digits(one, hint, text)
     )
     for start, stop, index in found:
         if start >= end and (valid := _longest_number(text[start:stop], REGIONS[index])):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from finetune.data.desensitize.spans import Span
 
@@ -35,7 +36,8 @@ def find(text: str) -> Iterator[Span]:
         return
     firsts = list(FIRST_LINE.finditer(text))
     # A key ends before the next begins: without that bound, marks without keys take quadratic time.
-    for first, stop in zip(firsts, [*(match.start() for match in firsts[1:]), len(text)], strict=True):
+    for first, following in zip_longest(firsts, firsts[1:]):
+        stop = following.start() if following else len(text)
         end = _end(text, first.end(), min(stop, first.end() + MAX_KEY_CHARACTERS))
         # Code that handles keys names both marks too, but has no long base64 between them.
         if sum(map(len, KEY_RUN.findall(text, first.end(), end))) >= MIN_KEY_CHARACTERS:

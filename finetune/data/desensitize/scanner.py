@@ -17,10 +17,12 @@ from urllib.parse import unquote
 
 from pybetterleaks import Finding, scan_text
 
+from finetune.data.desensitize import scanner_groups
 from finetune.data.desensitize.scanner_windows import worth_scanning
 
 # Comments that tell the scanner to look away: what is allowed in a repository isn't allowed in a model.
 ALLOW = re.compile(r"(gitleaks|betterleaks)(:)(?=allow)", re.IGNORECASE)
+ALLOWED = "leaks:allow"
 ENCODED = re.compile(r"[A-Za-z0-9+/=_%-]{12,}")
 # A text with more different secrets than this is no text to learn from; looking for all of them would take too long.
 MAX_SEARCHES = 2000
@@ -48,14 +50,21 @@ def scan(texts: Sequence[str]) -> Iterator[Found]:
 
     Raises: ScanFailed; a text that couldn't be scanned is never taken for clean.
     """
-    parts = [(index, part) for index, text in enumerate(texts) for part in worth_scanning(ALLOW.sub(r"\1_", text))]
-    result = scan_text(SEPARATOR.join(part for _, part in parts), redact=False, validation=False) if parts else None
-    if result is None:
-        return
+    parts = [list(worth_scanning(_not_allowed(text))) for text in texts]
+    locator = _Locator(texts)
+    for group in scanner_groups.of({index: some for index, some in enumerate(parts) if some}):
+        yield from _scan_together([(index, part) for index in group for part in parts[index]], locator)
+
+
+def _not_allowed(text: str) -> str:
+    return ALLOW.sub(r"\1_", text) if ALLOWED in text.lower() else text
+
+
+def _scan_together(parts: list[tuple[int, str]], locator: _Locator) -> Iterator[Found]:
+    result = scan_text(SEPARATOR.join(part for _, part in parts), redact=False, validation=False)
     if result.errors:
         raise ScanFailed(f"Betterleaks failed: {result.errors[0].code}")
     starts = _first_lines([part for _, part in parts])
-    locator = _Locator(texts)
     for finding in result.findings:
         if finding.secret and finding.rule_id not in IGNORED_RULES:
             index = max(0, bisect_right(starts, finding.line or 0) - 1)

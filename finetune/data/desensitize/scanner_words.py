@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import mmap
 import re
+from bisect import bisect_left
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pybetterleaks
 
 TITLE = b'title = "betterleaks config"'
@@ -20,15 +24,50 @@ KEYWORDS = re.compile(r"^keywords = \[(.*?)\]", re.DOTALL | re.MULTILINE)
 QUOTED = re.compile(r'"((?:[^"\\\n]|\\.)+)"')
 # Far fewer than any version has had: then the configuration was not read right.
 FEWEST_RULES = 100
+LEAST_WORD = 3
 PATH_ONLY = frozenset(("pkcs12-file",))  # looks at a file's name only
 IDENTIFIER = re.compile(r'^id = "([^"\n]+)"', re.MULTILINE)
 
 
+class RuleWords:
+    """Looks for the words of all rules in a text in small letters."""
+
+    def __init__(self, found: frozenset[str]) -> None:
+        self.pattern = re.compile(_alternatives(found))
+        self._beginnings = np.zeros(1 << 15, dtype=np.bool_)
+        for word in found:
+            self._beginnings[_beginning(np.frombuffer(word.encode("latin-1", "replace"), np.uint8))[0]] = True
+
+    def places(self, lowered: str) -> list[int]:
+        """Where the first three letters are those of a word, or nearly, in order."""
+        data = np.frombuffer(lowered.encode("latin-1", "replace"), np.uint8)
+        return np.flatnonzero(self._beginnings[_beginning(data)]).tolist() if len(data) >= LEAST_WORD else []
+
+    def is_within(self, places: list[int], lowered: str, start: int, end: int) -> bool:
+        """Whether a whole word stands between two places."""
+        for number in range(bisect_left(places, start), len(places)):
+            if places[number] >= end:
+                return False
+            if self.pattern.match(lowered, places[number], end):
+                return True
+        return False
+
+    def among(self, parts: Iterable[str]) -> frozenset[str]:
+        """Words that stand in some texts. Of one that begins like a shorter one only the shorter is named."""
+        return frozenset(word for part in parts for word in self.pattern.findall(part.lower()))
+
+
+def _beginning(letters: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
+    """Of each three letters in a row the last five bits, as one number."""
+    bits = (letters & 31).astype(np.uint16)
+    return np.asarray(bits[:-2] | (bits[1:-1] << 5) | (bits[2:] << 10), dtype=np.uint16)
+
+
 @cache
-def pattern() -> re.Pattern[str] | None:
-    """Finds the words of all rules in a text in lower case; None when they are not known."""
+def words_of_rules() -> RuleWords | None:
+    """The words of all rules; None when they are not known, or when one is too short to be looked for."""
     found = words(_configuration())
-    return re.compile(_alternatives(found)) if found else None
+    return RuleWords(found) if found and min(map(len, found)) >= LEAST_WORD else None
 
 
 def words(configuration: str) -> frozenset[str]:

@@ -5,11 +5,23 @@ Betterleaks knows hundreds; here is what it misses (Chinese clouds, chat webhook
 
 from __future__ import annotations
 
+import codecs
 import re
+import string
 from collections.abc import Iterator
 
 from finetune.data.desensitize.spans import Span, without_escapes
 
+BLANKED = "finetune.data.blanked"
+
+
+def _blanked(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return " " * (error.end - error.start), error.end
+
+
+codecs.register_error(BLANKED, _blanked)
 WORD = r"(?<![A-Za-z0-9_])"
 END = r"(?![A-Za-z0-9_])"
 
@@ -44,6 +56,11 @@ KEYS: dict[str, re.Pattern[str]] = {
         r"|(?:feishu\.cn|larksuite\.com)/open-apis/bot/v2/hook/|hooks\.slack\.com/services/)(?P<v>[A-Za-z0-9/_-]{16,120})"
     ),
 }
+# All keys are runs of these signs, and none is shorter: their marks are looked for in such runs only.
+LONG = b"a" * 15
+INSIDE = bytes(
+    ord("a") if chr(byte) in string.ascii_letters + string.digits + "_.~+/=:?-" else ord(" ") for byte in range(256)
+)
 # What a text must contain for the pattern to be worth trying: far faster than trying it.
 MARKS: dict[str, tuple[str, ...]] = {
     "aliyun_access_key": ("LTAI",),
@@ -78,8 +95,25 @@ MARKS: dict[str, tuple[str, ...]] = {
 def find(text: str) -> Iterator[Span]:
     """All keys by their shape, possibly overlapping."""
     plain = without_escapes(text)
+    runs = _runs(plain)
+    words = "\n".join(plain[start:end] for start, end in runs)
     for rule, pattern in KEYS.items():
-        if not any(mark in plain for mark in MARKS[rule]):
+        if not any(mark in words for mark in MARKS[rule]):
             continue
-        for match in pattern.finditer(plain):
-            yield Span(match.start("v"), match.end("v"), rule, "SECRET", match["v"])
+        for start, end in runs:
+            for match in pattern.finditer(plain, start, end):
+                yield Span(match.start("v"), match.end("v"), rule, "SECRET", match["v"])
+
+
+def _runs(text: str) -> list[tuple[int, int]]:
+    """Where long words stand. One byte a character: many times quicker to look through than by a pattern."""
+    # Beyond ASCII: a sign that is in no key, where the usual question mark is in some.
+    shape = text.encode("ascii", BLANKED).translate(INSIDE)
+    runs: list[tuple[int, int]] = []
+    start = shape.find(LONG)
+    while start >= 0:
+        end = shape.find(b" ", start)
+        end = len(shape) if end < 0 else end
+        runs.append((start, end))
+        start = shape.find(LONG, end)
+    return runs

@@ -18,9 +18,7 @@ COMMENT = re.compile(r"#[^\n]*")
 
 
 def named(path: str, text: str) -> Iterator[str]:
-    if "import" not in text:
-        return
-    for found in STATEMENT.finditer(text):
+    for found in _statements(text):
         if found["modules"]:
             yield from (_words(part).replace(".", "/") for part in found["modules"].split(","))
             continue
@@ -30,6 +28,19 @@ def named(path: str, text: str) -> Iterator[str]:
                 word = _words(part)
                 # A constant is no module, whatever else is.
                 yield of if word in ("", "*") or word.isupper() else f"{of.rstrip('/')}/{word}"
+
+
+def _statements(text: str) -> Iterator[re.Match[str]]:
+    """What STATEMENT finds, tried only at lines with the word: it stands on the first line of each statement."""
+    end = 0
+    place = text.find("import")
+    while place >= 0:
+        start = text.rfind("\n", 0, place) + 1
+        if start >= end and (found := STATEMENT.match(text, start)):
+            yield found
+            end = found.end()
+        after = text.find("\n", place)
+        place = text.find("import", after) if after >= 0 else -1
 
 
 def _words(part: str) -> str:

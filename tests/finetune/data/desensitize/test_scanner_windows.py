@@ -13,8 +13,9 @@ KEY = "ghp_1234567890abcdefghijABCDEFGHIJ123456"
 
 
 def test_the_words_are_those_of_the_installed_library() -> None:
-    pattern = scanner_words.pattern()
-    assert pattern is not None
+    words = scanner_words.words_of_rules()
+    assert words is not None
+    pattern = words.pattern
     for word in ("ghp_", "akia", "secret", "token", "ltai", "xoxb"):
         assert pattern.search(f"a {word} b"), word
     assert not pattern.search("def add(one, two): return one + two")
@@ -28,7 +29,7 @@ def test_without_knowing_every_rules_words_the_scanner_reads_everything(
     configuration: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert scanner_words.words(configuration) == frozenset()
-    monkeypatch.setattr(scanner_words, "pattern", lambda: None)
+    monkeypatch.setattr(scanner_words, "words_of_rules", lambda: None)
     assert list(worth_scanning("plain words")) == ["plain words"]
 
 

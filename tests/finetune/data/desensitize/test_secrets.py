@@ -192,3 +192,8 @@ def test_python_that_parsed_before_parses_after(assignments: list[tuple[str, str
     source = "".join(f"{name} = {literal}\n" for name, literal in assignments)
     assert parses(source)
     assert parses(censor(source))
+
+
+@pytest.mark.parametrize("text", ["# a PRIVATE KEY follows\n", "MARK = 'BEGIN PRIVATE KEY'\n", f"PRIVATE KEY\n{PEM}\n"])
+def test_a_text_that_only_speaks_of_private_keys_is_read_like_any_other(text: str) -> None:
+    assert clean_all(text) == [text.replace(PEM, "REDACTED_PRIVATE_KEY_1")]
