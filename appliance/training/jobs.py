@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from django.db import transaction
@@ -25,12 +26,14 @@ from appliance.training.wake import wake_job
 from finetune.job import TERMINAL, WORKABLE, JobStatus, may_move
 from finetune.train.errors import BadHyperparameter
 from finetune.train.hyperparameters import check
+from inference.catalog.checkpoint import has_experts
 from inference.catalog.errors import CatalogError
 from inference.catalog.load import preset
 
 SUFFIX_LENGTH = 64
 SEEDS = 2**31
 MAX_METADATA = 16
+SHARED = "shared_experts."
 
 add_event = events.add_event
 
@@ -95,9 +98,13 @@ def _base(name: str, tenant: Tenant) -> ModelVersion:
 
 
 def lora_targets(model: ModelVersion) -> tuple[str, ...]:
-    """The modules that an adapter of this model may change; none where the catalog knows of none."""
+    """The modules that an adapter of this model may change; none where the catalog knows of none.
+
+    A preset may name experts' shared parts, which a model of the same architecture without experts does not have.
+    """
     try:
-        return tuple(preset(model.preset).lora.targets) if model.preset else ()
+        targets = preset(model.preset).lora.targets if model.preset else ()
+        return tuple(name for name in targets if not name.startswith(SHARED) or has_experts(Path(model.path)))
     except CatalogError:
         return ()
 

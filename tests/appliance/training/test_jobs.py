@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from finetune.train.hyperparameters import NAMES
 from tests.appliance.training import processes
 from tests.appliance.training.cast import BASE, Cast
 from tests.appliance.training.racing import at_once
+from tests.finetune.train.shapes import LITE, write_model
 
 
 def create(cast: Cast, **fields: Any) -> Job:
@@ -113,6 +115,17 @@ def test_a_model_that_is_served_without_adapters_is_refused(cast: Cast) -> None:
 def test_a_model_that_the_catalog_does_not_know_is_refused(cast: Cast, preset: str) -> None:
     ModelVersion.objects.update(preset=preset)
     assert refused(cast) == ("model", None)
+
+
+@pytest.mark.parametrize("dense_layers", [1, 27])
+def test_a_model_without_experts_is_tuned_without_their_shared_parts(
+    cast: Cast, tmp_path: Path, dense_layers: int
+) -> None:
+    path = write_model(tmp_path, LITE | {"first_k_dense_replace": dense_layers})
+    ModelVersion.objects.update(preset="deepseek-coder-v2-lite-base", path=str(path))
+    targets = jobs.lora_targets(ModelVersion.objects.get())
+    assert {"q_proj", "kv_a_proj_with_mqa", "o_proj", "layers.0.mlp.up_proj"} <= set(targets)
+    assert any("shared_experts" in name for name in targets) == (dense_layers == 1)
 
 
 @pytest.mark.parametrize("param", ["training_file", "validation_file"])
