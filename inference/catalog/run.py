@@ -9,6 +9,7 @@ from inference.catalog.errors import BadFlags
 from inference.catalog.preset import Profile
 from inference.engines.vllm_flags import Flags, cut_short, splits
 
+
 @dataclass(frozen=True)
 class Run:
     """One engine. `precision` is the catalog's name, "" where it is not known; `lora_rank` 0 means no adapters.

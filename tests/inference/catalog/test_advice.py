@@ -62,6 +62,7 @@ def run(precision: str = "bf16", devices: int = 8, context: int = 8192, **given:
     [
         (BIG, "h20-96", run("fp8-block"), "block-wise fp8 can't split experts 8 ways: 1536 rows / 8"),
         (BIG, "h20-96", run("fp8-block", data_parallel=8), "block-wise fp8 can't split experts 8 ways"),
+        (LITE, "h800", run("fp8-block", 2), "1408 rows / 2 is no multiple of 128"),
         (LITE, "h800", run("bf16", 1, lora_rank=64), "adapters of rank 64"),
         (BIG, "h800", run("fp8-tensor", lora_rank=32, expert_parallel=True), "adapters and expert parallelism exclude"),
         (LITE, "h800", run("bf16", 1, lora_rank=16, lora_modules=("o_proj", "kv_b_proj")), "kv_b_proj is silently"),
