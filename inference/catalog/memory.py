@@ -41,7 +41,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Stored:
-    """A checkpoint as it lies on the disk: its weights, the cache a token takes, what divides that, and whether it has experts."""
+    """A checkpoint as it lies on the disk: weights, the cache a token takes, what divides that, whether it has experts."""
 
     weight_bytes: int = 0
     kv_elements_per_token: int = 0
