@@ -1,42 +1,97 @@
-"""Whether a model version may be started as asked: what the catalog knows against it is told before anything starts."""
+"""Whether a model version may be started as asked: what the catalog knows against it is told before anything starts.
+
+A model outside the catalog, or cards that it does not know, are judged by the weights on the disk and the memory that is here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.fleet.models import Device
 from appliance.registry.models import ModelVersion
-from inference.catalog.advice import refuse
-from inference.catalog.checkpoint import stored_precision
-from inference.catalog.errors import BadFlags
+from inference.catalog import checkpoint, memory
+from inference.catalog.advice import Room, refuse
+from inference.catalog.cards import hardware_of
+from inference.catalog.errors import BadFlags, CannotRun, NoProfile
 from inference.catalog.load import preset
-from inference.catalog.run import of_flags
+from inference.catalog.run import Run, of_flags
+from inference.devices import DeviceInfo
 from inference.engines.vllm import taken_over
+from inference.engines.vllm_flags import splits
 
 
 def refuse_misfit(
-    model: ModelVersion, flags: tuple[str, ...], devices_each: int, card: str, sequences: int = 1
+    model: ModelVersion, flags: tuple[str, ...], devices_each: int, card: str, sequences: int = 1, context: int = 0
 ) -> None:
-    """Let through what nothing is known against. `card` is the catalog's name, "" where nobody said which it is.
+    """Let through what nothing is known against.
 
-    `sequences`: how many of full length must fit an engine at once.
+    `card` is the catalog's name, "" for those that are here. `sequences`: how many of full length must fit an engine at
+    once. `context`: its length in tokens, 0 for the version's own.
     Raises: CatalogError with the reason and, where there is one, the nearest way that works.
     """
     taken = taken_over(flags)
     if taken:
         raise BadFlags(f"a deployment can't set {', '.join(taken)}: the pool decides that")
-    if not (model.preset and card):
-        of_flags(flags, devices_each, "", model.max_model_len)  # flags that can't be read never start
+    seen = _seen()
+    card = card or _card_of(seen)
+    # the shares of a CPU box are one engine's together, unless its flags split it
+    each = 1 if _on_cpu(card, seen) and not splits(flags) else devices_each
+    length = context or model.max_model_len
+    of_flags(flags, each, "", length)  # flags that can't be read never start
+    if not (card or seen):
         return
-    run = of_flags(flags, devices_each, stored_precision(Path(model.path)), model.max_model_len)
-    refuse(preset(model.preset), card, run, _smallest_memory(card), sequences)
+    path = Path(model.path)
+    run = of_flags(flags, each, checkpoint.stored_precision(path), length)
+    size = _memory(card, seen)
+    if model.preset and card:
+        refuse(preset(model.preset), card, run, Room(size, checkpoint.weight_bytes(path), sequences))
+    elif size:
+        _refuse_by_size(model, run, size, sequences, on_cpu=_on_cpu(card, seen))
 
 
-def _smallest_memory(card: str) -> int:
-    """What the smallest card of that make here has; 0 where the shares of a CPU box say nothing, or none was seen yet."""
-    if card == "cpu":
-        return 0
-    sizes = Device.objects.filter(kind="ascend" if card.startswith("910") else "nvidia").values_list(
-        "memory_bytes", flat=True
-    )
-    return min(sizes, default=0)
+def _refuse_by_size(model: ModelVersion, run: Run, size: int, sequences: int, *, on_cpu: bool) -> None:
+    need = _need(model, run)
+    short = memory.shortage_of_machine(need, size) if on_cpu else memory.shortage(need, run, size, sequences)
+    if short:
+        raise CannotRun(f"{model.name} can't run so here: {short}.")
+
+
+def _need(model: ModelVersion, run: Run) -> memory.Need:
+    path = Path(model.path)
+    if model.preset:
+        return memory.need_of(preset(model.preset), run, checkpoint.weight_bytes(path))
+    elements, heads = checkpoint.cache_of(path)
+    stored = memory.Stored(checkpoint.weight_bytes(path), elements, heads, checkpoint.has_experts(path))
+    return memory.need_of_files(stored, run)
+
+
+def _seen() -> list[DeviceInfo]:
+    return [
+        DeviceInfo(row.id, row.kind, row.name, row.memory_bytes) for row in Device.objects.filter(memory_bytes__gt=0)
+    ]
+
+
+def _card_of(seen: Sequence[DeviceInfo]) -> str:
+    """The catalog's name of the cards that are here; "" where there are none yet, several kinds, or ones it does not know."""
+    try:
+        return hardware_of(seen)
+    except NoProfile:
+        return ""
+
+
+def _on_cpu(card: str, seen: Sequence[DeviceInfo]) -> bool:
+    return card == "cpu" or (not card and {device.kind for device in seen} == {"cpu"})
+
+
+def _memory(card: str, seen: Sequence[DeviceInfo]) -> int:
+    """A card's memory here, a CPU box's whole one; 0 where none was seen yet.
+
+    The smallest card of the make that was named; of cards that nobody named the largest: what it can't hold, none can.
+    """
+    if _on_cpu(card, seen):
+        return sum(device.memory_bytes for device in seen if device.kind == "cpu")
+    if not card:
+        return max((device.memory_bytes for device in seen if device.kind != "cpu"), default=0)
+    kind = "ascend" if card.startswith("910") else "nvidia"
+    return min((device.memory_bytes for device in seen if device.kind == kind), default=0)

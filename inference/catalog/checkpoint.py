@@ -28,6 +28,45 @@ def stored_precision(path: Path) -> str:
     return "bf16" if dtype in {"bfloat16", "float16"} else ""
 
 
+def weight_bytes(path: Path) -> int:
+    """What an engine loads of a checkpoint, by its safetensors' sizes; 0 where it has none. 32-bit ones are loaded as 16-bit.
+
+    Raises: BadCheckpoint when there is no config.json, or none that can be read.
+    """
+    config = _config(path)
+    stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
+    return stored // 2 if (config.get("dtype") or config.get("torch_dtype")) == "float32" else stored
+
+
+def cache_of(path: Path) -> tuple[int, int]:
+    """Elements of cache a token takes in all layers, and the heads that tensor parallelism can divide it by.
+
+    (0, 1) where config.json does not tell.
+    Raises: BadCheckpoint when there is no config.json, or none that can be read.
+    """
+    config = _config(path)
+    latent, rotary = _whole(config, "kv_lora_rank"), _whole(config, "qk_rope_head_dim")
+    layers, heads = _whole(config, "num_hidden_layers"), _whole(config, "num_attention_heads")
+    if latent:
+        return layers * (latent + rotary), 1
+    kv_heads = _whole(config, "num_key_value_heads") or heads
+    width = _whole(config, "head_dim") or (_whole(config, "hidden_size") // heads if heads else 0)
+    return layers * 2 * kv_heads * width, max(1, kv_heads)
+
+
+def longest_context(path: Path) -> int:
+    """The positions a checkpoint's config.json allows; 0 where it does not tell.
+
+    Raises: BadCheckpoint when there is no config.json, or none that can be read.
+    """
+    return _whole(_config(path), "max_position_embeddings")
+
+
+def _whole(config: dict[str, Any], name: str) -> int:
+    value = config.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
 def needs_merging(flavour: str, model: Path) -> bool:
     """Whether engines of a slot's flavour can't apply adapters to a model: the CPU's have no kernels for it with experts."""
     try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inference.catalog.architecture import BF16_BYTES, FP8_BYTES, Architecture, DeepseekV2
-from inference.catalog.hardware import GB, RESERVED_BYTES, USABLE_SHARE
+from inference.catalog.hardware import CPU_RESERVED_BYTES, GB, RESERVED_BYTES, USABLE_SHARE
 from inference.catalog.preset import Preset
 from inference.catalog.run import Run
+from inference.engines.vllm import CPU_CACHE_GIB
 
 # Bytes of a routed expert's weight; int4 has groups of 64 that share a 16-bit scale.
 ROUTED_BYTES = {"bf16": 2.0, "fp8-block": 1.0, "fp8-tensor": 1.0, "w8a8": 1.0, "int4-experts": 0.5 + 2 / 64}
@@ -38,21 +39,52 @@ class Need:
         return self.weights + sequences * self.sequence
 
 
-def need_of(preset: Preset, run: Run) -> Need:
-    """What an engine takes of each of its cards. The run's precision must be one of the preset's.
+@dataclass(frozen=True)
+class Stored:
+    """A checkpoint as it lies on the disk: weights, the cache a token takes, what divides that, whether it has experts."""
+
+    weight_bytes: int = 0
+    kv_elements_per_token: int = 0
+    kv_heads: int = 1
+    experts: bool = False
+
+
+def need_of(preset: Preset, run: Run, stored_bytes: int = 0) -> Need:
+    """What an engine takes of each of its cards. A precision that the catalog has no size for is as large as on the disk.
 
     Source: derived from the shape and the catalog's sizes. Routed experts are divided over all cards, the rest by tensor
     parallelism.
     """
-    whole = weights_of(preset, run.precision)
+    known = run.precision in preset.weight_gb
+    whole = weights_of(preset, run.precision) if known else _divided(preset, stored_bytes)
     cards = run.tensor_parallel * run.data_parallel
     weights = (whole.routed_bytes / cards + whole.other_bytes / run.tensor_parallel) / run.pipeline_parallel
     split = (
         cache_split(kv_heads_of(preset.architecture), run.tensor_parallel, run.decode_context_parallel)
         * run.pipeline_parallel
     )
-    element = FP8_BYTES if run.kv_cache_dtype.startswith("fp8") else BF16_BYTES
-    return Need(weights, run.max_model_len * preset.kv_bytes_per_token(element) / split)
+    return Need(weights, run.max_model_len * preset.kv_bytes_per_token(_element_bytes(run)) / split)
+
+
+def need_of_files(stored: Stored, run: Run) -> Need:
+    """The least that an engine of a model outside the catalog takes of each of its cards.
+
+    Experts are taken as spread over all of them, and 16-bit weights that the engine makes smaller as half.
+    """
+    whole = stored.weight_bytes / (2 if run.precision != run.stored_as else 1)
+    weights = whole / (run.devices if stored.experts else run.tensor_parallel * run.pipeline_parallel)
+    split = cache_split(stored.kv_heads, run.tensor_parallel, run.decode_context_parallel) * run.pipeline_parallel
+    return Need(weights, run.max_model_len * stored.kv_elements_per_token * _element_bytes(run) / split)
+
+
+def _divided(preset: Preset, size: int) -> Weights:
+    """Weights of an unknown precision: routed experts have the share of the bytes that they have of the parameters."""
+    routed = size * preset.architecture.routed_parameters / preset.architecture.total_parameters
+    return Weights(routed, size - routed)
+
+
+def _element_bytes(run: Run) -> int:
+    return FP8_BYTES if run.kv_cache_dtype.startswith("fp8") else BF16_BYTES
 
 
 def weights_of(preset: Preset, precision: str) -> Weights:
@@ -88,6 +120,17 @@ def shortage(need: Need, run: Run, memory_bytes: int, sequences: int = 1) -> str
         f"it does not fit: {_gb(need.weights)} of weights a card + {_gb(each * need.sequence)} of cache for {each}{of} "
         f"with {run.max_model_len} tokens = {_gb(need.total(each))}; a card of {_gb(memory_bytes)} leaves "
         f"{_gb(max(usable, 0))} ({USABLE_SHARE:.0%} of it, less {_gb(RESERVED_BYTES)})"
+    )
+
+
+def shortage_of_machine(need: Need, memory_bytes: int) -> str | None:
+    """Why one engine does not fit a machine without accelerators, whose shares are of one memory; None when it does."""
+    cache = CPU_CACHE_GIB << 30
+    if need.weights + cache + CPU_RESERVED_BYTES <= memory_bytes:
+        return None
+    return (
+        f"it does not fit: {_gb(need.weights)} of weights + {_gb(cache)} of cache + {_gb(CPU_RESERVED_BYTES)} for the engine "
+        f"itself; the machine has {_gb(memory_bytes)}"
     )
 
 

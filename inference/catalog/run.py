@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from inference.catalog.errors import BadFlags
 from inference.catalog.preset import Profile
-
-# vLLM's own short names (0.32).
-_SHORT = {
-    "-tp": "--tensor-parallel-size",
-    "-dp": "--data-parallel-size",
-    "-pp": "--pipeline-parallel-size",
-    "-dcp": "--decode-context-parallel-size",
-    "-ep": "--enable-expert-parallel",
-    "-q": "--quantization",
-    "-sc": "--speculative-config",
-}
+from inference.engines.vllm_flags import Flags, cut_short, splits
 
 
 @dataclass(frozen=True)
 class Run:
-    """One engine. `precision` is the catalog's name, "" where it is not known; `lora_rank` 0 means no adapters."""
+    """One engine. `precision` is the catalog's name, "" where it is not known; `lora_rank` 0 means no adapters.
+
+    `stored_as`: the checkpoint's own precision, where an engine may make it smaller.
+    """
 
     devices: int
     precision: str
@@ -37,6 +30,7 @@ class Run:
     lora_rank: int = 0
     lora_modules: tuple[str, ...] = ()
     speculative: str = ""
+    stored_as: str = field(default="", compare=False)
 
     @property
     def expert_split(self) -> int:
@@ -48,7 +42,7 @@ class Run:
 
 def of_profile(profile: Profile) -> Run:
     """What a profile of the catalog amounts to."""
-    given = _Flags(profile.flags)
+    given = Flags(profile.flags)
     return Run(
         devices=profile.devices,
         precision=profile.precision,
@@ -68,23 +62,24 @@ def of_flags(flags: Sequence[str], devices: int, stored_as: str, max_model_len: 
     """What an engine's flags amount to; without a word on parallelism the pool splits tensors over all its devices.
 
     `stored_as`: the checkpoint's precision by the catalog's name.
-    Raises: BadFlags, naming the flag, when a number is none.
+    Raises: BadFlags, naming the flag, when a number is none or a name that matters here is cut short.
     """
-    given = _Flags(flags)
-    data = given.number("--data-parallel-size", 1)
-    asked_for = given.has("--tensor-parallel-size") or given.has("--data-parallel-size")
+    _refuse_cut_short(flags)
+    given = Flags(flags)
+    data = _number(given, "--data-parallel-size", 1)
     return Run(
         devices=devices,
         precision=_precision(stored_as, given.value("--quantization")),
+        stored_as=stored_as,
         max_model_len=max_model_len,
-        tensor_parallel=given.number("--tensor-parallel-size", 1 if asked_for else devices),
+        tensor_parallel=_number(given, "--tensor-parallel-size", 1 if splits(flags) else devices),
         data_parallel=data,
-        pipeline_parallel=given.number("--pipeline-parallel-size", 1),
-        decode_context_parallel=given.number("--decode-context-parallel-size", 1),
+        pipeline_parallel=_number(given, "--pipeline-parallel-size", 1),
+        decode_context_parallel=_number(given, "--decode-context-parallel-size", 1),
         expert_parallel=given.has("--enable-expert-parallel"),
         enforce_eager=given.has("--enforce-eager"),
         kv_cache_dtype=given.value("--kv-cache-dtype") or "auto",
-        lora_rank=given.number("--max-lora-rank", 16) if given.has("--enable-lora") else 0,
+        lora_rank=_number(given, "--max-lora-rank", 16) if given.has("--enable-lora") else 0,
         lora_modules=given.values("--lora-target-modules"),
         speculative=given.value("--speculative-config"),
     )
@@ -95,44 +90,16 @@ def _precision(stored_as: str, quantization: str) -> str:
     return "fp8-tensor" if stored_as == "bf16" and quantization == "fp8" else stored_as
 
 
-class _Flags:
-    """An engine's flags by their long names; the last one of a name counts, and `--no-…` takes it back."""
-
-    def __init__(self, flags: Sequence[str]) -> None:
-        self._given: dict[str, list[str]] = {}
-        for name, values in _named(flags):
-            if name.startswith("--no-"):
-                self._given.pop(name.replace("--no-", "--", 1), None)
-            else:
-                self._given[name] = values
-
-    def has(self, name: str) -> bool:
-        return name in self._given
-
-    def values(self, name: str) -> tuple[str, ...]:
-        return tuple(self._given.get(name, ()))
-
-    def value(self, name: str) -> str:
-        return " ".join(self._given.get(name, ()))
-
-    def number(self, name: str, default: int) -> int:
-        text = self.value(name)
-        if not text and name not in self._given:
-            return default
-        if not text.isdecimal() or int(text) < 1:
-            raise BadFlags(f"{name} must be a whole number of at least 1, not {text!r}")
-        return int(text)
+def _number(given: Flags, name: str, default: int) -> int:
+    text = given.value(name)
+    if not given.has(name):
+        return default
+    if not text.isdecimal() or int(text) < 1:
+        raise BadFlags(f"{name} must be a whole number of at least 1, not {text!r}")
+    return int(text)
 
 
-def _named(flags: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    name, values = "", list[str]()
-    for flag in flags:
-        if not flag.startswith("-") or flag[1:2].isdigit():
-            values.append(flag)
-            continue
-        if name:
-            yield name, values
-        head, equals, value = flag.partition("=")
-        name, values = _SHORT.get(head, head.replace("_", "-")), [value] if equals else []
-    if name:
-        yield name, values
+def _refuse_cut_short(flags: Sequence[str]) -> None:
+    told = [f"{name} ({' or '.join(meant)})" for name, meant in cut_short(flags).items()]
+    if told:
+        raise BadFlags(f"flags must be written out, not cut short: {', '.join(told)}")

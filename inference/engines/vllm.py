@@ -20,6 +20,7 @@ from inference.engines.vllm_adapter_flags import adapted_modules as adapted_modu
 from inference.engines.vllm_adapter_flags import max_adapter_rank as max_adapter_rank  # noqa: PLC0414 - a part of the kind
 from inference.engines.vllm_adapter_flags import pinnable_adapters as pinnable_adapters  # noqa: PLC0414 - a part of the kind
 from inference.engines.vllm_adapter_flags import without_adapters as without_adapters  # noqa: PLC0414 - a part of the kind
+from inference.engines.vllm_flags import splits
 from inference.engines.vllm_release import takes_buckets
 
 HEALTH_PATH = "/health"
@@ -40,6 +41,7 @@ _VISIBLE = {"nvidia": "CUDA_VISIBLE_DEVICES", "ascend": "ASCEND_RT_VISIBLE_DEVIC
 PLUGINS = Path(__file__).with_name("vllm_plugins")
 CPU_PLUGINS = Path(__file__).with_name("vllm_plugins_cpu")
 ADAPTER_PLUGINS = Path(__file__).with_name("vllm_plugins_adapters")
+CPU_CACHE_GIB = 1  # of context that an engine on a CPU keeps, whatever the model
 ADAPTERS_VARIABLE = "CODERACK_ADAPTERS"
 # How an engine is reached, and what the appliance needs from it, is ours to say and not a deployment's.
 # Adapters come at run time, after the pool has verified them.
@@ -217,8 +219,7 @@ def _can_sleep(spec: EngineSpec) -> bool:
 def _device_flags(spec: EngineSpec) -> list[str]:
     if _kind(spec) == "cpu":
         return ["--enforce-eager", "--dtype", "bfloat16"]
-    asked_for = any(flag.startswith(("--tensor-parallel-size", "--data-parallel-size")) for flag in spec.flags)
-    return [] if asked_for else ["--tensor-parallel-size", str(len(spec.devices))]
+    return [] if splits(spec.flags) else ["--tensor-parallel-size", str(len(spec.devices))]
 
 
 def _device_environment(spec: EngineSpec) -> dict[str, str]:
@@ -227,7 +228,7 @@ def _device_environment(spec: EngineSpec) -> dict[str, str]:
         return {
             # left to itself each engine binds the same cores, and they fight over them
             "VLLM_CPU_OMP_THREADS_BIND": ",".join(str(core) for core in cores),
-            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_CPU_KVCACHE_SPACE": str(CPU_CACHE_GIB),
             "CUDA_VISIBLE_DEVICES": "",
             # the first request for log-probabilities would compile a function for 15 s, in which nobody gets a token
             "TORCHDYNAMO_DISABLE": "1",

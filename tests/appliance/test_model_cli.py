@@ -84,8 +84,56 @@ def test_it_takes_the_profile_of_the_cards(model: str, checkpoint: Path) -> None
     facts = json.loads(told.stdout)
     assert facts["devices_each"] == 8
     assert "--enable-expert-parallel" in facts["flags"]
-    told = CliRunner().invoke(app, ["model", "serve", "big", "--profile", "none", "--devices-each", "2", "--json"])
-    assert (json.loads(told.stdout)["flags"], json.loads(told.stdout)["devices_each"]) == ([], 2)
+    done = serve("big", "--devices-each", "2")
+    assert done.exit_code == 2
+    assert "118.5 GB of weights a card" in done.output, "237 GB don't fit two cards of 102, whoever picked the flags"
+    assert Deployment.objects.get().devices_each == 8
+
+
+def weigh(checkpoint: Path, gb: int, **config: object) -> None:
+    """Weights of that size, which take no room on the disk."""
+    with (checkpoint / "model.safetensors").open("wb") as file:
+        file.truncate(gb * 10**9)
+    (checkpoint / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("card", ["NVIDIA H20", "NVIDIA GeForce RTX 4090"])
+def test_a_model_outside_the_catalog_is_weighed_on_the_disk(db: None, checkpoint: Path, card: str) -> None:
+    register_slot("cuda-1", "cuda", "1", Path("/s"), "d")
+    weigh(checkpoint, 150, num_hidden_layers=80, num_attention_heads=64, num_key_value_heads=8, hidden_size=8192)
+    register_model("foreign", checkpoint, "e", "", 32768, False)
+    see(card, 102, 0, 1)
+    for options in ((), ("--profile", "none")):
+        done = CliRunner().invoke(app, ["model", "serve", "foreign", *options])
+        assert done.exit_code == 2
+        assert "150.0 GB of weights a card + 10.7 GB of cache for 1 with 32768 tokens" in done.output
+    assert not Deployment.objects.exists()
+    assert serve("foreign", "--devices-each", "2").exit_code == 0
+    assert serve("foreign", "--devices-each", "2", "--sequences", "9").exit_code == 2
+
+
+def test_a_checkpoint_of_an_unknown_precision_is_weighed_too(model: str, checkpoint: Path) -> None:
+    weigh(checkpoint, 130, quantization_config={"quant_method": "awq"})
+    register_model("big", checkpoint, "e", "deepseek-coder-v2-instruct", 8192, False)
+    see("NVIDIA H20", 102, *range(8))
+    assert "130.0 GB of weights a card" in serve("big").output
+    assert not Deployment.objects.exists()
+    assert serve("big", "--devices-each", "2").exit_code == 0
+
+
+@pytest.mark.parametrize("preset", ["", "smollm2-135m-instruct"])
+def test_a_machine_without_cards_is_not_given_more_than_it_holds(model: str, checkpoint: Path, preset: str) -> None:
+    for number in range(4):
+        Device.objects.create(
+            id=f"cpu:{number}", kind="cpu", name="A CPU", memory_bytes=2 << 30, seen_at=timezone.now()
+        )
+    assert serve(model).exit_code == 0, "0.3 GB of weights, whatever the size of a share"
+    weigh(checkpoint, 30, quantization_config={"quant_method": "awq"})
+    register_model("large", checkpoint, "e", preset, 512, False)
+    done = serve("large")
+    assert done.exit_code == 2
+    assert "30.0 GB of weights + 1.1 GB of cache" in done.output
+    assert "the machine has 8.6 GB" in done.output
 
 
 def test_without_a_pool_it_looks_at_the_machine(model: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inference.catalog import memory
-from inference.catalog.advice import nearest, refuse
+from inference.catalog.advice import Room, nearest, refuse
 from inference.catalog.combination import faults_of
 from inference.catalog.errors import BadFlags, CannotRun
 from inference.catalog.flags import flags_for, profile_for, profile_names
@@ -62,6 +62,7 @@ def run(precision: str = "bf16", devices: int = 8, context: int = 8192, **given:
     [
         (BIG, "h20-96", run("fp8-block"), "block-wise fp8 can't split experts 8 ways: 1536 rows / 8"),
         (BIG, "h20-96", run("fp8-block", data_parallel=8), "block-wise fp8 can't split experts 8 ways"),
+        (LITE, "h800", run("fp8-block", 2), "1408 rows / 2 is no multiple of 128"),
         (LITE, "h800", run("bf16", 1, lora_rank=64), "adapters of rank 64"),
         (BIG, "h800", run("fp8-tensor", lora_rank=32, expert_parallel=True), "adapters and expert parallelism exclude"),
         (LITE, "h800", run("bf16", 1, lora_rank=16, lora_modules=("o_proj", "kv_b_proj")), "kv_b_proj is silently"),
@@ -85,7 +86,7 @@ def test_a_combination_known_not_to_work_says_why(model: str, card: str, asked: 
 
 def test_what_comes_nearest_keeps_what_was_meant() -> None:
     with pytest.raises(CannotRun) as refusal:
-        refuse(preset(BIG), "h20-96", run("fp8-block", lora_rank=16, expert_parallel=True))
+        refuse(preset(BIG), "h20-96", run("fp8-tensor", stored_as="bf16", lora_rank=16, expert_parallel=True))
     assert str(refusal.value).endswith(
         "The nearest that does: --profile h20-96:lora (fp8-tensor, 8 devices, tensor parallel 8, adapters up to rank 32, "
         "32768 tokens of context)."
@@ -113,9 +114,9 @@ def test_more_sequences_at_once_need_more_memory() -> None:
     asked = of_profile(profile_for(preset(LITE), "l40s"))  # 31.4 GB of weights on a card of 48
     need = memory.need_of(preset(LITE), asked)
     fitting = int((HARDWARE["l40s"].usable_bytes - need.weights) // need.sequence)
-    refuse(preset(LITE), "l40s", asked, sequences=fitting)
+    refuse(preset(LITE), "l40s", asked, Room(sequences=fitting))
     with pytest.raises(CannotRun, match=f"of cache for {fitting + 1} with 32768 tokens"):
-        refuse(preset(LITE), "l40s", asked, sequences=fitting + 1)
+        refuse(preset(LITE), "l40s", asked, Room(sequences=fitting + 1))
 
 
 def test_sequences_spread_over_data_parallel_ranks() -> None:
@@ -131,10 +132,46 @@ def test_sequences_spread_over_data_parallel_ranks() -> None:
 def test_the_cards_real_memory_counts() -> None:
     asked = of_profile(profile_for(preset(LITE), "h20-96"))
     with pytest.raises(CannotRun, match=r"a card of 24\.0 GB leaves"):
-        refuse(preset(LITE), "h20-96", asked, memory_bytes=24_000_000_000)
+        refuse(preset(LITE), "h20-96", asked, Room(memory_bytes=24_000_000_000))
 
 
 def test_nothing_is_held_against_what_the_catalog_does_not_know() -> None:
     odd = run("", 1, lora_rank=0)
     assert list(faults_of(preset(LITE), "h800", odd)) == []
     refuse(preset(LITE), "h800", odd)
+
+
+def test_what_comes_nearest_can_run_this_checkpoint() -> None:
+    with pytest.raises(CannotRun) as refusal:
+        refuse(preset(BIG), "h800", run("bf16", data_parallel=8, expert_parallel=True))
+    told = str(refusal.value)
+    assert "fp8-block" not in told, "sixteen-bit weights never become block-wise fp8 ones"
+    assert "The nearest that does: --profile h800:" in told
+    for_blocks = nearest(preset(BIG), "h20-96", run("fp8-block", lora_rank=16, expert_parallel=True))
+    assert for_blocks
+    assert not for_blocks.lora_rank, "the profile for adapters cuts the blocks"
+    with pytest.raises(CannotRun, match="No profile for 910b3 serves these weights; with weights in w8a8 does"):
+        refuse(preset(BIG), "910b3", run("bf16", enforce_eager=True))
+
+
+def test_an_unknown_precision_is_as_large_as_its_files() -> None:
+    odd = run("", 1, data_parallel=1)
+    with pytest.raises(CannotRun, match=r"236\.0 GB of weights a card"):
+        refuse(preset(BIG), "h20-96", odd, Room(stored_bytes=236_000_000_000))
+    refuse(preset(BIG), "h20-96", odd, Room(stored_bytes=60_000_000_000))
+
+
+@pytest.mark.parametrize(
+    ("flag", "whole"),
+    [
+        ("--enable-expert", "--enable-expert-parallel"),
+        ("--enable_lor=true", "--enable-lora"),
+        ("--no-enable-exp", "--no-enable-expert-parallel"),
+        ("--tensor-parallel=8", "--tensor-parallel-size"),
+        ("-t=8", "--tensor-parallel-size"),
+    ],
+)
+def test_a_flag_that_decides_something_must_be_written_out(flag: str, whole: str) -> None:
+    with pytest.raises(BadFlags, match=whole):
+        of_flags([flag], 8, "bf16", 4096)
+    of_flags(["--max-num-seqs=8", "--seed=-1", "-tp=8", "--enable-lora"], 8, "bf16", 4096)
