@@ -5,7 +5,6 @@ drivers need (`PASSED_ON`). What the flags of a model should be is the catalog's
 """
 
 import contextlib
-import json
 import math
 import os
 from dataclasses import replace
@@ -21,7 +20,7 @@ from inference.engines.vllm_adapter_flags import max_adapter_rank as max_adapter
 from inference.engines.vllm_adapter_flags import pinnable_adapters as pinnable_adapters  # noqa: PLC0414 - a part of the kind
 from inference.engines.vllm_adapter_flags import without_adapters as without_adapters  # noqa: PLC0414 - a part of the kind
 from inference.engines.vllm_flags import splits
-from inference.engines.vllm_release import takes_buckets
+from inference.engines.vllm_release import release_environment, release_flags
 
 HEALTH_PATH = "/health"
 METRICS_PATH = "/metrics"
@@ -54,17 +53,6 @@ OWN_FLAGS = frozenset(
 )
 _DEFAULT_MEMORY_SHARE = 0.9  # the smaller of its releases' defaults: a card is not refused that it would take
 _SHORTEST = 4  # characters of a flag's name that could mean anything
-# vLLM's own bounds of version 0.32, and those that contracts are written in: they jump from 1 s to 2.5 s otherwise.
-_BUCKETS_S = {
-    "time_to_first_token": (
-        *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75),
-        *(1, 1.5, 2, 2.5, 3, 4, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560),
-    ),
-    "inter_token_latency": (  # for the time per output token too
-        *(0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.07, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75),
-        *(1, 2.5, 5, 7.5, 10, 20, 40, 80),
-    ),
-}
 
 
 def command(spec: EngineSpec) -> list[str]:
@@ -80,10 +68,10 @@ def command(spec: EngineSpec) -> list[str]:
         *("--served-model-name", spec.model),
         *("--max-model-len", str(spec.max_model_len)),
         *("--scheduling-policy", "priority"),
-        *("--enable-scale-out", "--enable-prompt-tokens-details"),  # abort by id, with the true usage in the answer
+        "--enable-prompt-tokens-details",
         *("--generation-config", "vllm"),
         *("--shutdown-timeout", str(spec.shutdown_timeout_s)),
-        *(("--custom-histogram-buckets", json.dumps(_BUCKETS_S)) if takes_buckets(spec.slot_python) else ()),
+        *release_flags(spec.slot_python),
         "--disable-uvicorn-access-log",
         *_device_flags(spec),
         *(["--enable-sleep-mode"] if _can_sleep(spec) else []),
@@ -129,6 +117,7 @@ def environment(spec: EngineSpec) -> dict[str, str]:
         **({"VLLM_SERVER_DEV_MODE": "1"} if _can_sleep(spec) else {}),  # the only way to its routes for sleep
         **({"PYTHONPATH": plugins} if plugins else {}),
         **({ADAPTERS_VARIABLE: str(spec.adapters)} if _verifies(spec) else {}),
+        **release_environment(spec.slot_python),
         **_device_environment(spec),
     }
 

@@ -73,7 +73,8 @@ def test_it_asks_for_what_metering_and_draining_need():
     for part in (
         "--model /models/lite --served-model-name lite --max-model-len 4096",
         "--scheduling-policy priority",
-        "--enable-scale-out --enable-prompt-tokens-details",
+        "--enable-prompt-tokens-details",
+        "--enable-scale-out",
         "--generation-config vllm",
         "--shutdown-timeout 8",
     ):
