@@ -95,7 +95,9 @@ def _check_sequences(num_sequences: int, num_prompts: int, model: Model, directo
     most = min(MAX_SEQUENCES, max_sequences(directory.replicas(model.served_at)))
     if num_sequences > most:
         num_answers = num_sequences // num_prompts
-        told = f"{num_prompts} prompts with n {num_answers} are {num_sequences} answers, at most {most} are made at once."
+        told = (
+            f"{num_prompts} prompts with n {num_answers} are {num_sequences} answers, at most {most} are made at once."
+        )
         raise errors.bad_field("n" if num_answers > 1 else "prompt", told)
 
 
