@@ -61,6 +61,7 @@ class Env:
     ray_nodes: tuple[str, ...]
     engine_flavour: str
     demo_model: bool
+    body_memory_bytes: int
     max_body_bytes: int
     fim_target_s: float
     unwanted_licences: tuple[str, ...]
@@ -204,6 +205,7 @@ def _assemble(values: Mapping[str, Any]) -> Env:
         ray_nodes=values["CODERACK_RAY_NODES"] or (),
         engine_flavour=values["CODERACK_ENGINE_FLAVOUR"],
         demo_model=values["CODERACK_DEMO_MODEL"],
+        body_memory_bytes=values["CODERACK_BODY_MEMORY_BYTES"],
         max_body_bytes=values["CODERACK_MAX_BODY_BYTES"],
         fim_target_s=values["CODERACK_FIM_TARGET_MS"] / 1000,
         unwanted_licences=values["CODERACK_UNWANTED_LICENCES"] or (),

@@ -34,6 +34,7 @@ def gateway_settings(env: Env) -> GatewaySettings:
         board_path=env.run_dir / "gateway.board",
         public_scheme=urlsplit(env.base_url).scheme,
         max_body_bytes=env.max_body_bytes,
+        body_memory_bytes=env.body_memory_bytes,
         fim_target_s=env.fim_target_s,
     )
 

@@ -131,6 +131,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("CODERACK_ENGINE_FLAVOUR", _choice("auto", "cpu", "cuda", "ascend"), "auto", "Which engine slot is installed."),
     Variable("CODERACK_DEMO_MODEL", _boolean, "true", "Whether the small demo model is set up and served."),
     Variable("CODERACK_FIM_TARGET_MS", _integer(10, 60_000), "300", "The target in ms for the first event of an answer that fills in the middle. Where it is missed, the queue leaves room for such requests."),
+    Variable("CODERACK_BODY_MEMORY_BYTES", _integer(4 * 1024 * 1024, 2**40), str(512 * 1024 * 1024), "What a gateway worker holds of request bodies over 64 KiB that are not admitted yet. Beyond it such requests get 503."),
     Variable("CODERACK_MAX_BODY_BYTES", _integer(1024, 64 * 1024 * 1024), str(4 * 1024 * 1024), "The largest request body of the inference paths."),
     Variable("CODERACK_UNWANTED_LICENCES", unwanted_names, None, "Source files under these licences are left out of datasets: families or SPDX ids, separated by commas."),
     Variable("CODERACK_LOG_LEVEL", _choice("debug", "info", "warning", "error"), "info", "How much the processes log."),

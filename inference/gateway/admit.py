@@ -14,13 +14,14 @@ from inference.gateway import body as bodies
 from inference.gateway import errors, fim, metrics
 from inference.gateway.canary import target_for, version_for
 from inference.gateway.cells import Cells
-from inference.gateway.directory import Directory, Key, Model
+from inference.gateway.directory import Directory, Key, Model, max_sequences
 from inference.gateway.fields import check_messages, sort_fields
 from inference.gateway.fim import NOTHING, Dropped
 from inference.gateway.tokens import TokenCounter, max_prompt_tokens, template_tokens
 
 # To read and search a body of this size takes about as long as the way to another thread and back is worth.
 IN_THREAD_BYTES = 128 * 1024
+MAX_SEQUENCES = 128  # of one request: its prompts times n
 
 _dropped = Cells(metrics.DROPPED_FIELDS).of
 
@@ -66,6 +67,9 @@ async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, count
     for name in dropped:
         _dropped(name)(1)
     num_prompts = 1 if endpoint == "chat" else len(bodies.prompts_of(fields["prompt"]))
+    num_sequences = num_prompts * (fields.get("n") or 1)
+    if num_sequences > 1:
+        _check_sequences(num_sequences, num_prompts, model, directory)
     stream = bool(fields.get("stream"))
     options = received.get("stream_options") or {}
     return Admitted(
@@ -76,11 +80,25 @@ async def admit(raw: bytes, endpoint: str, key: Key, directory: Directory, count
         stream=stream,
         wants_usage=stream and bool(options.get("include_usage")),
         num_prompts=num_prompts,
-        num_sequences=num_prompts * (fields.get("n") or 1),
+        num_sequences=num_sequences,
         dropped=dropped_text,
         session=received.get("session_id"),
         asked=asked,
     )
+
+
+def _check_sequences(num_sequences: int, num_prompts: int, model: Model, directory: Directory) -> None:
+    """No request takes more than a replica can run at once, nor most of a large one.
+
+    Raises: ApiError 400 that names what there are more of.
+    """
+    most = min(MAX_SEQUENCES, max_sequences(directory.replicas(model.served_at)))
+    if num_sequences > most:
+        num_answers = num_sequences // num_prompts
+        told = (
+            f"{num_prompts} prompts with n {num_answers} are {num_sequences} answers, at most {most} are made at once."
+        )
+        raise errors.bad_field("n" if num_answers > 1 else "prompt", told)
 
 
 def _read(raw: bytes, endpoint: str) -> tuple[dict[str, Any], dict[str, Any], list[str]]:

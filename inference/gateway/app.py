@@ -33,6 +33,7 @@ from inference.gateway.sessions import Sessions
 from inference.gateway.settings import GatewaySettings
 from inference.gateway.targets import Targets
 from inference.gateway.tokens import TokenCounter
+from inference.gateway.uploads import Uploads
 from inference.metering.journal import JournalWriter
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Gateway:
         self.journal = JournalWriter(settings.journal_dir, "gateway")
         vault = Vault(settings.conversation_dir, settings.conversation_key)
         self.conversations = Conversations(vault, self.directory, settings.conversation_min_free_bytes)
+        self.uploads = Uploads(settings.body_memory_bytes, settings.max_body_bytes)
         self.fronts: set[Front] = set()
         self.draining = False
         self._active: dict[Ending, tuple[Replica, str]] = {}

@@ -8,12 +8,14 @@ clock.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inference.gateway.attached import Attached
 from inference.gateway.limits.gates import Limits, NamedGate, Prices
+
+DEFAULT_SEQUENCES = 256  # of a replica that does not say how many it runs at once
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,11 @@ class Replica:
     def aborts(self) -> bool:
         """Whether it ends requests by id and tells what they had used."""
         return self.attached is None or self.attached.aborts
+
+
+def max_sequences(replicas: Iterable[Replica]) -> int:
+    """How many sequences the largest of these runs at once."""
+    return max((one.max_sequences or DEFAULT_SEQUENCES for one in replicas), default=DEFAULT_SEQUENCES)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from inference.gateway import errors, metrics
 from inference.gateway.board import Board
 from inference.gateway.breaker import Breaker
-from inference.gateway.directory import Directory, Replica
+from inference.gateway.directory import DEFAULT_SEQUENCES, Directory, Replica
 from inference.gateway.errors import ApiError
 from inference.gateway.heads import Alike, Order
 from inference.gateway.lanes import Lane
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFAULT_SEQUENCES = 256  # of a replica that does not say how many it runs at once
 SLACK = 1 / 16  # more than it runs, so that it always has the next at hand while the gateway looks
 BATCH_SHARE = (
     0.75  # of the sequences, beyond which no batch request is added: the rest is for those who wait for an answer
@@ -159,8 +158,13 @@ class Dispatcher:
         sound = [one for one in fresh if not self.breaker.is_open(one.life_id, now)]
         return sound or fresh or replicas
 
-    def _find(self, errand: Errand, avoid: Collection[str], key: int, now: float) -> Replica | None:
-        """A replica with room that no other worker's head comes before at."""
+    def _find(
+        self, errand: Errand, avoid: Collection[str], key: int, now: float, kept: Collection[str] = ()
+    ) -> Replica | None:
+        """A replica with room for all of its sequences, or none to run, that no other worker's head comes before at.
+
+        What is `kept` gathers room for somebody whose turn is sooner.
+        """
         candidates, board, lane = [], self.board, errand.lane
         heads = board.shows_heads()
         holds_back = self._targets.holds_back(lane, errand.base, now)
@@ -170,7 +174,8 @@ class Dispatcher:
             places = _room(replica.max_sequences, lane)
             if holds_back:
                 places -= self._targets.held_back(lane, errand.base, places, now)
-            free = sequences < places and not (heads and board.head(life) < key)
+            fits = sequences + errand.num_sequences <= places or sequences == 0 < places
+            free = fits and not (heads and board.head(life) < key) and replica.life_id not in kept
             candidates.append(Candidate(replica, tokens, free))
         self._turn += 1
         return choose(candidates, errand.prefix, self._turn)
@@ -237,6 +242,7 @@ class Dispatcher:
     def _place_all(self, now: float) -> None:
         """Give away what is free. Meanwhile room only shrinks, so that who got nothing is not asked twice."""
         turns = self._in_turn(now)
+        kept: set[str] = set()
         while turns:
             before, alike = heapq.heappop(turns)
             head = self._heads.least(alike, now)
@@ -247,13 +253,17 @@ class Dispatcher:
                 heapq.heappush(turns, (order, alike))
                 continue
             errand = waiting.errand
-            replica = self._find(errand, waiting.avoid, order[0], now)
+            replica = self._find(errand, waiting.avoid, order[0], now, kept)
             if replica is not None:
                 self._remove(waiting)
                 if not waiting.answer.done():
                     share = self._standing.share(errand)
                     waiting.answer.set_result(self._take(errand, replica, share, self.board.served(share), now))
                 heapq.heappush(turns, (order, alike))
+            elif errand.num_sequences > 1:
+                # Else small ones that come later would take each place that becomes free, and it would never fit.
+                replicas = self._directory.replicas(errand.model)
+                kept.update(one.life_id for one in self._usable(replicas, waiting.avoid, now))
 
     def _show_heads(self, now: float) -> None:
         """Tell the other workers what each replica's next from here would be."""

@@ -50,6 +50,7 @@ class Ending:
         self.tap: Tap | None = None
         self.outcome = "completed"
         self.http_status = 200
+        self.answered = False  # a whole answer came whose usage nobody can read
 
     @property
     def over(self) -> bool:
@@ -125,7 +126,9 @@ class Ending:
 
     def counted(self) -> Usage:
         """The engine's figures, or a lower bound of what was seen."""
-        return bill.of_stream(self._admitted, self.events, cut=self.outcome != "completed")
+        used = bill.of_stream(self._admitted, self.events, cut=self.outcome != "completed")
+        # Whatever it was, the prompt was read and a token made.
+        return Usage(completion_tokens=1) if self.answered and not (used.exact or used.completion_tokens) else used
 
     def settle(self, used: Usage) -> None:
         """Bill it, the first time this is said."""

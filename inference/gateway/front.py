@@ -18,6 +18,7 @@ from inference.gateway.errors import ApiError
 from inference.gateway.reader import RequestReader, check_head
 from inference.gateway.refusal import Refusal
 from inference.gateway.request import Headers, Request, new_request_id
+from inference.gateway.uploads import SMALL_BYTES
 
 if TYPE_CHECKING:
     from inference.gateway.app import Gateway
@@ -145,7 +146,9 @@ class Front(AnswerWriter, asyncio.Protocol):
 
     def _answer_early(self, request: Request) -> None:
         """What need not wait for the body: a refusal of a large one, and the answer to an expectation."""
-        most = self._gateway.settings.max_body_bytes
+        settings = self._gateway.settings
+        full = isinstance(request.handler, Refusal) and request.handler.status == 503
+        most = SMALL_BYTES if full else settings.max_body_bytes
         if isinstance(request.handler, Refusal) and (request.content_length or 0) > most:
             request.handler.now()
         if request.header(b"expect") is None or request.complete or request.waiting_body:

@@ -16,6 +16,7 @@ from inference.gateway.held import hold
 from inference.gateway.lanes import Lane, lane_of
 from inference.gateway.relay import Relay
 from inference.gateway.request import Request
+from inference.gateway.uploads import SMALL_BYTES
 
 if TYPE_CHECKING:
     from inference.gateway.app import Gateway
@@ -32,23 +33,46 @@ class Inbound:
         self._front: Front | None = front
         self._request = request
         self._key = authenticate(request.header(b"authorization"), gateway.directory.find_key)
-        self._chunks: list[bytes] = []
-        self._num_bytes = 0
+        self._body: bytes | bytearray = b""
+        self._room = 0  # taken of the worker's for large bodies
         self._relay: Relay | None = None
         self._began = time.monotonic()
         self._arrived = self._began
         self._model = ""
         self._limit = gateway.settings.max_body_bytes
+        self._take_room(request.content_length or 0)
 
     def body(self, chunk: bytes) -> None:
         """Collect, up to the cap."""
         if self._front is None:
             return
-        self._num_bytes += len(chunk)
-        if self._num_bytes > self._limit:
+        num_bytes = len(self._body) + len(chunk)
+        if num_bytes > self._limit:
             self._refuse(errors.too_large(self._limit))
             return
-        self._chunks.append(chunk)
+        if num_bytes > SMALL_BYTES and num_bytes > self._room:  # it did not say how large it would be
+            try:
+                self._take_room(min(2 * num_bytes, self._limit))
+            except ApiError as error:
+                self._refuse(error)
+                return
+        if not self._body:
+            self._body = chunk
+            return
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+        self._body += chunk
+
+    def _take_room(self, num_bytes: int) -> None:
+        if num_bytes > SMALL_BYTES:
+            self._gateway.uploads.take(self._key, num_bytes - self._room)
+            self._room = num_bytes
+
+    def _leave_room(self) -> None:
+        self._body = b""
+        if self._room:
+            self._gateway.uploads.give(self._key, self._room)
+            self._room = 0
 
     def body_end(self) -> None:
         """Admit and relay."""
@@ -65,13 +89,14 @@ class Inbound:
             # Whatever went wrong, the client must get an answer: nobody else would give it one.
             log.exception("admitting a request failed")
             self._refuse(errors.internal())
+        finally:
+            self._leave_room()
         if self._relay is not None:
             await self._relay.start()
 
     async def _admit(self) -> Relay | None:
         """The relay of an admitted request; None where the client left meanwhile."""
-        raw = b"".join(self._chunks)
-        self._chunks = []
+        raw, self._body = bytes(self._body), b""
         if not self._gateway.journal.healthy or not self._gateway.open_requests.has_room():
             raise errors.overloaded("Usage can't be recorded at the moment. Try again shortly.")
         directory, counter = self._gateway.directory, self._gateway.counter
@@ -119,7 +144,7 @@ class Inbound:
             self._refuse(errors.superseded())
 
     def _refuse(self, error: ApiError) -> None:
-        self._chunks = []
+        self._leave_room()
         front, self._front = self._front, None
         if front is not None:
             metrics.REFUSALS.labels(error.code or str(error.status)).inc()
@@ -128,6 +153,7 @@ class Inbound:
     def client_lost(self) -> None:
         """The client left."""
         self._front = None
+        self._leave_room()
         if self._relay is not None:
             self._relay.client_lost()
 

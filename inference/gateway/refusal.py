@@ -16,6 +16,7 @@ class Refusal:
     def __init__(self, front: Front, error: ApiError, max_body_bytes: int) -> None:
         self._front = front
         self._error = error
+        self.status = error.status
         self._left = max_body_bytes
         self._answered = False
 

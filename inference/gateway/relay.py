@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inference.gateway import errors, metrics, usage
 from inference.gateway.admit import Admitted
@@ -50,6 +50,7 @@ class Relay:
         self._ending = Ending(gateway, self._bare_id, admitted, held)
         self._answer: list[bytes] = []
         self._answer_bytes = 0
+        self._too_long: usage.UsageSearch | None = None
         self._status = 0  # the engine's
         self._head_sent = False
         self._began = time.monotonic()
@@ -100,17 +101,33 @@ class Relay:
         if self._status == 200 and self._admitted.stream:
             self._on_events(data)
             return
+        if self._too_long is not None:
+            self._too_long.feed(data)
+            return
         self._answer.append(data)
         self._answer_bytes += len(data)
         limit = self._gateway.settings.max_answer_bytes if self._status == 200 else MAX_REFUSAL_BYTES
         if self._answer_bytes > limit:
+            self._give_up_answer()
+
+    def _give_up_answer(self) -> None:
+        """Nobody gets an answer that is too long; what it was is billed all the same, its usage stands at its end."""
+        if self._status != 200:
             self._break_off(errors.engine_failed())
+            return
+        self._too_long = search = usage.UsageSearch()
+        for piece in self._answer:
+            search.feed(piece)
+        self._answer.clear()
+        self._ending.answered = True
+        self.expire(errors.engine_failed())
 
     def _on_events(self, data: bytes) -> None:
         ending, events = self._ending, self._ending.events
         try:
             out = events.feed(data)
         except EventTooLong:
+            ending.answered = True
             self._break_off(errors.engine_failed())
             return
         out = self._sending.renamed(out)
@@ -167,8 +184,13 @@ class Relay:
         self._refuse(error)
 
     def _on_answer(self) -> None:
-        reported, body = usage.split_answer(b"".join(self._answer))
+        if self._too_long is not None:
+            self._bill_unseen(self._too_long.reported())
+            return
+        answer, self._answer = b"".join(self._answer), []
+        reported, body = usage.split_answer(answer)
         if reported is None:
+            self._ending.answered = True
             self._fail(errors.engine_failed())
             return
         body = self._sending.renamed(body)
@@ -179,6 +201,13 @@ class Relay:
         self._ending.settle(usage.read(reported, admitted.num_prompts, admitted.num_sequences, started))
         if (front := self._let_go()) is not None:
             front.respond(200, (*JSON_HEADERS, *self._held.headers), body)
+
+    def _bill_unseen(self, reported: dict[str, Any] | None) -> None:
+        admitted, ending = self._admitted, self._ending
+        if reported is None:
+            ending.settle(ending.counted())
+        else:
+            ending.settle(usage.read(reported, admitted.num_prompts, admitted.num_sequences, admitted.num_sequences))
 
     def on_lost(self) -> None:
         """The engine went away: once more elsewhere where nothing came yet, else the one error event."""

@@ -26,6 +26,7 @@ class GatewaySettings:
     board_path: Path  # what the workers share of loads and queues
     public_scheme: str = "http"  # what clients use, "https" with a TLS front; the console builds its links with it
     max_body_bytes: int = 4 * 1024 * 1024
+    body_memory_bytes: int = 512 * 1024 * 1024  # of large bodies that are not admitted yet, in one worker
     redis_answer_s: float = 0.05  # slower, and a worker decides over limits alone for a moment
     queue_wait_s: float = 30.0
     fim_target_s: float = 0.3  # until the first event of an answer that fills in the middle
@@ -39,7 +40,7 @@ class GatewaySettings:
     comment_after_s: float = 10.0  # a waiting stream gets its header and comments from here on
     engine_silence_s: float = 600.0  # a started stream without a byte from its engine
     abort_wait_s: float = 2.0  # how long an aborted request's true usage is waited for
-    max_answer_bytes: int = 64 * 1024 * 1024
+    max_answer_bytes: int = 64 * 1024 * 1024  # of a whole one, as it is held for its usage
     conversation_min_free_bytes: int = 1024 * 1024 * 1024  # usage comes first: with less disk, no conversation is kept
 
     @property

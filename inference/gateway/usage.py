@@ -6,6 +6,7 @@ once and names it even where no token came. Billing follows the counters.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -13,6 +14,9 @@ import msgspec
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 MAX_FIGURE = 1 << 53
+MAX_USAGE_BYTES = 4096
+_USAGE = b'"usage":'
+_first_decoder = json.JSONDecoder()
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -91,6 +95,30 @@ def split_answer(body: bytes) -> tuple[dict[str, Any] | None, bytes]:
     # Inside strings quotes are escaped, so this text can only be the object itself; the last one is the top level's.
     before, _, after = body.rpartition(raw)
     return reported, before + _encoder.encode(for_client(reported)) + after
+
+
+class UsageSearch:
+    """Looks for the usage object of an answer that is too long to be kept, in pieces of it as they come."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    def feed(self, data: bytes) -> None:
+        """The next piece."""
+        data = self._kept + data
+        # Inside strings quotes are escaped, so that this can only be a key; the last one is the top level's.
+        begins = data.rfind(_USAGE)
+        self._kept = data[begins : begins + MAX_USAGE_BYTES] if begins >= 0 else data[1 - len(_USAGE) :]
+
+    def reported(self) -> dict[str, Any] | None:
+        """What the pieces had, where it makes sense."""
+        if not self._kept.startswith(_USAGE):
+            return None
+        try:
+            found, _ = _first_decoder.raw_decode(self._kept[len(_USAGE) :].decode(errors="replace").lstrip())
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) and makes_sense(found) else None
 
 
 def count_started(body: bytes) -> int:

@@ -36,8 +36,9 @@ IN_SLOT = [
     *(
         f"finetune.train.{name}"
         for name in (
-            "adapter", "attention", "bases", "esft", "events", "experts", "head", "holes", "literal", "loop", "main", "model",
-            "order", "parent", "ranks", "results", "rows", "schedule", "sharded", "shares", "state", "tokens", "world",
+            "adapter", "attention", "bases", "esft", "events", "experts", "fused", "head", "holes", "literal", "loop", "main",
+            "model", "order", "parent", "ranks", "results", "rows", "schedule", "sharded", "shares", "state", "tokens",
+            "world",
         )
     ),
 ]  # fmt: skip

@@ -94,7 +94,8 @@ def test_it_keeps_a_waiting_stream_alive_with_comments(rig: Rig) -> None:
     status, _, body = rig.call("POST", "/v1/chat/completions", rig.chat("first=1.4", stream=True))
     assert status == 200
     # The chat's role event comes at once from this engine; a completion has nothing to say before its first token.
-    request = {"model": "deepseek-fake", "prompt": "first=1.4", "stream": True}
+    request = {"model": "deepseek-fake", "prompt": "first=2.9", "stream": True}
     _, _, body = rig.call("POST", "/v1/completions", request)
-    assert body.startswith(b": keep-alive\n\n: keep-alive\n\ndata: ")
+    assert body.startswith(2 * b": keep-alive\n\n"), "every half second, on a busy machine less often"
+    assert body.lstrip(b": keep-alive\n").startswith(b"data: ")
     assert body.endswith(b"data: [DONE]\n\n")

@@ -111,6 +111,16 @@ def test_it_names_a_prompt_that_is_none(rig: Rig, prompt: Any) -> None:
     assert (status, error(answer)["param"]) == (400, "prompt")
 
 
+@pytest.mark.parametrize(("num_prompts", "n", "param"), [(65, 2, "n"), (9, 16, "n")])
+def test_it_refuses_more_answers_than_one_request_may_have(rig: Rig, num_prompts: int, n: int, param: str) -> None:
+    body = {"model": "deepseek-fake", "prompt": ["tokens=1"] * num_prompts, "n": n, "max_tokens": 1}
+    with nothing_for_engines(rig):
+        status, _, answer = rig.call("POST", COMPLETIONS, body)
+    assert (status, error(answer)["param"]) == (400, param)
+    assert f"{num_prompts} prompts with n {n} are {num_prompts * n} answers" in error(answer)["message"]
+    assert rig.call("POST", COMPLETIONS, {**body, "prompt": body["prompt"][: 128 // n]})[0] == 200
+
+
 def test_it_says_that_a_huge_answer_has_no_room(rig: Rig) -> None:
     for asked in (10**9, HUGE):
         status, _, answer = rig.call("POST", CHAT, rig.chat(max_tokens=asked))

@@ -63,7 +63,7 @@ def test_a_request_that_no_relay_takes_gives_back_what_it_reserved(monkeypatch: 
         limiter=books,
         open_requests=SimpleNamespace(has_room=lambda: True),
     )
-    request._front, request._chunks, request._key = object(), [], None
+    request._front, request._body, request._room, request._key = object(), b"", 0, None
     request._request = SimpleNamespace(
         target=SimpleNamespace(kind=SimpleNamespace(value="chat")), request_id="req-1", header=lambda _name: None
     )
