@@ -46,6 +46,11 @@ class ApiError(Exception):
         return b"data: " + msgspec.json.encode({"error": self.fields(), "choices": []}) + b"\n\n"
 
 
+def unpaid(quota: ApiError) -> ApiError:
+    """A budget that is used up, as DeepSeek's clients are told of it."""
+    return ApiError(402, quota.code, quota.message, kind=quota.kind, headers=quota.headers)
+
+
 def bad_field(param: str | None, message: str) -> ApiError:
     """400 that names the field at fault."""
     return ApiError(400, None, message, param=param)

@@ -148,7 +148,8 @@ class Inbound:
         front, self._front = self._front, None
         if front is not None:
             metrics.REFUSALS.labels(error.code or str(error.status)).inc()
-            front.refuse(error)
+            quota = error.code == "insufficient_quota" and self._request.target.deepseek
+            front.refuse(errors.unpaid(error) if quota else error)
 
     def client_lost(self) -> None:
         """The client left."""

@@ -39,6 +39,7 @@ OF_ENGINES = (
     errors.context_too_long(0, "0", 0, "messages"),
     ApiError(429, "rate_limit_exceeded", "a limit is reached"),
     ApiError(429, "insufficient_quota", "a budget is used up"),
+    errors.unpaid(ApiError(429, "insufficient_quota", "a budget is used up")),
     errors.engine_failed(),
     errors.engine_lost(),
 )
@@ -105,6 +106,7 @@ SESSION: dict[str, Any] = {
 OF_STATUS: dict[int, tuple[str, ...]] = {
     400: ("x-should-retry",),
     401: ("www-authenticate",),
+    402: ("x-should-retry",),
     405: ("allow",),
     429: ("retry-after", "retry-after-ms", "x-should-retry"),
     503: ("retry-after",),
@@ -190,7 +192,7 @@ def _responses(kind: Kind, body: bool) -> dict[str, Any]:
     refusals = (*OF_THE_FRONT, *REFUSALS[kind], errors.wrong_method(""))
     for status in sorted({error.status for error in refusals}):
         codes = sorted({f"`{error.code}`" for error in refusals if error.status == status and error.code})
-        limits = rates if status in (400, 429, 502, 503) else ()
+        limits = rates if status in (400, 402, 429, 502, 503) else ()
         responses[str(status)] = {
             "description": " or ".join(codes) or next(e.message for e in refusals if e.status == status),
             "headers": _headers(*OF_STATUS.get(status, ()), *limits),

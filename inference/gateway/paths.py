@@ -34,6 +34,7 @@ class Target:
 
     kind: Kind
     name: str = ""
+    deepseek: bool = False  # an address of DeepSeek's own API, whose clients know 402
 
     @property
     def is_api(self) -> bool:
@@ -86,7 +87,12 @@ _MODEL_PREFIXES = (b"/v1/models/", b"/models/")
 _TRICK = re.compile(rb"//|\\|(?:^|/|%2f|%5c)(?:\.|%2e){1,2}(?:/|%2f|%5c|$)|%5c|%00", re.IGNORECASE)
 
 
-_USUAL = {path: Target(kind) for path, kind in _EXACT.items()}  # as they are nearly always written
+def _is_deepseeks(path: bytes) -> bool:
+    return not path.startswith(b"/v1/") or path.startswith(b"/v1/beta/")
+
+
+# As they are nearly always written.
+_USUAL = {path: Target(kind, deepseek=_is_deepseeks(path)) for path, kind in _EXACT.items()}
 
 
 def addresses(model_name: str) -> Iterator[tuple[str, Kind]]:
@@ -113,9 +119,8 @@ def _classify(raw_target: bytes) -> Target:
     if path.startswith(CONSOLE_MODELS) and path.endswith(b"/"):
         return Target(Kind.CONSOLE)
     bare = path[:-1] if path.endswith(b"/") and path != b"/" else path
-    kind = _EXACT.get(bare)
-    if kind is not None:
-        return Target(kind)
+    if bare in _USUAL:
+        return _USUAL[bare]
     if bare in _PROCESS_PAGES:
         return Target(Kind.PROCESS_METRICS, _PROCESS_PAGES[bare])
     for prefix in _MODEL_PREFIXES:

@@ -159,6 +159,27 @@ def test_a_budget_that_is_used_up_is_not_tried_again(tenants: Any) -> None:
     assert tenant.chat(max_tokens=200)[1]["x-should-retry"] == "false"
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/v1/completions", 429),
+        ("/completions", 402),
+        ("/completions/", 402),
+        ("/beta/completions", 402),
+        ("/v1/beta/completions", 402),
+    ],
+)
+def test_a_budget_that_is_used_up_is_402_where_deepseeks_clients_ask(
+    rig: Rig, tenants: Any, path: str, expected: int
+) -> None:
+    tenant = tenants("penniless", tenant={"spend_micros": 1})
+    asked = {"model": "deepseek-fake", "prompt": "tokens=200", "max_tokens": 200}
+    answer = rig.call("POST", path, asked, **tenant.header)
+    assert answer[0] == expected
+    assert refusal(answer)[1] == "insufficient_quota"
+    assert answer[1]["x-should-retry"] == "false"
+
+
 def test_a_request_over_the_limit_itself_is_told_so(tenants: Any) -> None:
     tenant = tenants("tight", tenant={"tokens_per_minute": 100})
     answer = tenant.chat(max_tokens=100)
