@@ -190,7 +190,6 @@ class Relay:
         answer, self._answer = b"".join(self._answer), []
         reported, body = usage.split_answer(answer)
         if reported is None:
-            self._ending.answered = True
             self._fail(errors.engine_failed())
             return
         body = self._sending.renamed(body)

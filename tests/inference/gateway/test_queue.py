@@ -5,6 +5,7 @@ What went first is read off the engine, not off a clock.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -31,13 +32,17 @@ ENDLESS = "tokens=4000 delay=0.05"
 ROOM = 2  # of a replica that runs one sequence: that one, and the next
 
 
+LIVES = itertools.count()
+
+
 @pytest.fixture
 def engine(rig: Rig) -> Iterator[FakeEngine]:
     """The only replica of a model, which runs one sequence at a time."""
     add_model(rig.postgres, MODEL, str(rig.root / "model"), fim=True)
     for tenant in ("many", "few"):
         add_key(rig.postgres, f"sk-{tenant}", tenant)
-    engine = rig.start_engine("narrow", MODEL, max_sequences=1)
+    # a life of its own each time: workers remember how one fared
+    engine = rig.start_engine(f"narrow-{next(LIVES)}", MODEL, max_sequences=1)
     rig.wait_for_directory()
     yield engine
     rig.postgres.execute("DELETE FROM gateway_replicas WHERE model = %s", MODEL)

@@ -32,7 +32,7 @@ def test_no_usage_is_none() -> None:
 
 
 def test_an_answer_over_the_bound_is_refused_and_billed(rig: Rig) -> None:
-    body = rig.chat(f"tokens=17 pad={MIB}", max_tokens=100)
+    body = rig.chat(f"tokens=17 pad={4 * MIB}", max_tokens=100)
     status, headers, answer = rig.call("POST", "/v1/chat/completions", body)
     assert (status, json.loads(answer)["error"]["code"]) == (502, "engine_error")
     record = rig.record(headers["x-request-id"])
