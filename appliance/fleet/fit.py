@@ -5,6 +5,7 @@ A model outside the catalog, or cards that it does not know, are judged by the w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from inference.catalog import checkpoint, memory
 from inference.catalog.advice import Room, refuse
 from inference.catalog.cards import hardware_of
 from inference.catalog.errors import BadFlags, CannotRun, NoProfile
+from inference.catalog.hardware import LEAST_RESERVED_BYTES
 from inference.catalog.load import preset
 from inference.catalog.run import Run, of_flags
 from inference.devices import DeviceInfo
+from inference.devices.info import box_of
 from inference.engines.vllm import taken_over
-from inference.engines.vllm_flags import splits
+from inference.engines.vllm_flags import Flags, splits
 
 
 def refuse_misfit(
@@ -46,15 +49,24 @@ def refuse_misfit(
     size = _memory(card, seen)
     if model.preset and card:
         refuse(preset(model.preset), card, run, Room(size, checkpoint.weight_bytes(path), sequences))
-    elif size:
+    elif size and not _made_smaller(run, flags):
         _refuse_by_size(model, run, size, sequences, on_cpu=_on_cpu(card, seen))
 
 
 def _refuse_by_size(model: ModelVersion, run: Run, size: int, sequences: int, *, on_cpu: bool) -> None:
     need = _need(model, run)
-    short = memory.shortage_of_machine(need, size) if on_cpu else memory.shortage(need, run, size, sequences)
+    short = (
+        memory.shortage_of_machine(need, size)
+        if on_cpu
+        else memory.shortage(need, run, size, sequences, LEAST_RESERVED_BYTES)
+    )
     if short:
         raise CannotRun(f"{model.name} can't run so here: {short}.")
+
+
+def _made_smaller(run: Run, flags: tuple[str, ...]) -> bool:
+    """Whether the engine makes the weights smaller while it loads them, by how much nobody here knows."""
+    return run.precision == "bf16" and Flags(flags).value("--quantization") not in {"", "fp8"}
 
 
 def _need(model: ModelVersion, run: Run) -> memory.Need:
@@ -85,12 +97,15 @@ def _on_cpu(card: str, seen: Sequence[DeviceInfo]) -> bool:
 
 
 def _memory(card: str, seen: Sequence[DeviceInfo]) -> int:
-    """A card's memory here, a CPU box's whole one; 0 where none was seen yet.
+    """A card's memory here, of machines without any the largest's; 0 where none was seen yet.
 
     The smallest card of the make that was named; of cards that nobody named the largest: what it can't hold, none can.
     """
     if _on_cpu(card, seen):
-        return sum(device.memory_bytes for device in seen if device.kind == "cpu")
+        boxes: Counter[str] = Counter()
+        for device in seen:
+            boxes[box_of(device.id)] += device.memory_bytes if device.kind == "cpu" else 0
+        return max(boxes.values(), default=0)
     if not card:
         return max((device.memory_bytes for device in seen if device.kind != "cpu"), default=0)
     kind = "ascend" if card.startswith("910") else "nvidia"

@@ -10,6 +10,11 @@ from typing import Any
 from inference.catalog.errors import BadCheckpoint
 
 ASCEND_DESCRIPTION = "quant_model_description.json"  # what Ascend's own quantizer writes beside the weights
+INDEX = "model.safetensors.index.json"
+# What a config.json says where not every layer looks back over all of the context.
+_NOT_EVERY_LAYER = (
+    "layer_types", "hybrid_override_pattern", "layers_block_type", "full_attention_interval", "sliding_window",
+)  # fmt: skip
 _EXPERTS = ("n_routed_experts", "num_local_experts", "num_experts")  # DeepSeek's, Mixtral's and Qwen's name for them
 
 
@@ -31,17 +36,20 @@ def stored_precision(path: Path) -> str:
 def weight_bytes(path: Path) -> int:
     """What an engine loads of a checkpoint, by its safetensors' sizes; 0 where it has none. 32-bit ones are loaded as 16-bit.
 
+    Where an index names the shards, other files beside them are not loaded, such as the same weights in one piece.
     Raises: BadCheckpoint when there is no config.json, or none that can be read.
     """
     config = _config(path)
-    stored = sum(file.stat().st_size for file in path.glob("*.safetensors"))
+    named = _named_shards(path)
+    shards = [file for file in path.glob("*.safetensors") if not named or file.name in named]
+    stored = sum(file.stat().st_size for file in shards)
     return stored // 2 if (config.get("dtype") or config.get("torch_dtype")) == "float32" else stored
 
 
 def cache_of(path: Path) -> tuple[int, int]:
     """Elements of cache a token takes in all layers, and the heads that tensor parallelism can divide it by.
 
-    (0, 1) where config.json does not tell.
+    (0, 1) where config.json does not tell, or tells of layers that keep less than the whole context.
     Raises: BadCheckpoint when there is no config.json, or none that can be read.
     """
     config = _config(path)
@@ -49,9 +57,20 @@ def cache_of(path: Path) -> tuple[int, int]:
     layers, heads = _whole(config, "num_hidden_layers"), _whole(config, "num_attention_heads")
     if latent:
         return layers * (latent + rotary), 1
+    odd_heads = "num_key_value_heads" in config and not _whole(config, "num_key_value_heads")
+    if odd_heads or any(config.get(name) for name in _NOT_EVERY_LAYER):
+        return 0, 1
     kv_heads = _whole(config, "num_key_value_heads") or heads
     width = _whole(config, "head_dim") or (_whole(config, "hidden_size") // heads if heads else 0)
     return layers * 2 * kv_heads * width, max(1, kv_heads)
+
+
+def _named_shards(path: Path) -> set[str]:
+    try:
+        shards = json.loads((path / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+        return {str(name) for name in shards}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
 
 
 def longest_context(path: Path) -> int:

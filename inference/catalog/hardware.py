@@ -9,6 +9,7 @@ CARDS_PER_BOX = 8
 # What an engine may take of a card, and what of that is neither weights nor cache: derived, not measured.
 USABLE_SHARE = 0.92
 RESERVED_BYTES = 4 * GB
+LEAST_RESERVED_BYTES = GB  # on a card of a make that the catalog does not know, whose engine is sure to need that
 CPU_RESERVED_BYTES = GB  # Python, torch and the tokenizer of one engine: the least, not measured
 
 

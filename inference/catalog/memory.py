@@ -106,20 +106,20 @@ def kv_heads_of(shape: Architecture) -> int:
     return 1 if isinstance(shape, DeepseekV2) else shape.kv_heads
 
 
-def shortage(need: Need, run: Run, memory_bytes: int, sequences: int = 1) -> str | None:
+def shortage(need: Need, run: Run, memory_bytes: int, sequences: int = 1, reserved: int = RESERVED_BYTES) -> str | None:
     """Why an engine with so many full sequences at once does not fit cards of such memory; None when it does.
 
-    `sequences` are the whole engine's, spread evenly over its data-parallel ranks.
+    `sequences` are the whole engine's, spread evenly over its data-parallel ranks; `reserved` is for all but weights and cache.
     """
     each = -(-sequences // run.data_parallel)
-    usable = memory_bytes * USABLE_SHARE - RESERVED_BYTES
+    usable = memory_bytes * USABLE_SHARE - reserved
     if need.total(each) <= usable:
         return None
     of = f" of the {sequences} at once" if sequences > each else ""
     return (
         f"it does not fit: {_gb(need.weights)} of weights a card + {_gb(each * need.sequence)} of cache for {each}{of} "
         f"with {run.max_model_len} tokens = {_gb(need.total(each))}; a card of {_gb(memory_bytes)} leaves "
-        f"{_gb(max(usable, 0))} ({USABLE_SHARE:.0%} of it, less {_gb(RESERVED_BYTES)})"
+        f"{_gb(max(usable, 0))} ({USABLE_SHARE:.0%} of it, less {_gb(reserved)})"
     )
 
 

@@ -41,5 +41,8 @@ def release_environment(slot_python: Path) -> dict[str, str]:
 
 def _takes(slot_python: Path, sources: str, name: str) -> bool:
     """Whether a release's sources name a flag; where they can't be read, yes."""
-    found = list(slot_python.parent.parent.glob(f"lib/python3.*/site-packages/vllm/{sources}"))
-    return not found or any(name in source.read_text(errors="replace") for source in found)
+    try:
+        found = list(slot_python.parent.parent.glob(f"lib/python3.*/site-packages/vllm/{sources}"))
+        return not found or any(name in source.read_text(errors="replace") for source in found)
+    except OSError:
+        return True

@@ -158,13 +158,8 @@ class Dispatcher:
         sound = [one for one in fresh if not self.breaker.is_open(one.life_id, now)]
         return sound or fresh or replicas
 
-    def _find(
-        self, errand: Errand, avoid: Collection[str], key: int, now: float, kept: Collection[str] = ()
-    ) -> Replica | None:
-        """A replica with room for all of its sequences, or none to run, that no other worker's head comes before at.
-
-        What is `kept` gathers room for somebody whose turn is sooner.
-        """
+    def _find(self, errand: Errand, avoid: Collection[str], key: int, now: float) -> Replica | None:
+        """A replica with room that no other worker's head comes before at."""
         candidates, board, lane = [], self.board, errand.lane
         heads = board.shows_heads()
         holds_back = self._targets.holds_back(lane, errand.base, now)
@@ -174,8 +169,7 @@ class Dispatcher:
             places = _room(replica.max_sequences, lane)
             if holds_back:
                 places -= self._targets.held_back(lane, errand.base, places, now)
-            fits = sequences + errand.num_sequences <= places or sequences == 0 < places
-            free = fits and not (heads and board.head(life) < key) and replica.life_id not in kept
+            free = sequences < places and not (heads and board.head(life) < key)
             candidates.append(Candidate(replica, tokens, free))
         self._turn += 1
         return choose(candidates, errand.prefix, self._turn)
@@ -242,7 +236,6 @@ class Dispatcher:
     def _place_all(self, now: float) -> None:
         """Give away what is free. Meanwhile room only shrinks, so that who got nothing is not asked twice."""
         turns = self._in_turn(now)
-        kept: set[str] = set()
         while turns:
             before, alike = heapq.heappop(turns)
             head = self._heads.least(alike, now)
@@ -253,17 +246,13 @@ class Dispatcher:
                 heapq.heappush(turns, (order, alike))
                 continue
             errand = waiting.errand
-            replica = self._find(errand, waiting.avoid, order[0], now, kept)
+            replica = self._find(errand, waiting.avoid, order[0], now)
             if replica is not None:
                 self._remove(waiting)
                 if not waiting.answer.done():
                     share = self._standing.share(errand)
                     waiting.answer.set_result(self._take(errand, replica, share, self.board.served(share), now))
                 heapq.heappush(turns, (order, alike))
-            elif errand.num_sequences > 1:
-                # Else small ones that come later would take each place that becomes free, and it would never fit.
-                replicas = self._directory.replicas(errand.model)
-                kept.update(one.life_id for one in self._usable(replicas, waiting.avoid, now))
 
     def _show_heads(self, now: float) -> None:
         """Tell the other workers what each replica's next from here would be."""

@@ -92,7 +92,7 @@ class Relay:
         """The header is kept until the first event, so that a failure before it keeps its status."""
         self._status = status
         self._last_byte = time.monotonic()
-        if self._ending.attempt is not None:
+        if self._ending.attempt is not None and self._ending.outcome == "completed":  # not by an abort of ours
             self._sending.turn.answered(self._ending.attempt.replica, status)
 
     def on_data(self, data: bytes) -> None:
@@ -120,7 +120,8 @@ class Relay:
             search.feed(piece)
         self._answer.clear()
         self._ending.answered = True
-        self.expire(errors.engine_failed())
+        if self._front is not None:  # else the engine is told already
+            self.expire(errors.engine_failed())
 
     def _on_events(self, data: bytes) -> None:
         ending, events = self._ending, self._ending.events

@@ -55,7 +55,7 @@ class Turn:
 
     def answered(self, replica: Replica, status: int) -> None:
         """A replica answered; one that fails at once has the fewest outstanding tokens and would draw requests."""
-        if status < 500:
+        if status < 500 or status == 501:
             self._dispatcher.breaker.worked(replica.life_id)
         else:
             self.failed(replica)

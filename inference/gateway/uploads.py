@@ -18,7 +18,7 @@ class Uploads:
     """One worker's; `largest` is the size that a single body may have, for which any share has room."""
 
     def __init__(self, max_bytes: int, largest: int) -> None:
-        self._left = max_bytes
+        self._left = max(max_bytes, largest)
         self._of_tenant, self._of_key = max(max_bytes // TENANT_PART, largest), max(max_bytes // KEY_PART, largest)
         self._taken: Counter[str] = Counter()
 

@@ -116,7 +116,7 @@ class UsageSearch:
             return None
         try:
             found, _ = _first_decoder.raw_decode(self._kept[len(_USAGE) :].decode(errors="replace").lstrip())
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return found if isinstance(found, dict) and makes_sense(found) else None
 

@@ -48,25 +48,34 @@ def verify(model: Path, digest: str, folder: Path, stop: threading.Event) -> int
     memory = folder / f"model-{hashlib.sha256(str(model).encode()).hexdigest()[:16]}.json"
     with _alone(memory.with_suffix(".lock"), stop):
         known = _remembered(memory)
+        read: dict[str, _Read] = {}
         try:
-            read = _read_all(model, _listed(model, digest), known, stop)
+            _read_all(model, _listed(model, digest), known, read, stop)
         except AdapterRefused as refusal:  # what opens plain files says it so
             raise OrderRefused(f"the model there is not the registered one: {refusal}") from None
-        replace(memory, msgspec.json.encode(read))
+        finally:  # what was read before somebody gave up need not be read again
+            if read:
+                replace(memory, msgspec.json.encode(known | read if stop.is_set() else read))
     return sum(known.get(name) != now for name, now in read.items())
 
 
-def _read_all(model: Path, listed: dict[str, str], known: dict[str, _Read], stop: threading.Event) -> dict[str, _Read]:
+def _read_all(
+    model: Path, listed: dict[str, str], known: dict[str, _Read], read: dict[str, _Read], stop: threading.Event
+) -> None:
+    """Read what is not known into `read`, and compare."""
     found = {str(path.relative_to(model)) for path in model.rglob("*") if not path.is_dir() or path.is_symlink()}
     others = sorted(found - {MANIFEST} ^ listed.keys())
     if others:
         raise AdapterRefused(f"{model}: its files are not those of its manifest: {', '.join(others[:5])}")
+
+    def look(name: str) -> None:
+        read[name] = _read(model / name, known.get(name), stop)
+
     with ThreadPoolExecutor(min(_READERS, os.cpu_count() or 1)) as readers:
-        read = list(readers.map(lambda name: _read(model / name, known.get(name), stop), listed))
-    for (name, sha256), now in zip(listed.items(), read, strict=True):
-        if now.sha256 != sha256:
+        list(readers.map(look, listed))
+    for name, sha256 in listed.items():
+        if read[name].sha256 != sha256:
             raise AdapterRefused(f"{model / name} was changed")
-    return dict(zip(listed, read, strict=True))
 
 
 def _listed(model: Path, digest: str) -> dict[str, str]:

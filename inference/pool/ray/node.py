@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import sys
@@ -30,6 +31,8 @@ from inference.pool.ray.lines import Lines
 from inference.pool.ray.model_files import Abandoned, verify
 from inference.pool.ray.order import Order, Placed, decode, encode
 from inference.pool.ray.splice import End
+
+log = logging.getLogger(__name__)
 
 CALL_S = 60.0  # the tether calls at once; if it does not, it is dead
 SILENT_S = 15.0
@@ -97,6 +100,10 @@ class Node:
             self._ended({"status": 0})
         except (OrderRefused, OSError) as error:  # other files, or no room on the disk, or for a process
             self._could_not_begin(str(error))
+        except Exception as error:
+            # Top of the task: whoever waits must hear of it, and the devices must be let go.
+            log.exception("an engine could not be prepared")
+            self._could_not_begin(f"{type(error).__name__}: {error}")
 
     @property
     def socket(self) -> str:

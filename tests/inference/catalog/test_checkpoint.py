@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.catalog.checkpoint import ASCEND_DESCRIPTION, stored_precision
+from inference.catalog.checkpoint import ASCEND_DESCRIPTION, INDEX, cache_of, stored_precision, weight_bytes
 from inference.catalog.errors import BadCheckpoint
 
 
@@ -40,3 +40,33 @@ def test_a_broken_configuration_is_named(tmp_path: Path, text: str | None) -> No
         (tmp_path / "config.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(BadCheckpoint, match=r"config\.json"):
         stored_precision(tmp_path)
+
+
+def test_only_the_shards_that_an_index_names_are_weighed(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    for name, size in (("model-00001-of-00001.safetensors", 10), ("consolidated.safetensors", 100)):
+        (tmp_path / name).write_bytes(bytes(size))
+    assert weight_bytes(tmp_path) == 110
+    (tmp_path / INDEX).write_text(json.dumps({"weight_map": {"a": "model-00001-of-00001.safetensors"}}))
+    assert weight_bytes(tmp_path) == 10
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, (2 * 2 * 8 * 16, 8)),
+        ({"num_key_value_heads": 2}, (2 * 2 * 2 * 16, 2)),
+        ({"num_key_value_heads": None}, (0, 1)),
+        ({"num_key_value_heads": [2, 8]}, (0, 1)),
+        ({"layer_types": ["linear_attention", "full_attention"]}, (0, 1)),
+        ({"sliding_window": None}, (2 * 2 * 8 * 16, 8)),
+        ({"sliding_window": 4096}, (0, 1)),
+        ({"kv_lora_rank": 32, "qk_rope_head_dim": 8}, (2 * 40, 1)),
+    ],
+)
+def test_a_tokens_cache_is_reckoned_only_where_every_layer_keeps_it(
+    tmp_path: Path, more: dict[str, object], expected: tuple[int, int]
+) -> None:
+    config = {"num_hidden_layers": 2, "num_attention_heads": 8, "hidden_size": 128, **more}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert cache_of(tmp_path) == expected

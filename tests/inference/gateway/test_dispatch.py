@@ -140,36 +140,6 @@ def test_a_replica_with_an_open_circuit_is_taken_only_where_there_is_no_other() 
     on_floor(play, replica("one", max_sequences=50), replica("two", max_sequences=50))
 
 
-def test_a_request_of_many_sequences_waits_for_room_for_all_and_is_not_overtaken() -> None:
-    async def play(floor: Floor) -> None:
-        for _ in range(2):
-            floor.ask(errand("running"))
-        many = floor.ask(errand("many", num_sequences=15))
-        assert isinstance(many, Waiting)
-        floor.ask(errand("later", Lane.EVALUATION))
-        worker = floor.workers[0]
-        worker._pump()
-        await asyncio.sleep(0)
-        assert floor.order == ["running"] * 2, "14 places are free: too few for the one, and the other's turn is later"
-        await floor.serve(1)
-        assert floor.order == ["running"] * 2 + ["many"]
-        await floor.serve(1)
-        assert floor.order[3:] == ["later"]
-
-    on_floor(play, replica(max_sequences=15))
-
-
-def test_a_request_of_more_sequences_than_a_replica_has_room_for_runs_alone() -> None:
-    async def play(floor: Floor) -> None:
-        floor.ask(errand("running"))
-        many = floor.ask(errand("many", num_sequences=40))
-        assert isinstance(many, Waiting)
-        await floor.serve(1)
-        assert floor.order == ["running", "many"]
-
-    on_floor(play, replica(max_sequences=15))
-
-
 def test_places_are_given_back_once() -> None:
     async def play(floor: Floor) -> None:
         worker = floor.workers[0]

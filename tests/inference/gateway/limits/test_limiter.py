@@ -228,7 +228,8 @@ async def wait_until_taken(server: RedisServer) -> None:
     """Redis has a reservation whose answer this process, which is busy here, has not read."""
     await asyncio.sleep(0)  # the command leaves
     await asyncio.sleep(0)
-    while not server.client().zcard(OPEN):
+    until = time.monotonic() + 20
+    while not server.client().zcard(OPEN) and time.monotonic() < until:
         time.sleep(0.01)
 
 

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from inference.devices import DeviceInfo
+from inference.pool.backoff import delay_s
 from inference.pool.process import is_alive
 from inference.pool.states import ReplicaState
 from tests.inference.pool.ray.conftest import RayPool
@@ -33,7 +34,7 @@ def test_it_says_why_and_backs_off_while_this_machine_serves(alone, caplog):
     failed = alone.wait(lambda row: row is not None and row.restarts >= 2 and row.life is None, "failed twice", "far")
     assert "box-b: " in failed.reason
     assert NOBODY in failed.reason or "Ray is not installed" in failed.reason
-    assert failed.next_start_at - time.time() <= 2
+    assert failed.next_start_at - time.time() <= delay_s(failed.restarts)
     told = [record.message for record in caplog.records if record.message.startswith("the Ray cluster: ")]
     assert len(told) == 1, "once, and not with every reading"
     assert alone.row("near").life == near.life
