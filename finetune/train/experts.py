@@ -52,7 +52,9 @@ class Experts(nn.Module):  # type: ignore[misc]
         places = self.places[index]
         frozen = _Frozen.apply(self, hidden, index.masked_fill(places != NOBODY, NOBODY), weights)
         trained = made_by(hidden, places, weights, 0, self.trained_gate_up, self.trained_down, self.act_fn)
-        return (frozen.float() + trained).to(hidden.dtype)
+        # Where no token was sent to them the layer is in the graph all the same: ranks must go back through it together.
+        none = self.trained_gate_up[:0].sum() + self.trained_down[:0].sum()
+        return (frozen.float() + trained + none).to(hidden.dtype)
 
     def unfreeze(self, chosen: Sequence[int]) -> None:
         """Train these experts: every rank takes a copy of them, in fp32."""

@@ -86,7 +86,8 @@ def loss_sum(model: Any, batch: Batch) -> Any:
     head = _causal(model).get_output_embeddings()
     if is_frozen_matrix(head):
         return HeadLoss.apply(hidden, head.weight, labels)
-    at_once = max(1, len(labels) if torch.is_grad_enabled() else HEAD_ROWS)
+    # A head that is cut over ranks is put together at each call: all ranks must call it equally often.
+    at_once = max(1, len(labels) if torch.is_grad_enabled() or hasattr(head, "unshard") else HEAD_ROWS)
     parts = zip(hidden.split(at_once), labels.split(at_once), strict=True)
     return sum(functional.cross_entropy(head(rows).float(), some, reduction="sum") for rows, some in parts)
 

@@ -195,9 +195,9 @@ class Run:
             made = write_result(self.spec, self.id, self.model, self.world)
         else:
             made = write_adapter(self.spec, self.id, self.model) if self.world.leads else None
+        self.world.wait()  # a rank that fails now ends the run before it is told to be whole
         if made is not None:
             self._tell_end(made)
-        self.world.wait()
 
     def _tell_end(self, made: Manifest) -> None:
         name = "adapter" if self.spec.method == LORA else "result"

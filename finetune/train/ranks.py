@@ -87,7 +87,9 @@ class Ranks:
         assert rank.process.stdout is not None  # noqa: S101 - for mypy: it was opened as a pipe
         with rank.process.stdout as lines:
             for line in lines:
-                self._told.put((rank, json.loads(line)))
+                event = event_of(line)
+                if event is not None:
+                    self._told.put((rank, event))
         self._told.put((rank, None))
 
     def _take_in(self) -> None:
@@ -123,6 +125,15 @@ class Ranks:
             if rank.process.poll() is None:
                 rank.ended_by_us = True
                 rank.process.kill()
+
+
+def event_of(line: bytes | str) -> dict[str, Any] | None:
+    """What a rank tells; None for a line that is cut off, or a library's own."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
 
 
 def cause_of(wrong: list[Rank], ranks: int) -> dict[str, Any]:
