@@ -12,6 +12,7 @@ from finetune.data.desensitize.vocabulary import Vocabulary
 
 # The scanner prepares its rules at each call, for a second in all: fewer and larger batches share it.
 BATCH_CHARACTERS = 16 * 1024 * 1024
+LOOK_CHARACTERS = 1024 * 1024  # after so many the caller may look how much is held
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Cleaner:
         return max(self._num_spans, self.placeholders.num_distinct)
 
     def learn(self, rows: Iterable[tuple[int, Sequence[str]]]) -> Iterator[int]:
-        """Take in numbered rows of texts; yields the number of rows learned so far, batch by batch.
+        """Take in numbered rows of texts; yields the number of rows read so far, often enough to look at `num_values`.
 
         Rows with a secret that can't be located end up in `unclean` and must not be used.
         """
@@ -53,14 +54,14 @@ class Cleaner:
             size += sum(map(len, texts))
             learned += 1
             if size >= BATCH_CHARACTERS:
-                self._learn_batch(batch)
+                for _ in self._learn_batch(batch):
+                    yield learned
                 batch, size = [], 0
-                yield learned
         if batch:
-            self._learn_batch(batch)
-            yield learned
+            for _ in self._learn_batch(batch):
+                yield learned
 
-    def _learn_batch(self, batch: list[tuple[int, str]]) -> None:
+    def _learn_batch(self, batch: list[tuple[int, str]]) -> Iterator[None]:
         for found in scanner.scan([text for _, text in batch]):
             number = batch[found.index][0]
             if found.value is None:
@@ -68,7 +69,13 @@ class Cleaner:
             else:
                 self._found.setdefault(number, {})[found.value] = found.rule
                 self._vocabulary.add(found.value, found.rule, "SECRET")
+        yield
+        size = 0
         for number, text in batch:
+            if size >= LOOK_CHARACTERS:
+                size = 0
+                yield
+            size += len(text)
             spans = _by_rules(text)
             self._learned.add(hash((number, text)))
             if spans:
@@ -76,6 +83,7 @@ class Cleaner:
                 self._num_spans += len(spans)
             for span in spans:
                 self._vocabulary.add(span.key, span.rule, span.kind)
+        yield
 
     def clean(self, number: int, text: str) -> Cleaned:
         """The text with placeholders for all secrets and personal data."""

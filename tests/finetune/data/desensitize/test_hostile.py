@@ -8,6 +8,7 @@ import time
 import pytest
 from pybetterleaks import Finding
 
+from finetune.data.desensitize import cleaner as cleaner_module
 from finetune.data.desensitize import credentials, private_keys, scanner
 from finetune.data.desensitize.censor import censor
 from finetune.data.desensitize.cleaner import Cleaner
@@ -71,3 +72,13 @@ def test_a_secret_that_stands_nowhere_makes_its_row_unclean(monkeypatch: pytest.
     cleaner = Cleaner(Placeholders(b"key"))
     list(cleaner.learn([(7, ("some text: token = a1b2c3d4e5f6",))]))
     assert cleaner.unclean == {7}
+
+
+def test_who_counts_what_is_held_is_asked_long_before_a_batch_is_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleaner_module, "LOOK_CHARACTERS", 10_000)
+    line = 'password = "k{}vQ8zL2"\n'
+    texts = ["".join(line.format(number * 100 + n) for n in range(100)) for number in range(10)]
+    cleaner = Cleaner(Placeholders(b"key"))
+    looks = [cleaner.num_values for _ in cleaner.learn(enumerate((text,) for text in texts))]
+    assert len(looks) >= 3
+    assert 0 < looks[1] < looks[-1] == 1000
