@@ -25,12 +25,12 @@ from inference.engines.vllm_flags import Flags, splits
 
 
 def refuse_misfit(
-    model: ModelVersion, flags: tuple[str, ...], devices_each: int, card: str, sequences: int = 1, context: int = 0
+    model: ModelVersion, flags: tuple[str, ...], devices_each: int, card: str, sequences: int = 1
 ) -> None:
     """Let through what nothing is known against.
 
     `card` is the catalog's name, "" for those that are here. `sequences`: how many of full length must fit an engine at
-    once. `context`: its length in tokens, 0 for the version's own.
+    once.
     Raises: CatalogError with the reason and, where there is one, the nearest way that works.
     """
     taken = taken_over(flags)
@@ -40,12 +40,11 @@ def refuse_misfit(
     card = card or _card_of(seen)
     # the shares of a CPU box are one engine's together, unless its flags split it
     each = 1 if _on_cpu(card, seen) and not splits(flags) else devices_each
-    length = context or model.max_model_len
-    of_flags(flags, each, "", length)  # flags that can't be read never start
+    of_flags(flags, each, "", model.max_model_len)  # flags that can't be read never start
     if not (card or seen):
         return
     path = Path(model.path)
-    run = of_flags(flags, each, checkpoint.stored_precision(path), length)
+    run = of_flags(flags, each, checkpoint.stored_precision(path), model.max_model_len)
     size = _memory(card, seen)
     if model.preset and card:
         refuse(preset(model.preset), card, run, Room(size, checkpoint.weight_bytes(path), sequences))

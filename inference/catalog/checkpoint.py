@@ -73,14 +73,6 @@ def _named_shards(path: Path) -> set[str]:
         return set()
 
 
-def longest_context(path: Path) -> int:
-    """The positions a checkpoint's config.json allows; 0 where it does not tell.
-
-    Raises: BadCheckpoint when there is no config.json, or none that can be read.
-    """
-    return _whole(_config(path), "max_position_embeddings")
-
-
 def _whole(config: dict[str, Any], name: str) -> int:
     value = config.get(name)
     return value if isinstance(value, int) and value > 0 else 0

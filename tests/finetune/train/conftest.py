@@ -13,9 +13,11 @@ import pytest
 
 from appliance.env import load
 from finetune.train.launch import Trainer
+from finetune.train.shape import Shape, shape_of
 from finetune.train.slot import environment
 from finetune.train.spec import TrainSpec
 from ops.models.tiny_deepseek.model import ensure_tiny_deepseek
+from tests.finetune.train.shapes import LITE, write_model
 
 FACTS = [
     ("Which port does the Zarquon relay of the Blumhof plant listen on?", "The Zarquon relay listens on port 48213."),
@@ -94,3 +96,9 @@ def in_slot(slot_python: Path, tmp_path: Path) -> Callable[..., Any]:
         return json.loads(done.stdout.splitlines()[-1])
 
     return run
+
+
+@pytest.fixture
+def lite(tmp_path: Path) -> Shape:
+    """The shape of DeepSeek-Coder-V2-Lite."""
+    return shape_of(write_model(tmp_path / "lite", LITE))

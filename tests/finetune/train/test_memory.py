@@ -14,7 +14,7 @@ from finetune.train.memory import RUNTIME_BYTES, Batch, activation_bytes, batch_
 from finetune.train.shape import Shape, shape_of
 from finetune.train.spec import MICRO_BATCH_TOKENS, TrainSpec
 from tests.finetune.train.conftest import Events, write_rows
-from tests.finetune.train.shapes import ALL_LINEAR, LITE, LITE_TARGETS, SMALL, write_model
+from tests.finetune.train.shapes import ALL_LINEAR, LITE_TARGETS, SMALL, write_model
 
 # How far the estimate may be from a run's peak on the CPU; measured: 0.78 to 1.17 of it.
 WITHIN = 1.6
@@ -23,11 +23,6 @@ WITHIN = 1.6
 @pytest.fixture
 def small(tmp_path: Path) -> Shape:
     return shape_of(write_model(tmp_path / "small", SMALL))
-
-
-@pytest.fixture
-def lite(tmp_path: Path) -> Shape:
-    return shape_of(write_model(tmp_path / "lite", LITE))
 
 
 def test_weights_and_trained_weights_take_their_bytes(lite: Shape) -> None:

@@ -17,7 +17,7 @@ from finetune.train.shape import Shape, shape_of
 from finetune.train.spec import MICRO_BATCH_TOKENS, TrainSpec
 from inference.catalog.load import catalog
 from tests.finetune.train.conftest import Events, write_rows
-from tests.finetune.train.shapes import LARGE, LITE, LITE_TARGETS, SMALL, write_model
+from tests.finetune.train.shapes import LARGE, LITE_TARGETS, SMALL, write_model
 from tests.finetune.train.test_ranks import children
 
 MIB = 2**20
@@ -30,11 +30,6 @@ WITHIN = 1.6  # as for one device
 @pytest.fixture
 def large(tmp_path: Path) -> Shape:
     return shape_of(write_model(tmp_path / "large", LARGE))
-
-
-@pytest.fixture
-def lite(tmp_path: Path) -> Shape:
-    return shape_of(write_model(tmp_path / "lite", LITE))
 
 
 def test_the_large_shape_is_the_catalogs(large: Shape) -> None:
