@@ -23,6 +23,7 @@ from inference.gateway.passage import Passage
 from inference.gateway.sending import Sending
 from inference.gateway.sse import EventTooLong
 from inference.gateway.usage import Usage
+from inference.gateway.whole import WholeAnswer
 
 if TYPE_CHECKING:
     from inference.gateway.app import Gateway
@@ -48,9 +49,7 @@ class Relay:
         self._admitted = admitted
         self._held = held
         self._ending = Ending(gateway, self._bare_id, admitted, held)
-        self._answer: list[bytes] = []
-        self._answer_bytes = 0
-        self._too_long: usage.UsageSearch | None = None
+        self._answer = WholeAnswer()
         self._status = 0  # the engine's
         self._head_sent = False
         self._began = time.monotonic()
@@ -101,13 +100,8 @@ class Relay:
         if self._status == 200 and self._admitted.stream:
             self._on_events(data)
             return
-        if self._too_long is not None:
-            self._too_long.feed(data)
-            return
-        self._answer.append(data)
-        self._answer_bytes += len(data)
         limit = self._gateway.settings.max_answer_bytes if self._status == 200 else MAX_REFUSAL_BYTES
-        if self._answer_bytes > limit:
+        if self._answer.add(data, limit):
             self._give_up_answer()
 
     def _give_up_answer(self) -> None:
@@ -115,10 +109,7 @@ class Relay:
         if self._status != 200:
             self._break_off(errors.engine_failed())
             return
-        self._too_long = search = usage.UsageSearch()
-        for piece in self._answer:
-            search.feed(piece)
-        self._answer.clear()
+        self._answer.give_up()
         self._ending.answered = True
         if self._front is not None:  # else the engine is told already
             self.expire(errors.engine_failed())
@@ -178,18 +169,17 @@ class Relay:
 
     def _on_refusal(self) -> None:
         ending = self._ending
-        error = reshape(self._status, self._sending.without_key(b"".join(self._answer)))
+        error = reshape(self._status, self._sending.without_key(self._answer.take()))
         ending.outcome = "failed" if ending.outcome == "completed" else ending.outcome
         ending.http_status = error.status if not self._head_sent else 200
         ending.settle(Usage(exact=error.status < 500))
         self._refuse(error)
 
     def _on_answer(self) -> None:
-        if self._too_long is not None:
-            self._bill_unseen(self._too_long.reported())
+        if self._answer.given_up:
+            self._bill_unseen(self._answer.reported())
             return
-        answer, self._answer = b"".join(self._answer), []
-        reported, body = usage.split_answer(answer)
+        reported, body = usage.split_answer(self._answer.take())
         if reported is None:
             self._fail(errors.engine_failed())
             return
@@ -217,8 +207,8 @@ class Relay:
             self._sending.turn.failed(self._ending.attempt.replica)
         if self._front is not None and nothing_came and self._sending.may_retry:
             metrics.RETRIES.labels(self._admitted.model.base).inc()
-            self._status = self._answer_bytes = 0
-            self._answer.clear()  # a refusal that broke off
+            self._status = 0
+            self._answer.take()  # a refusal that broke off
             self._ending.events = new_events(self._admitted)
             self._passage = None  # it counted the lost ones
             self._gateway.end(self._ending)
