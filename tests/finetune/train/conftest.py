@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,6 +28,19 @@ FACTS = [
     ("What is the codename of the spring release?", "Its codename is Marmalade Otter."),
 ]
 Events = list[dict[str, Any]]
+
+
+def asked_to_stop(codes: list[int | None]) -> Callable[[Trainer, dict[str, Any]], None]:
+    """Asks a trainer to stop at its second step, and takes down the status that it ends with."""
+
+    def stop(trainer: Trainer, event: dict[str, Any]) -> None:
+        if event["event"] == "step" and event["step"] == 2:
+            os.kill(trainer.pid, signal.SIGTERM)
+        if event["event"] == "stopped":
+            trainer.stop(grace_s=60)
+            codes.append(trainer.returncode)
+
+    return stop
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> Path:

@@ -20,6 +20,7 @@ from finetune.train.errors import SpecRefused, TrainerNotStarted
 from finetune.train.launch import STOPPED, Trainer
 from finetune.train.slot import REPO
 from finetune.train.spec import TrainSpec
+from tests.finetune.train.conftest import asked_to_stop
 from tests.waiting import wait_until
 
 PARENT = """
@@ -70,16 +71,8 @@ def test_a_killed_parent_takes_the_trainer_along(tiny_spec: TrainSpec, slot_pyth
 
 @pytest.mark.engine
 def test_asked_to_stop_it_writes_a_checkpoint_and_says_so(train: Callable[..., Any], tiny_spec: TrainSpec) -> None:
-    codes = []
-
-    def stop(trainer: Trainer, event: dict[str, Any]) -> None:
-        if event["event"] == "step" and event["step"] == 2:
-            os.kill(trainer.pid, signal.SIGTERM)
-        if event["event"] == "stopped":
-            trainer.stop(grace_s=20)
-            codes.append(trainer.returncode)
-
-    events = train(replace(tiny_spec, epochs=1000, checkpoint_every_steps=10_000), stop)
+    codes: list[int | None] = []
+    events = train(replace(tiny_spec, epochs=1000, checkpoint_every_steps=10_000), asked_to_stop(codes))
     checkpoint, stopped = events[-2:]
     assert (checkpoint["event"], stopped["event"], codes) == ("checkpoint", "stopped", [STOPPED])
     assert checkpoint["step"] == stopped["step"] >= 2

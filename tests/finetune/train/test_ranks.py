@@ -20,7 +20,7 @@ from finetune.train.ranks import Rank, cause_of, event_of
 from finetune.train.shape import shape_of
 from finetune.train.slot import environment
 from finetune.train.spec import TrainSpec
-from tests.finetune.train.conftest import Events, write_rows
+from tests.finetune.train.conftest import Events, asked_to_stop, write_rows
 from tests.finetune.train.shapes import LITE_TARGETS
 
 pytestmark = pytest.mark.engine
@@ -90,15 +90,7 @@ def test_asked_to_stop_all_ranks_stop_at_one_step_and_hold_no_more(
     train: Callable[..., Events], two: TrainSpec
 ) -> None:
     codes: list[int | None] = []
-
-    def stop(trainer: Trainer, event: dict[str, Any]) -> None:
-        if event["event"] == "step" and event["step"] == 2:
-            os.kill(trainer.pid, signal.SIGTERM)
-        if event["event"] == "stopped":
-            trainer.stop(grace_s=60)
-            codes.append(trainer.returncode)
-
-    events = train(replace(two, epochs=1000, checkpoint_every_steps=10_000), stop)
+    events = train(replace(two, epochs=1000, checkpoint_every_steps=10_000), asked_to_stop(codes))
     checkpoint, stopped = events[-2:]
     assert (checkpoint["event"], stopped["event"], codes) == ("checkpoint", "stopped", [STOPPED])
     assert checkpoint["step"] == stopped["step"] >= 2
