@@ -1,6 +1,6 @@
 """How long a failed replica waits before it is started again.
 
-1, 2, 4 … up to 60 s; an engine that failed five times in a row without having been ready in between is taken for
+1, 2, 4 … up to 60 s; an engine that failed five times in a row without having served for a minute in between is taken for
 broken, and tried only every five minutes: somebody may have mended it.
 """
 

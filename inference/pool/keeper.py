@@ -6,6 +6,7 @@ database is away the engine goes on serving. Leaving (the supervisor ends) touch
 """
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -72,6 +73,7 @@ class Keeper:
         self._sleep = Sleep(life, around.kind, around.store)
         self._is_to_wake = False
         self._warming_since: float | None = None
+        self._ready_since = time.monotonic()  # of an engine that is adopted, from now on
         self._ending: Ending | None = found(row, around.settings)
         self._quiet = Quiet(self._checkup, self._adapters)
         self._kill_at: float | None = None
@@ -197,8 +199,8 @@ class Keeper:
 
     def _become_ready(self) -> float:
         self._checkup.read_counters()
-        self._store.set_backoff(self.replica_id, 0, None)
-        self._restarts = 0
+        self._store.set_backoff(self.replica_id, self._restarts, None)
+        self._ready_since = time.monotonic()
         self._move(_S.READY)
         return 0.0
 
@@ -207,7 +209,21 @@ class Keeper:
         if self._checkup.is_hung():
             self._fail(f"hung: no token for {self._checkup.silent_s():.0f} s while its counters stood still")
             return 0.0
-        return min(pause_s, self._adapters.look())
+        return min(pause_s, self._adapters.look(), self._forget_failures())
+
+    def _forget_failures(self) -> float:
+        """Only once it has served for a while: one that dies of its first request, each time, is broken.
+
+        The seconds until then.
+        """
+        if not self._restarts:
+            return math.inf
+        left_s = self._ready_since + self._settings.settled_s - time.monotonic()
+        if left_s > 0:
+            return left_s
+        self._store.set_backoff(self.replica_id, 0, None)
+        self._restarts = 0
+        return math.inf
 
     def _while_sleeping(self) -> float:
         if not self._is_to_wake:

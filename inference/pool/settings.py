@@ -21,7 +21,8 @@ class PoolSettings:
     `drain_s` and `grace_s` bound one replica's end in normal work, `patient_drain_s` the end of one that only makes
     way for others that serve meanwhile; `stop_drain_s` and `stop_grace_s` the end of the whole appliance, with hung
     engines too. `time_zone`: the box's, for windows of the day. A hung engine is found within `canary_period_s` +
-    `canary_timeout_s` + one scrape; one on processors that computes without a token, within `at_work_timeout_s`.
+    `canary_timeout_s` + one scrape; one on processors that computes without a token, within `at_work_timeout_s`. After
+    `settled_s` of service an engine's failures before are forgotten.
     """
 
     data_dir: Path
@@ -39,6 +40,7 @@ class PoolSettings:
     attached_canary_period_s: float = 10.0
     load_timeout_s: float = 1800.0
     warm_timeout_s: float = 180.0
+    settled_s: float = 60.0
     drain_s: float = 30.0
     patient_drain_s: float = 600.0
     grace_s: float = 10.0
