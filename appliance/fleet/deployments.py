@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from appliance.audit.record import Detail, record
 from appliance.fleet.errors import DeploymentBusy, PinnedTooFew, SlotRefused
+from appliance.fleet.fit import context_of
 from appliance.fleet.models import Deployment, Device, EngineLife, Replica
 from appliance.fleet.store import desired_of
 from appliance.operations.models import Upgrade, UpgradeState
@@ -58,19 +59,22 @@ def serve(
     replicas: int,
     devices_each: int,
     where: Where = ANYWHERE,
+    profile: str = "",
 ) -> bool:
     """Have a model served so; True when engines that run were started in another way, so that the pool replaces them.
 
-    Raises: DeploymentBusy; PinnedTooFew.
+    `profile`: the catalog's name of the one that the flags were taken from; its context holds.
+    Raises: DeploymentBusy; PinnedTooFew; BadFlags.
     """
     _refuse_too_few(where.pinned, replicas, devices_each)
     refuse_during_upgrade(model.name)
     _settle(model.name)
     Deployment.objects.filter(name=model.name).exclude(model=model).update(running=False, serves=False, canary_share=0)
-    row, _ = deployment_of(model, slot, flags, model.max_model_len)
+    context = context_of(model, flags, profile)
+    row, _ = deployment_of(model, slot, flags, context)
     _remember_ways(row)
     row.replicas, row.devices_each, row.flags = replicas, devices_each, list(flags)
-    row.max_model_len = model.max_model_len
+    row.max_model_len, row.profile = context, profile
     row.running, row.serves, row.may_pause, row.canary_share = True, True, False, 0
     row.placement, row.pinned = where.placement, list(where.pinned)
     row.save()
@@ -97,7 +101,7 @@ def record_serving(row: Deployment) -> None:
     """The act's entry: what is to run, of which digest."""
     details: dict[str, Detail] = {
         "digest": row.model.digest, "slot": row.slot.name, "replicas": row.replicas, "devices_each": row.devices_each,
-        "flags": row.flags, "placement": row.placement, "pinned": row.pinned,
+        "flags": row.flags, "context": row.max_model_len, "placement": row.placement, "pinned": row.pinned,
     }  # fmt: skip
     record("model.serve", row.model.name, details=details)
 

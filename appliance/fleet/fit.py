@@ -5,6 +5,7 @@ A model outside the catalog, or cards that it does not know, are judged by the w
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,8 @@ from appliance.registry.models import ModelVersion
 from inference.catalog import checkpoint, memory
 from inference.catalog.advice import Room, refuse
 from inference.catalog.cards import hardware_of
-from inference.catalog.errors import BadFlags, CannotRun, NoProfile
+from inference.catalog.errors import BadFlags, CannotRun, NoProfile, UnknownPreset
+from inference.catalog.flags import context_for, profile_for
 from inference.catalog.hardware import LEAST_RESERVED_BYTES
 from inference.catalog.load import preset
 from inference.catalog.run import Run, of_flags
@@ -24,27 +26,39 @@ from inference.engines.vllm import taken_over
 from inference.engines.vllm_flags import Flags, splits
 
 
+def context_of(model: ModelVersion, flags: tuple[str, ...], profile: str) -> int:
+    """Tokens of context that engines of a version get: what the flags say, else the profile, else the version itself.
+
+    Raises: BadFlags.
+    """
+    context = model.max_model_len
+    with contextlib.suppress(NoProfile, UnknownPreset):  # the version may have another preset than the one before
+        found = preset(model.preset)
+        context = context_for(found, profile_for(found, profile), context)
+    return of_flags(flags, 1, "", context).max_model_len
+
+
 def refuse_misfit(
-    model: ModelVersion, flags: tuple[str, ...], devices_each: int, card: str, sequences: int = 1
+    model: ModelVersion, flags: tuple[str, ...], devices_each: int, profile: str, sequences: int = 1
 ) -> None:
     """Let through what nothing is known against.
 
-    `card` is the catalog's name, "" for those that are here. `sequences`: how many of full length must fit an engine at
-    once.
+    `profile` is the catalog's name of the cards, with a variant or without, "" for those that are here. `sequences`: how
+    many of full length must fit an engine at once.
     Raises: CatalogError with the reason and, where there is one, the nearest way that works.
     """
     taken = taken_over(flags)
     if taken:
         raise BadFlags(f"a deployment can't set {', '.join(taken)}: the pool decides that")
     seen = _seen()
-    card = card or _card_of(seen)
+    card = profile.partition(":")[0] or _card_of(seen)
     # the shares of a CPU box are one engine's together, unless its flags split it
     each = 1 if _on_cpu(card, seen) and not splits(flags) else devices_each
-    of_flags(flags, each, "", model.max_model_len)  # flags that can't be read never start
+    context = context_of(model, flags, profile)  # flags that can't be read never start
     if not (card or seen):
         return
     path = Path(model.path)
-    run = of_flags(flags, each, checkpoint.stored_precision(path), model.max_model_len)
+    run = of_flags(flags, each, checkpoint.stored_precision(path), context)
     size = _memory(card, seen)
     if model.preset and card:
         refuse(preset(model.preset), card, run, Room(size, checkpoint.weight_bytes(path), sequences))

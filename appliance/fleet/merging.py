@@ -19,12 +19,14 @@ from django.db import close_old_connections, connection, transaction
 from django.utils import timezone
 
 from appliance.audit.record import record
+from appliance.fleet.fit import refuse_misfit
 from appliance.fleet.merged import Case, Step, ask_for, deployment_of, merges, next_step
 from appliance.fleet.models import Deployment, Replica
 from appliance.registry.models import Adapter, AdapterState, MergedModel, ModelVersion
 from finetune import manifest
 from finetune.merge.errors import MergeError
 from finetune.merge.run import folder_name, run_merge
+from inference.catalog.errors import CatalogError
 from inference.engines.vllm import NEVER_ADAPTED, without_adapters
 from inference.pool import metrics
 from inference.pool.adapter_modules import Limits, check_adapter
@@ -135,7 +137,7 @@ class Merging:
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             digest = self._merged(adapter, base)
-        except (AdapterRefused, MergeError, OSError) as error:
+        except (AdapterRefused, CatalogError, MergeError, OSError) as error:
             if not self._leaving:
                 _failed(row, str(error), not isinstance(error, OSError) and getattr(error, "permanent", True))
             return
@@ -147,6 +149,8 @@ class Merging:
         whole = place.is_dir() and not manifest.verify(place)
         if whole:
             return manifest.read(place).digest
+        # the copy is as large as its base, and may be asked for while other cards are here than when that was served
+        refuse_misfit(adapter.base, without_adapters(tuple(base.flags)), base.devices_each, base.profile)
         model = Path(adapter.base.path)
         check_adapter(path, adapter.digest, Limits(model.resolve(), adapter.rank, NEVER_ADAPTED))
         return self._merge(
@@ -233,7 +237,7 @@ def _serving() -> list[Deployment]:
 
 
 def _settings(row: Deployment) -> dict[str, object]:
-    return {name: getattr(row, name) for name in ("slot_id", "devices_each", "max_model_len", "flags")}
+    return {name: getattr(row, name) for name in ("slot_id", "devices_each", "profile", "max_model_len", "flags")}
 
 
 def _settings_for(base: Deployment) -> dict[str, object]:

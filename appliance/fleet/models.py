@@ -27,6 +27,9 @@ class Deployment(models.Model):
     devices_each = models.PositiveSmallIntegerField(_("devices per replica"), default=1)
     max_model_len = models.PositiveIntegerField(_("context"))
     flags = ArrayField(models.CharField(max_length=200), verbose_name=_("engine flags"), default=list, blank=True)
+    profile = models.CharField(
+        max_length=40, blank=True, default="", editable=False, help_text="the preset's, that its flags were taken from"
+    )
     running = models.BooleanField(_("should run"), default=True)
     serves = models.BooleanField(_("serves its name"), default=True)
     restart = models.PositiveIntegerField(

@@ -54,8 +54,8 @@ def fleet() -> Mapping[str, Any]:
         "models": _of(ModelVersion, "name", "preset", "path", "digest", "max_model_len", "fim", "created_at"),
         "slots": _of(EngineSlot, "name", "flavour", "engine_version", "path", "digest"),
         "deployments": _of(
-            Deployment, "id", "name", "model__digest", "slot__name", "replicas", "devices_each", "max_model_len", "flags",
-            "running", "serves", "created_at",
+            Deployment, "id", "name", "model__digest", "slot__name", "replicas", "devices_each", "profile",
+            "max_model_len", "flags", "running", "serves", "created_at",
         ),
         "replicas": _of(
             Replica, "id", "deployment__name", "index", "state", "state_since", "reason", "devices", "restarts", "next_start_at"

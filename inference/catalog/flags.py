@@ -30,6 +30,15 @@ def profile_names(preset: Preset) -> tuple[str, ...]:
     )
 
 
+def context_for(preset: Preset, profile: Profile, registered: int) -> int:
+    """Tokens of context that a profile serves of a model.
+
+    The profile's own where the model was registered with the preset's, which says nothing of the hardware; else the smaller
+    of both.
+    """
+    return profile.max_model_len if registered == preset.context.default else min(registered, profile.max_model_len)
+
+
 def flags_for(preset: Preset, name: str) -> tuple[str, ...]:
     """The engine's flags for a profile, without what the pool itself passes (model, socket, context length).
 

@@ -18,6 +18,7 @@ from inference.catalog.preset import Preset
 from inference.catalog.rules import faults_of
 
 DIRECTORY = Path(__file__).parent
+CONTEXT_WITHOUT_PRESET = 4096
 
 
 @cache
@@ -35,6 +36,14 @@ def preset(name: str) -> Preset:
         return catalog()[name]
     except KeyError:
         raise UnknownPreset(f"no preset {name!r}: there are {', '.join(sorted(catalog()))}") from None
+
+
+def default_context(name: str) -> int:
+    """Tokens of context that a model is registered with where nobody says how many: its preset's, without one 4096.
+
+    Raises: UnknownPreset.
+    """
+    return preset(name).context.default if name else CONTEXT_WITHOUT_PRESET
 
 
 def load(directory: Path) -> dict[str, Preset]:

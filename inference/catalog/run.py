@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from inference.catalog.errors import BadFlags
 from inference.catalog.preset import Profile
-from inference.engines.vllm_flags import Flags, cut_short, splits
+from inference.engines.vllm_flags import CONTEXT_FLAG, Flags, cut_short, splits
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def of_profile(profile: Profile) -> Run:
 def of_flags(flags: Sequence[str], devices: int, stored_as: str, max_model_len: int) -> Run:
     """What an engine's flags amount to; without a word on parallelism the pool splits tensors over all its devices.
 
-    `stored_as`: the checkpoint's precision by the catalog's name.
+    `stored_as`: the checkpoint's precision by the catalog's name. `max_model_len` holds where the flags say no other.
     Raises: BadFlags, naming the flag, when a number is none or a name that matters here is cut short.
     """
     _refuse_cut_short(flags)
@@ -71,7 +71,7 @@ def of_flags(flags: Sequence[str], devices: int, stored_as: str, max_model_len: 
         devices=devices,
         precision=_precision(stored_as, given.value("--quantization")),
         stored_as=stored_as,
-        max_model_len=max_model_len,
+        max_model_len=_number(given, CONTEXT_FLAG, max_model_len),
         tensor_parallel=_number(given, "--tensor-parallel-size", 1 if splits(flags) else devices),
         data_parallel=data,
         pipeline_parallel=_number(given, "--pipeline-parallel-size", 1),

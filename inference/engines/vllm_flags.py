@@ -17,8 +17,10 @@ _SHORT = {
     "-q": "--quantization",
     "-sc": "--speculative-config",
 }
+CONTEXT_FLAG = "--max-model-len"
 _KNOWN = frozenset(
     {
+        CONTEXT_FLAG,
         *_SHORT.values(),
         *("--enable-lora", "--max-lora-rank", "--max-loras", "--max-cpu-loras", "--lora-target-modules"),
         *("--enforce-eager", "--kv-cache-dtype", "--gpu-memory-utilization"),

@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from appliance.env import load
+from inference.catalog.errors import CatalogError
+from inference.catalog.load import default_context
 from ops.bundle.errors import BundleError, BundleRefused, NoTrust
 from ops.cli.database import rows
 from ops.cli.printing import AsJson, Exit, fail, out, show_done, show_json, show_rows
@@ -50,7 +52,9 @@ def build(
     model: Annotated[Path, typer.Option(help="A model directory with its manifest.json.")],
     name: Annotated[str, typer.Option(help="The id that tenants use. Default: the manifest's name.")] = "",
     preset: Annotated[str, typer.Option(help="The catalog's preset for its architecture.")] = "",
-    max_model_len: Annotated[int, typer.Option(help="Tokens of context to serve.", min=16)] = 4096,
+    max_model_len: Annotated[
+        int | None, typer.Option(help="Tokens of context to serve. Default: the preset's, without one 4096.", min=16)
+    ] = None,
     fim: Annotated[bool, typer.Option("--fim", help="The model was trained to fill in the middle.")] = False,
     engine_flavour: Annotated[str | None, typer.Option(help="The engine it was tried with: cuda, ascend, cpu.")] = None,
     engine_version: Annotated[str | None, typer.Option(help="That engine's version.")] = None,
@@ -61,8 +65,8 @@ def build(
     from ops.bundle.build import Wanted, build  # noqa: PLC0415
     from ops.bundle.keys import load_keys  # noqa: PLC0415
 
-    wanted = Wanted(name, preset, max_model_len, fim, engine_flavour, engine_version)
     with told():
+        wanted = Wanted(name, preset, max_model_len or _context(preset), fim, engine_flavour, engine_version)
         loaded = load_keys(keys)
         about = build(target, loaded, model, wanted, now=datetime.now(UTC), lifetime=timedelta(days=days))
     show_done(
@@ -132,6 +136,13 @@ def import_bundle(path: BundlePath, root: RootFile = None, as_json: AsJson = Fal
         as_json,
         f"{model}: {about.name} registered ({about.digest[:12]})",
     )
+
+
+def _context(preset: str) -> int:
+    try:
+        return default_context(preset)
+    except CatalogError as error:
+        raise fail(str(error), Exit.USAGE) from None
 
 
 @contextmanager

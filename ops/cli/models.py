@@ -11,7 +11,7 @@ from appliance.env import load
 from inference.catalog.cards import hardware_of
 from inference.catalog.errors import CatalogError
 from inference.catalog.flags import flags_for, profile_for
-from inference.catalog.load import preset
+from inference.catalog.load import default_context, preset
 from inference.catalog.preset import Preset
 from inference.devices import DeviceInfo, detect
 from inference.devices.errors import DeviceError
@@ -65,7 +65,9 @@ def add(
     path: Annotated[Path, typer.Argument(help="A directory with safetensors weights, tokenizer and manifest.json.")],
     name: Annotated[str, typer.Option(help="The id that tenants use.")],
     preset_name: Annotated[str, typer.Option("--preset", help="The catalog's preset for its architecture.")] = "",
-    max_model_len: Annotated[int, typer.Option(help="Tokens of context to serve.", min=16)] = 4096,
+    max_model_len: Annotated[
+        int | None, typer.Option(help="Tokens of context to serve. Default: the preset's, without one 4096.", min=16)
+    ] = None,
     fim: Annotated[bool, typer.Option("--fim", help="The model was trained to fill in the middle.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -74,8 +76,7 @@ def add(
     from ops.models.manifest import read, verify  # noqa: PLC0415 - reads gigabytes, only here
 
     try:
-        if preset_name:
-            preset(preset_name)
+        context = max_model_len or default_context(preset_name)
     except CatalogError as error:
         raise fail(str(error), Exit.USAGE) from error
     if not path.is_dir():
@@ -88,7 +89,7 @@ def add(
     with rows():
         from appliance.first_rows import register_model  # noqa: PLC0415
 
-        row = register_model(name, path.resolve(), read(path).digest, preset_name, max_model_len, fim)
+        row = register_model(name, path.resolve(), read(path).digest, preset_name, context, fim)
     show_done(_registered(row), as_json, f"{row.name} registered ({row.digest[:12]})")
 
 
@@ -149,10 +150,11 @@ def serve(
         flags = (*(flags_for(*chosen) if chosen else ()), *(flag or ()))
         each = devices_each or (profile_for(*chosen).devices if chosen else 1)
         with told():
-            refuse_misfit(model, flags, each, chosen[1].partition(":")[0] if chosen else "", sequences)
+            name_of_profile = chosen[1] if chosen else ""
+            refuse_misfit(model, flags, each, name_of_profile, sequences)
             if slot_name:
                 deployments.refuse_flavour(slot)
-            stale = deployments.serve(model, slot, flags, replicas, each, where(placement, device))
+            stale = deployments.serve(model, slot, flags, replicas, each, where(placement, device), name_of_profile)
         row = Deployment.objects.select_related("model", "slot").get(model=model, running=True)
         facts, short = deployed(row), short_of(row)
     wanted = f"{name}: {replicas} replicas wanted; `coderack status` shows them come up"

@@ -276,3 +276,53 @@ def test_it_serves_in_the_slot_that_is_named_and_refuses_those_it_can_not(model:
     again = CliRunner().invoke(app, ["model", "serve", model])
     assert again.exit_code == 0, again.output
     assert Deployment.objects.get().slot.name == "cpu-2", "the newest is not its own"
+
+
+@pytest.mark.parametrize(
+    ("options", "context"),
+    [
+        ((), 4096),
+        (("--preset", "deepseek-coder-v2-instruct"), 32768),
+        (("--preset", "smollm2-135m-instruct"), 8192),
+        (("--preset", "deepseek-coder-v2-instruct", "--max-model-len", "16384"), 16384),
+    ],
+)
+def test_a_model_is_registered_with_its_presets_context(
+    db: None, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], context: int
+) -> None:
+    monkeypatch.setattr("ops.models.checkpoint.gaps", lambda path: [])
+    manifest.write(checkpoint, name="m", origin="o", licence="l")
+    done = CliRunner().invoke(app, ["model", "add", str(checkpoint), "--name", "m", *options])
+    assert done.exit_code == 0, done.output
+    assert ModelVersion.objects.get().max_model_len == context
+
+
+@pytest.mark.parametrize(
+    ("registered", "options", "served"),
+    [
+        (32768, ("--profile", "a100"), 8192),
+        (4096, ("--profile", "a100"), 4096),
+        (32768, ("--profile", "h200:128k"), 131072),
+        (16384, ("--profile", "h200:128k"), 16384),
+        (32768, ("--profile", "a100", "--flag=--max-model-len=2048"), 2048),
+    ],
+)
+def test_a_profiles_own_context_reaches_the_engine_and_the_gateway(
+    model: str, checkpoint: Path, registered: int, options: tuple[str, ...], served: int
+) -> None:
+    if "h200:128k" in options:
+        stored = {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}
+        (checkpoint / "config.json").write_text(json.dumps(stored))
+    register_model("big", checkpoint, "e", "deepseek-coder-v2-instruct", registered, False)
+    done = serve("big", *options)
+    assert done.exit_code == 0, done.output
+    row = Deployment.objects.get()
+    assert (row.max_model_len, desired_of(row).max_model_len, row.profile) == (served, served, options[1])
+
+
+def test_a_longer_context_among_the_flags_is_weighed(model: str, checkpoint: Path) -> None:
+    register_model("big", checkpoint, "e", "deepseek-coder-v2-instruct", 32768, False)
+    done = serve("big", "--profile", "a100", "--flag=--max-model-len=131072", "--sequences", "32")
+    assert done.exit_code == 2
+    assert "with 131072 tokens" in done.output
+    assert not Deployment.objects.exists()

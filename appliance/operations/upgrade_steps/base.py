@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from appliance.fleet.fit import refuse_misfit
 from appliance.fleet.models import Deployment
 from appliance.operations.engines import Tell
 from appliance.operations.models import Upgrade, UpgradeStep
+from inference.catalog.errors import CatalogError
 from ops.upgrade.errors import StepFailed
 
 PREFLIGHT = "preflight"
@@ -48,6 +50,19 @@ class RowStep:
     def replicas(self) -> int:
         """How many replicas the old version had when the upgrade began."""
         return int(str(self.details(PREFLIGHT)["replicas"]))
+
+    def refuse_misfit(self) -> None:
+        """Judge the new version as `coderack model serve` does: by the old one's flags, cards and memory.
+
+        Raises: StepFailed with the arithmetic.
+        """
+        model, old = self.upgrade.to_model, self.old()
+        if model is None:
+            raise StepFailed("there is no version to serve: its import is not on record")
+        try:
+            refuse_misfit(model, tuple(old.flags), old.devices_each, old.profile)
+        except CatalogError as error:
+            raise StepFailed(str(error)) from error
 
     def old(self) -> Deployment:
         """The deployment that served when the upgrade began, as it is now."""

@@ -7,6 +7,7 @@ import time
 from django.db import transaction
 
 from appliance.fleet.deployments import lock_name
+from appliance.fleet.fit import context_of
 from appliance.fleet.models import Deployment
 from appliance.operations.engines import wait_gone, wait_ready
 from appliance.operations.upgrade_steps.base import RowStep
@@ -21,9 +22,10 @@ class Beside(RowStep):
     def apply(self) -> None:
         """Start its engines and wait until all of them are ready.
 
-        Raises: StepFailed with the reason of one that failed.
+        Raises: StepFailed where they don't fit, or with the reason of one that failed.
         """
         begin = time.monotonic()
+        self.refuse_misfit()
         self._deploy()
         ready = wait_ready(self.new(), self.tell)
         devices = [device for row in ready for device in row.devices]
@@ -39,7 +41,8 @@ class Beside(RowStep):
         row = Deployment.objects.filter(model=model).first() or Deployment(model=model)
         row.slot, row.flags, row.devices_each, row.replicas = old.slot, old.flags, old.devices_each, self.replicas
         row.placement, row.pinned = old.placement, old.pinned
-        row.max_model_len, row.running, row.serves = model.max_model_len, True, False
+        row.profile, row.max_model_len = old.profile, context_of(model, tuple(old.flags), old.profile)
+        row.running, row.serves = True, False
         row.canary_share, row.canary_since = 0, None
         row.save()
         self.upgrade.to_deployment = row

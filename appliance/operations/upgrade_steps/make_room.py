@@ -12,6 +12,13 @@ class MakeRoom(RowStep):
 
     name = "make_room"
 
+    def check(self) -> None:
+        """Nothing is ended for a version that does not fit.
+
+        Raises: StepFailed.
+        """
+        self.refuse_misfit()
+
     def apply(self) -> None:
         """End the old engines.
 

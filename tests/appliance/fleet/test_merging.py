@@ -16,13 +16,14 @@ import pytest
 
 from appliance.fleet.merged import Case, Step, ask_for, deployment_of, next_step, standing
 from appliance.fleet.merging import FOLDER, Merging
-from appliance.fleet.models import Deployment, Replica
+from appliance.fleet.models import Deployment, Device, Replica
 from appliance.fleet.store import DatabaseStore
 from appliance.registry.models import Adapter, AdapterState, EngineSlot, MergedModel, ModelVersion
 from appliance.tenants.models import Plan, Tenant
 from appliance.training import adapters
 from finetune import manifest
 from finetune.merge.errors import NoRoom
+from inference.catalog import checkpoint
 from tests.appliance.fleet.test_store import ready_replica, view
 from tests.inference.pool.adapter_dirs import make_adapter, make_base
 
@@ -320,3 +321,13 @@ def test_every_case_comes_to_rest_and_no_engine_serves_what_it_should_not() -> N
             assert case.merges, start
             assert case.tenant_is_active, start
             assert case.state in (S.CANDIDATE, S.ACTIVE), start
+
+
+def test_a_copy_that_would_not_fit_the_machine_is_not_built(
+    merging: Merging, builder: Builder, adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Device.objects.create(id="cpu:0", kind="cpu", name="CPU", memory_bytes=4 << 30, seen_at="2026-01-01T00:00Z")
+    monkeypatch.setattr(checkpoint, "weight_bytes", lambda path: 10**10)
+    settle(merging)
+    assert builder.built == []
+    assert "it does not fit: 10.0 GB of weights" in str(standing(adapter))

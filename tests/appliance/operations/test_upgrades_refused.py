@@ -22,6 +22,7 @@ from appliance.operations.upgrades import Watch
 from appliance.registry.models import Adapter, AdapterState
 from appliance.tenants.acts import create_plan, create_tenant
 from appliance.tenants.models import Plan, Tenant
+from inference.catalog import checkpoint
 from ops.bundle.build import Wanted, build
 from ops.bundle.errors import BundleRefused
 from ops.upgrade.preflight import Allowed
@@ -123,3 +124,27 @@ def test_a_plan_that_the_world_overtook_is_not_carried_out(site: Site) -> None:
     upgrade = upgrades.apply(planned, Watch())
     assert upgrade.state == "undone"
     assert "not served" in upgrade.reason
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_a_version_that_does_not_fit_ends_and_starts_no_engine(
+    site: Site, monkeypatch: pytest.MonkeyPatch, room: bool
+) -> None:
+    if not room:
+        monkeypatch.setattr(facts, "_free_for", lambda row: [])
+    before = list(Replica.objects.values_list("pk", flat=True))
+    monkeypatch.setattr(checkpoint, "weight_bytes", lambda path: 10**10)
+    upgrade = upgrades.apply(site.plan(site.bundle(), Allowed(interrupt=True)), Watch())
+    assert upgrade.state == "undone"
+    assert "the machine has" in upgrade.reason
+    assert list(Replica.objects.values_list("pk", flat=True)) == before
+    assert served_digest(NAME) == site.old.digest
+    assert site.pool.unserved == 0
+
+
+def test_the_next_version_gets_the_profiles_context_too(site: Site) -> None:
+    Deployment.objects.update(profile="l40s", flags=["--max-model-len", "64"])
+    upgrade = upgrades.apply(site.plan(site.bundle()), Watch())
+    assert upgrade.state == "done"
+    assert upgrade.to_deployment is not None
+    assert (upgrade.to_deployment.profile, upgrade.to_deployment.max_model_len) == ("l40s", 64)
