@@ -29,7 +29,7 @@ from appliance.console.pages.fine_tuning import fine_tuning
 from appliance.console.pages.guide import guide
 from appliance.console.pages.job import job
 from appliance.console.pages.job_acts import cancel_job, pause_job, resume_job
-from appliance.console.pages.keys import keys, revoke_key
+from appliance.console.pages.keys import key_limits, keys, revoke_key
 from appliance.console.pages.login import Login, Logout, editor_login
 from appliance.console.pages.models import models
 from appliance.console.pages.overview import overview
@@ -85,6 +85,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("tenants/<slug:tenant_id>/aliases/set/", require_POST(alias_set), name="alias_set"),
     path("tenants/<slug:tenant_id>/aliases/remove/", require_POST(alias_remove), name="alias_remove"),
     path("tenants/<slug:tenant_id>/keys/", form(keys), name="keys"),
+    path("tenants/<slug:tenant_id>/keys/<uuid:key_id>/limits/", form(key_limits), name="key_limits"),
     path("tenants/<slug:tenant_id>/keys/<uuid:key_id>/revoke/", form(revoke_key), name="key_revoke"),
     path("tenants/<slug:tenant_id>/conversations/", form(conversations), name="conversations"),
     path("tenants/<slug:tenant_id>/conversations/off/", require_POST(conversations_off), name="conversations_off"),

@@ -198,7 +198,8 @@ class ApiKeyAdmin(ReadOnly):
     search_fields = ("name", "prefix", "tenant__id")
     fields = (
         "tenant", "name", "prefix", "created_by", "created_at", "expires_at", "revoked_at", "requests_per_minute",
-        "tokens_per_minute", "monthly_budget_micros", "internal",
+        "max_concurrency", "tokens_per_minute", "tokens_per_day", "tokens_per_month", "monthly_budget_micros",
+        "allowed_models", "internal",
     )  # fmt: skip
 
 

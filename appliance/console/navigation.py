@@ -51,6 +51,7 @@ PARENTS = {
     "tenant": "tenants",
     "tenant_new": "tenants",
     "keys": "tenants",
+    "key_limits": "tenants",
     "key_revoke": "tenants",
     "conversations": "tenants",
     "conversations_erase": "tenants",

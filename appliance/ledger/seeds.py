@@ -56,26 +56,32 @@ def seed(client: redis.Redis, now: datetime) -> int:
 def seeds_at(now: datetime) -> Iterator[Seed]:
     """Of every limit of a day or a month that somebody has, what the ledger says."""
     now = now.astimezone(UTC)
-    day, month = (
-        now.replace(hour=0, minute=0, second=0, microsecond=0),
-        now.replace(day=1, hour=0, minute=0, second=0, microsecond=0),
-    )
-    tomorrow, next_month = _micros(day + timedelta(days=1)), _micros((month + timedelta(days=32)).replace(day=1))
     limited = Q(plan__tokens_per_day__gt=0) | Q(plan__tokens_per_month__gt=0) | Q(plan__monthly_budget_micros__gt=0)
     for tenant in Tenant.objects.filter(limited, is_active=True).exclude(pk=SYSTEM_TENANT).select_related("plan"):
-        rows, scope = LedgerEntry.objects.filter(tenant_id=tenant.pk), f"t:{tenant.pk}"
-        if tenant.plan.tokens_per_day is not None:
-            yield Seed(scope, Kind.DAY, tomorrow, _tokens(rows, day))
-        if tenant.plan.tokens_per_month is not None:
-            yield Seed(scope, Kind.MONTH, next_month, _tokens(rows, month))
-        if tenant.plan.monthly_budget_micros is not None:
-            yield Seed(scope, Kind.SPEND, next_month, cost_since(rows, month, tenant.plan))
-    keys = ApiKey.objects.filter(monthly_budget_micros__isnull=False, revoked_at=None, tenant__is_active=True)
+        rows = LedgerEntry.objects.filter(tenant_id=tenant.pk)
+        yield from _seeds(f"t:{tenant.pk}", tenant.plan, tenant.plan, rows, now)
+    of_keys = (
+        Q(tokens_per_day__isnull=False) | Q(tokens_per_month__isnull=False) | Q(monthly_budget_micros__isnull=False)
+    )
+    keys = ApiKey.objects.filter(of_keys, revoked_at=None, tenant__is_active=True)
     for key in keys.exclude(tenant_id=SYSTEM_TENANT).select_related("tenant__plan"):
         ids = ApiKey.objects.filter(Q(pk=key.pk) | Q(limits_of=key)).values_list("pk", flat=True)
         rows = LedgerEntry.objects.filter(tenant_id=key.tenant_id, key_id__in=[str(one) for one in ids])
-        cost = cost_since(rows, month, key.tenant.plan)
-        yield Seed(f"k:{key.pk}", Kind.SPEND, next_month, cost)
+        yield from _seeds(f"k:{key.pk}", key, key.tenant.plan, rows, now)
+
+
+def _seeds(
+    scope: str, limited: Plan | ApiKey, plan: Plan, rows: QuerySet[LedgerEntry], now: datetime
+) -> Iterator[Seed]:
+    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    month = day.replace(day=1)
+    tomorrow, next_month = _micros(day + timedelta(days=1)), _micros((month + timedelta(days=32)).replace(day=1))
+    if limited.tokens_per_day is not None:
+        yield Seed(scope, Kind.DAY, tomorrow, _tokens(rows, day))
+    if limited.tokens_per_month is not None:
+        yield Seed(scope, Kind.MONTH, next_month, _tokens(rows, month))
+    if limited.monthly_budget_micros is not None:
+        yield Seed(scope, Kind.SPEND, next_month, cost_since(rows, month, plan))
 
 
 def _micros(moment: datetime) -> int:

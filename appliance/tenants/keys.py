@@ -1,11 +1,13 @@
-"""Minting and revoking API keys. The key leaves this module once, as mint's return value."""
+"""Minting, limiting and revoking API keys. The key leaves this module once, as mint's return value."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -18,11 +20,15 @@ PREFIX_LENGTH = 11
 
 @dataclass(frozen=True)
 class KeyLimits:
-    """A key's own limits in time, beside its tenant's; None is none."""
+    """A key's own limits, beside its tenant's; None is none. `allowed_models`: the names that it may ask for."""
 
     requests_per_minute: int | None = None
+    max_concurrency: int | None = None
     tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
+    tokens_per_month: int | None = None
     monthly_budget_micros: int | None = None
+    allowed_models: list[str] | None = None
 
 
 UNLIMITED = KeyLimits()
@@ -66,6 +72,36 @@ def mint(
 
 
 @transaction.atomic
+def change_limits(key: ApiKey, write: Callable[[ApiKey], None]) -> ApiKey | None:
+    """Let `write` change a key's limits; None where it was revoked or is the appliance's own. The gateway goes by them
+    within a second.
+
+    Checked here, because only the locked row says what they become. A change to what is there already leaves no entry.
+    Raises: ValidationError.
+    """
+    row = ApiKey.objects.select_for_update(no_key=True).filter(pk=key.pk, revoked_at=None, internal=False).first()
+    if row is None:
+        return None
+    before = limits_of(row)
+    write(row)
+    row.full_clean()
+    after = limits_of(row)
+    changed = [name for name in after if after[name] != before[name]]
+    if changed:
+        row.save(update_fields=changed)
+        told: dict[str, Detail] = {"id": str(row.pk), "name": row.name}
+        told |= {f"{name}.before": before[name] for name in changed}
+        told |= {f"{name}.after": after[name] for name in changed}
+        record("key.limits", row.prefix, tenant=row.tenant_id, details=told)
+    return row
+
+
+def limits_of(key: ApiKey) -> dict[str, Any]:
+    """A key's own limits by name."""
+    return {field.name: getattr(key, field.name) for field in fields(KeyLimits)}
+
+
+@transaction.atomic
 def revoke(key: ApiKey) -> bool:
     """Revoke a key; False when somebody did so before. The gateway refuses it within a second."""
     revoked = ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()) == 1
@@ -79,6 +115,5 @@ def _record(action: str, key: ApiKey) -> None:
     if key.internal:
         details["internal"] = True
     if action == "key.create":
-        limits = {field.name: getattr(key, field.name) for field in fields(KeyLimits)}
-        details |= {name: limit for name, limit in limits.items() if limit is not None}
+        details |= {name: limit for name, limit in limits_of(key).items() if limit is not None}
     record(action, key.prefix, tenant=key.tenant_id, details=details)

@@ -141,7 +141,11 @@ class Lane(models.TextChoices):
 
 
 class ApiKey(models.Model):
-    """A tenant's key: its prefix for people, its SHA-256 digest for the gateway; the key itself is shown once."""
+    """A tenant's key: its prefix for people, its SHA-256 digest for the gateway; the key itself is shown once.
+
+    Its limits hold beside those of the plan; null is none. `allowed_models` are names just as requests have them, of models,
+    adapters and aliases: nothing comes along with another.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="keys", verbose_name=_("tenant"))
@@ -153,8 +157,14 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
     requests_per_minute = models.PositiveIntegerField(_("requests per minute"), null=True, blank=True)
+    max_concurrency = models.PositiveIntegerField(_("requests at once"), null=True, blank=True)
     tokens_per_minute = models.PositiveBigIntegerField(_("tokens per minute"), null=True, blank=True)
+    tokens_per_day = models.PositiveBigIntegerField(_("tokens per day"), null=True, blank=True)
+    tokens_per_month = models.PositiveBigIntegerField(_("tokens per month"), null=True, blank=True)
     monthly_budget_micros = models.PositiveBigIntegerField(_("budget per month, in millionths"), null=True, blank=True)
+    allowed_models = ArrayField(
+        models.CharField(max_length=200), verbose_name=_("allowed models"), null=True, blank=True
+    )
     internal = models.BooleanField(default=False, editable=False, help_text=_("made by the appliance for a moment"))
     lane = models.CharField(max_length=10, choices=Lane, default=Lane.INTERACTIVE, blank=True, editable=False)
     limits_of = models.ForeignKey(

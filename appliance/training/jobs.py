@@ -54,6 +54,8 @@ def create(
     Raises: JobRefused naming the parameter.
     """
     tenant = key.tenant
+    if key.allowed_models is not None and model not in key.allowed_models:
+        raise _unknown(model)
     base = _base(model, tenant)
     settings = _hyperparameters(hyperparameters or {})
     holes.check(base, settings)
@@ -85,7 +87,7 @@ def _base(name: str, tenant: Tenant) -> ModelVersion:
     if deployment is None and Alias.objects.filter(tenant=tenant, name=name).exists():
         raise JobRefused(f"{name!r} is an alias: name the base model itself.", "model")
     if deployment is None:
-        raise JobRefused(f"The model {name!r} does not exist or is not served.", "model", "model_not_found")
+        raise _unknown(name)
     if allowed is not None and name not in allowed:
         raise JobRefused(f"The plan does not include {name!r}.", "model", "model_not_allowed")
     targets = lora_targets(deployment.model)
@@ -95,6 +97,10 @@ def _base(name: str, tenant: Tenant) -> ModelVersion:
     if never is not None:
         raise JobRefused(f"{name!r}: {never}.", "model", plan.NoMemory.code)
     return deployment.model
+
+
+def _unknown(name: str) -> JobRefused:
+    return JobRefused(f"The model {name!r} does not exist or is not served.", "model", "model_not_found")
 
 
 def lora_targets(model: ModelVersion) -> tuple[str, ...]:

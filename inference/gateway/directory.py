@@ -38,7 +38,8 @@ class Key:
 
     Without an allowance nothing is limited in time. `lane` is empty for interactive use, else "batch" or "evaluation";
     `weight` is the tenant's share against others where engines are full. `logged`: its tenant has its conversations kept.
-    What a key uses of its own limits counts with that of the key `limits_of`.
+    What a key uses of its own limits counts with that of the key `limits_of`. `names`: the only ones that it may ask for,
+    of models and aliases; `allowed_models` are the plan's base models and adapters.
     """
 
     key_id: str
@@ -52,6 +53,11 @@ class Key:
     weight: int = 100
     logged: bool = False
     limits_of: str = ""
+    names: frozenset[str] | None = None
+
+    def asks_for(self, name: str) -> bool:
+        """Whether the key itself may ask for a name."""
+        return self.names is None or name in self.names
 
     def sees(self, model: Model) -> bool:
         """Whether the key may know of a model: of its tenant's own adapters, and of every base model."""
@@ -173,17 +179,20 @@ class Directory:
         return key
 
     def find_model(self, name: str, key: Key) -> Model | None:
-        """A model that should be served, ready or not; another tenant's adapter is as unknown as a name of nothing."""
+        """A model that should be served, ready or not; another tenant's adapter, and what the key's own list leaves out, is
+        as unknown as a name of nothing."""
         model = self.snapshot.models.get(name)
-        return model if model is not None and key.sees(model) else None
+        return model if model is not None and key.sees(model) and key.asks_for(name) else None
 
     def canary_of(self, model: Model) -> Canary | None:
         """The canary of a model that serves, where one has a replica that is ready."""
         return self._ready(self.snapshot.canaries.get(model.name))
 
     def find_alias(self, name: str, key: Key) -> Alias | None:
-        """An alias of the key's own tenant; a model of the same name goes first."""
-        return None if name in self.snapshot.models else self.snapshot.aliases.get((key.tenant_id, name))
+        """An alias of the key's own tenant, where its list has it; a model of the same name goes first."""
+        if name in self.snapshot.models or not key.asks_for(name):
+            return None
+        return self.snapshot.aliases.get((key.tenant_id, name))
 
     def canary_of_alias(self, alias: Alias, key: Key) -> Canary | None:
         """The canary of an alias, where the key's plan includes it and it has a replica that is ready."""
@@ -195,7 +204,8 @@ class Directory:
 
     def models_of(self, key: Key) -> list[Model]:
         """What a key may use: base models, its tenant's own adapters, and its tenant's aliases under their names."""
-        models = [model for model in self.snapshot.models.values() if key.sees(model) and key.allows(model)]
+        served = self.snapshot.models
+        models = [model for name in served if (model := self.find_model(name, key)) is not None and key.allows(model)]
         for tenant_id, name in self.snapshot.aliases:
             alias = self.find_alias(name, key) if tenant_id == key.tenant_id else None
             if alias is not None and alias.model is not None and key.allows(alias.model):

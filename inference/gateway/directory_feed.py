@@ -30,7 +30,7 @@ MAX_BACKOFF_S = 2.0
 
 KEYS_SQL = (
     "SELECT digest, key_id::text, tenant_id::text, max_context_tokens, default_max_tokens, allowed_models,"
-    " extract(epoch FROM expires_at)::float8, limits, lane, weight, limits_of FROM gateway_keys"
+    " extract(epoch FROM expires_at)::float8, limits, lane, weight, limits_of, names FROM gateway_keys"
 )
 MODELS_SQL = "SELECT name, owned_by, created, max_model_len, path, fim, tenant_id, base FROM gateway_models"
 REPLICAS_SQL = (
@@ -160,6 +160,7 @@ def _key(row: TupleRow, logged: frozenset[str]) -> Key:
         lane=row[8],
         weight=row[9],
         limits_of=row[10],
+        names=None if row[11] is None else frozenset(row[11]),
         logged=row[2] in logged,
     )
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ops.cli.printing import Exit, fail
+
 if TYPE_CHECKING:
-    from appliance.tenants.models import Plan
+    from appliance.tenants.models import ApiKey, Plan
 
 MICROS = 1_000_000
 MIB = 1024 * 1024
@@ -18,6 +21,7 @@ NONE = "none"
 ALL = "all"
 MOST_REQUESTS = 2**31 - 1  # PostgreSQL's integer
 MOST_TOKENS = 10**15
+MOST_NAME = 200  # characters of a model's name
 MODEL_LIMITS = ("requests_per_minute", "tokens_per_minute", "max_concurrency")
 
 
@@ -26,11 +30,6 @@ class Cap:
     """A limit as it was asked for; None is no limit, and no Cap at all leaves what there is."""
 
     number: int | None
-
-
-def number(cap: Cap | None) -> int | None:
-    """Of a new row, where what was not asked for is no limit."""
-    return None if cap is None else cap.number
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,12 @@ def _model_limit(text: str) -> ModelLimit:
     return ModelLimit(model, name, _whole(MOST_TOKENS if name == "tokens_per_minute" else MOST_REQUESTS)(written))
 
 
+def _model_name(text: str) -> str:
+    if not (text.isprintable() and 0 < len(text) <= MOST_NAME):
+        raise typer.BadParameter(f"a model's name has 1 to {MOST_NAME} characters, all of them printable")
+    return text
+
+
 # None leaves the value to the plan's own defaults in the schema, or as it is.
 Price = Annotated[int | None, typer.Option(parser=micros, metavar="AMOUNT", help="Per million tokens.")]
 RequestsPerMinute = Annotated[
@@ -126,6 +131,15 @@ MaxFileMib = Annotated[int | None, typer.Option(help="Size limit of an upload.",
 MaxFiles = Annotated[int | None, typer.Option(help="Files kept.", min=0)]
 MaxActiveJobs = Annotated[int | None, typer.Option(help="Fine-tunes at once.", min=0)]
 
+KeyModels = Annotated[
+    list[str] | None,
+    typer.Option(
+        parser=_model_name,
+        metavar="TEXT",
+        help=f"A name that the key may ask for: a model, an adapter or an alias; {ALL}: every one.",
+    ),
+]
+
 FIELDS = {
     "allowed_model": "allowed_models",
     "input_price": "input_price_micros",
@@ -133,18 +147,32 @@ FIELDS = {
     "output_price": "output_price_micros",
     "monthly_budget": "monthly_budget_micros",
     "max_file_mib": "max_file_bytes",
+    "model_limit": "model_limits",
 }
 
 
-def write(row: Plan, asked: Mapping[str, Any]) -> None:
-    """Put what was asked for into a plan's row; an option that was not given leaves its field."""
-    for name, value in asked.items():
-        if value is None or value == []:
-            continue
-        if name == "model_limit":
-            row.model_limits = _merged(row.model_limits, value)
-        else:
-            setattr(row, FIELDS.get(name, name), _field(name, value))
+def write(row: Plan | ApiKey, asked: Mapping[str, Any]) -> None:
+    """Put what was asked for into a plan's or a key's row; an option that was not given leaves its field."""
+    for name, value in fields_of(asked).items():
+        setattr(row, name, _merged(getattr(row, name), value) if name == "model_limits" else value)
+
+
+def fields_of(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What options say of a row's fields; those that were not given are left out."""
+    given = {name: value for name, value in asked.items() if value is not None and value != []}
+    return {FIELDS.get(name, name): _field(name, value) for name, value in given.items()}
+
+
+@contextmanager
+def faults_named() -> Iterator[None]:
+    """A row that can't be is one line with the fields' names."""
+    from django.core.exceptions import ValidationError  # noqa: PLC0415 - after Django's setup
+
+    try:
+        yield
+    except ValidationError as error:
+        faults = [f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items()]
+        raise fail("; ".join(faults), Exit.USAGE) from None
 
 
 def _field(name: str, value: Any) -> Any:

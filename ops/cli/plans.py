@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,7 +44,7 @@ def create(
     """Create a plan."""
     asked = {option: value for option, value in locals().items() if option not in {"name", "as_json"}}
     _check_currency(currency)
-    with rows(), _faults_named():
+    with rows(), options.faults_named():
         from appliance.tenants.acts import create_plan  # noqa: PLC0415 - after Django's setup
         from appliance.tenants.models import Plan  # noqa: PLC0415
 
@@ -83,7 +81,7 @@ def change(
     """Change a plan: what is named, for all of its tenants and within a second."""
     asked = {option: value for option, value in locals().items() if option not in {"name", "as_json"}}
     _check_currency(currency)
-    with rows(), _faults_named():
+    with rows(), options.faults_named():
         from appliance.tenants.acts import change_plan  # noqa: PLC0415
 
         row = change_plan(name, partial(options.write, asked=asked))
@@ -105,18 +103,6 @@ def list_plans(as_json: AsJson = False) -> None:
 def _check_currency(currency: str | None) -> None:
     if currency is not None and not (len(currency) == 3 and currency.isascii() and currency.isupper()):
         raise fail(f"currency: {currency!r} must be three capital letters such as CNY", Exit.USAGE)
-
-
-@contextmanager
-def _faults_named() -> Iterator[None]:
-    """A row that can't be is one line with the fields' names."""
-    from django.core.exceptions import ValidationError  # noqa: PLC0415
-
-    try:
-        yield
-    except ValidationError as error:
-        faults = [f"{field}: {' '.join(texts)}" for field, texts in error.message_dict.items()]
-        raise fail("; ".join(faults), Exit.USAGE) from None
 
 
 def _shown(row: Plan) -> dict[str, object]:

@@ -263,3 +263,42 @@ def test_a_key_has_the_limits_that_were_given_beside_its_tenants() -> None:
     told = AuditEntry.objects.get(action="key.create", details__id=made["id"]).details
     assert told["requests_per_minute"] == 6
     assert run("key", "create", "acme", "--tokens-per-minute", "0").exit_code == Exit.USAGE
+
+
+def test_a_keys_limits_are_changed_and_taken_away() -> None:
+    run("tenant", "create", "acme")
+    asked = (
+        "--requests-per-minute", "6", "--max-concurrency", "2", "--tokens-per-minute", "700", "--tokens-per-day", "8000",
+        "--tokens-per-month", "90000", "--monthly-budget", "1.25", "--allowed-model", "m", "--allowed-model", "editors",
+    )  # fmt: skip
+    made = answer("key", "create", "acme", *asked)
+    names = ("requests_per_minute", "max_concurrency", "tokens_per_minute", "tokens_per_day", "tokens_per_month")
+    assert [made[name] for name in names] == [6, 2, 700, 8000, 90000]
+    assert (made["monthly_budget"], made["allowed_models"]) == ("1.25", ["m", "editors"])
+    changed = answer(
+        "key", "limits", made["prefix"], "--max-concurrency", "none", "--tokens-per-day", "9", "--allowed-model", "all"
+    )
+    assert [changed[name] for name in names] == [6, None, 700, 9, 90000]
+    row = ApiKey.objects.get(id=made["id"])
+    assert (row.max_concurrency, row.tokens_per_day, row.allowed_models) == (None, 9, None)
+    told = AuditEntry.objects.get(action="key.limits").details
+    assert (told["tokens_per_day.before"], told["tokens_per_day.after"], told["allowed_models.before"]) == (
+        8000,
+        9,
+        ["m", "editors"],
+    )
+    assert "requests_per_minute.after" not in told
+    shown = run("key", "limits", made["id"])
+    assert "tokens_per_day 9" in shown.output
+    assert AuditEntry.objects.filter(action="key.limits").count() == 1
+
+
+def test_a_keys_limits_are_not_changed_to_what_can_not_be() -> None:
+    run("tenant", "create", "acme")
+    made = answer("key", "create", "acme")
+    for option, value in (("--max-concurrency", "0"), ("--tokens-per-day", "x"), ("--allowed-model", "m" * 201)):
+        assert run("key", "limits", made["id"], option, value).exit_code == Exit.USAGE
+    assert run("key", "limits", "sk-cr-nobody", "--max-concurrency", "1").exit_code == Exit.NOT_FOUND
+    run("key", "revoke", made["id"])
+    assert run("key", "limits", made["id"], "--max-concurrency", "1").exit_code == Exit.NOT_FOUND
+    assert ApiKey.objects.get(id=made["id"]).max_concurrency is None

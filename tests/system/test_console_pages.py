@@ -71,6 +71,7 @@ FOR_OWNERS = {
     "approval_approve": "/approvals/{adapter}/approve/",
     "approval_reject": "/approvals/{adapter}/reject/",
     "adapter_withdraw": "/models/adapters/{adapter}/withdraw/",
+    "key_limits": "/tenants/{tenant}/keys/{key}/limits/",
     "key_revoke": "/tenants/{tenant}/keys/{key}/revoke/",
 }
 # What no operator sees who is not an owner.
@@ -171,7 +172,8 @@ def test_a_developer_visits_them_to_look(page: Page, visit: Visit) -> None:
     log_in(page, f"{TENANT}-developer", visit.people["developer"])
     look(page, FOR_ALL, visit.ids, "en")
     refused(page, FOR_OWNERS_ALONE | OWNERS_FILES, visit.ids)
-    refused(page, FOR_OPERATORS | {"key_revoke": FOR_OWNERS["key_revoke"]}, visit.ids)
+    of_keys = {name: FOR_OWNERS[name] for name in ("key_limits", "key_revoke")}
+    refused(page, FOR_OPERATORS | of_keys, visit.ids)
 
 
 def refused(page: Page, addresses: dict[str, str], ids: dict[str, str]) -> None:

@@ -42,7 +42,8 @@ class ModelDeleted(Schema):
 def delete(request: KeyRequest, model_id: str) -> dict[str, Any]:
     """For good: it is served no longer, and its record stays."""
     tenant = request.auth.tenant
-    if not model_id.isprintable():
+    names = request.auth.allowed_models
+    if not model_id.isprintable() or (names is not None and model_id not in names):
         raise _not_found()
     adapter = Adapter.objects.filter(tenant=tenant, name=model_id, state__in=_THERE).first()
     if adapter is None and Alias.objects.filter(tenant=tenant, name=model_id).exists():

@@ -57,3 +57,12 @@ def test_the_answer_names_the_aliases_that_had_it_and_an_alias_is_none(acme: Cal
     Alias.objects.create(tenant=acme.tenant, name="editors", target=adapter.name)
     assert "alias" in refused(acme.call("DELETE", "/v1/models/editors"), 400)["message"]
     assert answered(acme.call("DELETE", f"/v1/models/{adapter.name}"))["aliases"] == ["editors"]
+
+
+def test_a_key_withdraws_nothing_that_its_own_list_leaves_out(acme: Caller) -> None:
+    row = acme.adapter(AdapterState.ACTIVE)
+    acme.key.allowed_models = [MODEL]
+    acme.key.save()
+    assert refused(acme.call("DELETE", f"/v1/models/{row.name}"), 404) == NOT_FOUND
+    row.refresh_from_db()
+    assert row.state == AdapterState.ACTIVE

@@ -20,7 +20,7 @@ from appliance.fleet import deployments
 from appliance.registry.aliases import remove_alias, set_alias
 from appliance.registry.models import Adapter, AdapterState, Alias
 from appliance.tenants import acts
-from appliance.tenants.keys import mint, revoke
+from appliance.tenants.keys import change_limits, mint, revoke
 from appliance.tenants.models import Membership, Plan, Tenant, User
 from appliance.training import adapters, approvals, attempt, files, jobs, lease, pins, proof
 from appliance.training.errors import ApprovalRefused, AttemptFailed, JobRefused
@@ -117,6 +117,11 @@ def set_policy(cast: Cast) -> str:
     return "acme"
 
 
+def limit_key(cast: Cast) -> str:
+    assert change_limits(cast.key, lambda row: setattr(row, "max_concurrency", 3)) is not None
+    return cast.key.prefix
+
+
 def revoke_key(cast: Cast) -> str:
     assert revoke(cast.key)
     return cast.key.prefix
@@ -144,6 +149,7 @@ def take_alias_away(cast: Cast) -> str:
 
 ACTS: dict[str, Callable[[Cast], str]] = {
     "key.create": lambda cast: mint(cast.acme, "ci")[0].prefix,
+    "key.limits": limit_key,
     "key.revoke": revoke_key,
     "tenant.create": make_tenant,
     "tenant.set_policy": set_policy,

@@ -26,6 +26,7 @@ MATRIX = {
     "tenant_new": ("/tenants/new/", (OK, NO, NO, NO, NO, LOGIN)),
     "tenant": ("/tenants/acme/", (OK, OK, OK, GONE, GONE, LOGIN)),
     "keys": ("/tenants/acme/keys/", (OK, OK, OK, GONE, GONE, LOGIN)),
+    "key_limits": ("/tenants/acme/keys/{key}/limits/", (OK, OK, NO, GONE, GONE, LOGIN)),
     "key_revoke": ("/tenants/acme/keys/{key}/revoke/", (OK, OK, NO, GONE, GONE, LOGIN)),
     "tenant_policy": ("/tenants/acme/policy/", (*[POST_ONLY] * 5, LOGIN)),
     "alias_set": ("/tenants/acme/aliases/set/", (*[POST_ONLY] * 5, LOGIN)),

@@ -10,7 +10,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from appliance.tenants.keys import mint
+from appliance.registry.models import Alias
+from appliance.tenants.keys import KeyLimits, mint, revoke
 from appliance.tenants.models import ApiKey
 from tests.appliance.console.cast import Cast, book
 
@@ -102,3 +103,74 @@ def test_it_says_so_when_a_key_had_been_revoked(cast: Cast) -> None:
     client.post(f"{ADDRESS}{key.pk}/revoke/")
     page = client.post(f"{ADDRESS}{key.pk}/revoke/", follow=True).content.decode()
     assert "had been revoked before" in page
+
+
+LIMITS = {
+    "requests_per_minute": "60", "max_concurrency": "4", "tokens_per_minute": "5000", "tokens_per_day": "",
+    "tokens_per_month": "", "monthly_budget": "12.5",
+}  # fmt: skip
+
+
+@pytest.fixture
+def editors(cast: Cast) -> Alias:
+    """A name that a key can be kept to."""
+    return Alias.objects.create(tenant=cast.acme, name="editors", target="m")
+
+
+def test_it_creates_a_key_with_limits_and_tells_them(cast: Cast, editors: Alias) -> None:
+    client = cast.client("owner")
+    _create(client, **LIMITS, models="editors")
+    row = ApiKey.objects.get()
+    assert (row.requests_per_minute, row.max_concurrency, row.tokens_per_minute) == (60, 4, 5000)
+    assert (row.tokens_per_day, row.monthly_budget_micros, row.allowed_models) == (None, 12_500_000, ["editors"])
+    page = client.get(ADDRESS).content.decode()
+    for told in ("60 requests per minute", "4 requests at once", "12.50 CNY per month", "only editors"):
+        assert told in page
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"max_concurrency": "0"}, {"tokens_per_day": "many"}, {"monthly_budget": "0.0000001"}, {"models": "nobodys"},
+     {"requests_per_minute": "2147483648"}],
+)  # fmt: skip
+def test_it_says_what_is_wrong_with_a_limit(cast: Cast, editors: Alias, wrong: dict[str, str]) -> None:
+    client = cast.client("owner")
+    new = client.post(ADDRESS, {"name": "ci", "days": "", "token": "t", **LIMITS, **wrong})
+    key, _ = mint(cast.acme, "first")
+    changed = client.post(f"{ADDRESS}{key.pk}/limits/", LIMITS | wrong)
+    for response in (new, changed):
+        assert response.status_code == 400
+        assert 'class="wrong"' in response.content.decode()
+    row = ApiKey.objects.get()
+    assert row.requests_per_minute is None
+
+
+def test_it_changes_a_keys_limits_and_shows_those_it_has(cast: Cast, editors: Alias) -> None:
+    key, _ = mint(cast.acme, "ci", limits=KeyLimits(max_concurrency=77, allowed_models=["gone-by-now"]))
+    client = cast.client("owner")
+    page = client.get(f"{ADDRESS}{key.pk}/limits/").content.decode()
+    assert 'value="77"' in page
+    assert re.search(r'value="gone-by-now"[^>]*checked', page)
+    assert not re.search(r'value="editors"[^>]*checked', page)
+    assert client.post(f"{ADDRESS}{key.pk}/limits/", {**LIMITS, "models": "editors"}).status_code == 302
+    key.refresh_from_db()
+    assert (key.max_concurrency, key.allowed_models, key.monthly_budget_micros) == (4, ["editors"], 12_500_000)
+    client.post(f"{ADDRESS}{key.pk}/limits/", {})
+    key.refresh_from_db()
+    assert (key.max_concurrency, key.allowed_models, key.monthly_budget_micros) == (None, None, None)
+
+
+def test_it_changes_nothing_of_a_revoked_key_or_of_another_tenants(cast: Cast) -> None:
+    key, _ = mint(cast.acme, "ci")
+    theirs, _ = mint(cast.rivals, "theirs")
+    revoke(key)
+    client = cast.client("owner")
+    assert "was revoked" in client.get(f"{ADDRESS}{key.pk}/limits/").content.decode()
+    client.post(f"{ADDRESS}{key.pk}/limits/", {"max_concurrency": "1"})
+    assert client.post(f"{ADDRESS}{theirs.pk}/limits/", {"max_concurrency": "1"}).status_code == 404
+    assert cast.client("developer").post(f"{ADDRESS}{key.pk}/limits/", {"max_concurrency": "1"}).status_code == 403
+    assert not ApiKey.objects.exclude(max_concurrency=None).exists()
+
+
+def test_it_says_so_where_no_model_could_be_chosen(cast: Cast) -> None:
+    assert "No model is served now" in cast.client("owner").get(ADDRESS).content.decode()

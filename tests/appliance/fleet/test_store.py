@@ -254,10 +254,24 @@ def test_the_view_of_keys_tells_lane_and_weight(db: None) -> None:
 
 def test_the_view_of_keys_gives_a_batchs_key_the_limits_of_the_key_that_made_it(db: None) -> None:
     tenant = Tenant.objects.create(id="acme", name="acme", plan=Plan.objects.create(name="p"))
-    made_by, _ = mint(tenant, "laptop", limits=KeyLimits(7, None, 500))
+    made_by, _ = mint(tenant, "laptop", limits=KeyLimits(7, monthly_budget_micros=500, allowed_models=["m"]))
     batch, _ = mint(tenant, "batch", lane=Lane.BATCH, limits_of=made_by)
     found = {row[1]: row for row in view("gateway_keys")}
     limits = {key: json.loads(row[7]) if isinstance(row[7], str) else row[7] for key, row in found.items()}
     assert limits[str(batch.pk)] == limits[str(made_by.pk)]
-    assert limits[str(batch.pk)]["key"] == {"requests_per_minute": 7, "tokens_per_minute": None, "spend_micros": 500}
+    own = {name: limit for name, limit in limits[str(batch.pk)]["key"].items() if limit is not None}
+    assert own == {"requests_per_minute": 7, "spend_micros": 500}
+    assert found[str(batch.pk)][11] == found[str(made_by.pk)][11] == ["m"]
     assert (found[str(batch.pk)][10], found[str(made_by.pk)][10]) == (str(made_by.pk), "")
+
+
+def test_the_view_of_keys_tells_all_limits_of_a_key_and_its_models(db: None) -> None:
+    tenant = Tenant.objects.create(id="acme", name="acme", plan=Plan.objects.create(name="p"))
+    mint(tenant, "laptop", limits=KeyLimits(1, 2, 3, 4, 5, 6, ["m", "editors"]))
+    (row,) = view("gateway_keys")
+    limits = json.loads(row[7]) if isinstance(row[7], str) else row[7]
+    assert limits["key"] == {
+        "requests_per_minute": 1, "concurrency": 2, "tokens_per_minute": 3, "tokens_per_day": 4, "tokens_per_month": 5,
+        "spend_micros": 6,
+    }  # fmt: skip
+    assert row[11] == ["m", "editors"]

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from appliance.ledger.models import LedgerEntry
 from appliance.ledger.seeds import seed
-from appliance.tenants.keys import mint
+from appliance.tenants.keys import KeyLimits, mint
 from appliance.tenants.models import Plan, Tenant
 from inference.gateway.limits.gates import Kind
 from inference.gateway.limits.scripts import PREFIX
@@ -87,3 +87,15 @@ def test_sums_of_a_window_that_is_over_by_now_are_left_alone(client: redis.Redis
     then = datetime.now(UTC) - timedelta(days=40)
     book(tenant, then, 700, 0)
     assert seed(client, then) == 0
+
+
+def test_a_keys_own_day_and_month_are_told_too(client: redis.Redis, tenant: Tenant) -> None:
+    now = datetime.now(UTC)
+    key, _ = mint(tenant, "laptop", limits=KeyLimits(tokens_per_day=100, tokens_per_month=1000))
+    of_batch, _ = mint(tenant, "batch", limits_of=key)
+    book(tenant, now, 60, 10, str(key.pk))
+    book(tenant, now, 5, 0, str(of_batch.pk))
+    book(tenant, now, 50, 0)
+    seed(client, now)
+    assert used(client, f"k:{key.pk}", Kind.DAY) == used(client, f"k:{key.pk}", Kind.MONTH) == 75
+    assert used(client, f"k:{key.pk}", Kind.SPEND) == 0

@@ -288,3 +288,10 @@ def test_a_job_whose_holder_was_killed_is_found_by_the_sweep(cast: Cast, monkeyp
     assert lease.unheld() == []
     time.sleep(0.3)
     assert lease.unheld() == [job.pk]
+
+
+def test_a_model_that_the_keys_own_list_leaves_out_is_as_unknown_as_any(cast: Cast) -> None:
+    cast.key.allowed_models = ["another"]
+    assert refused(cast) == ("model", "model_not_found")
+    cast.key.allowed_models = [BASE]
+    assert create(cast).base == cast.base

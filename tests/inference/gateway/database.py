@@ -21,7 +21,8 @@ NOBODY = 65534
 SCHEMA = """
 CREATE TABLE gateway_keys(digest text, key_id text, tenant_id text, max_context_tokens int, default_max_tokens int,
   allowed_models text[], expires_at timestamptz, limits jsonb,
-  lane text NOT NULL DEFAULT '', weight int NOT NULL DEFAULT 100, limits_of text NOT NULL DEFAULT '');
+  lane text NOT NULL DEFAULT '', weight int NOT NULL DEFAULT 100, limits_of text NOT NULL DEFAULT '',
+  names text[]);
 CREATE TABLE gateway_models(name text, owned_by text, created bigint, max_model_len int, path text, fim boolean,
   tenant_id text, base text);
 CREATE TABLE gateway_replicas(replica_id text, life_id text, model text, socket text, max_sequences int,
@@ -116,9 +117,10 @@ def add_key(
     lane: str = "",
     weight: int = 100,
     limits_of: str = "",
+    names: list[str] | None = None,
 ) -> None:
     postgres.execute(
-        "INSERT INTO gateway_keys VALUES (%s, %s, %s, %s, %s, %s, NULL, %s, %s, %s, %s)",
+        "INSERT INTO gateway_keys VALUES (%s, %s, %s, %s, %s, %s, NULL, %s, %s, %s, %s, %s)",
         digest(key), f"key-{key}", tenant, context, default, allowed, None if limits is None else Jsonb(limits),
-        lane, weight, limits_of and f"key-{limits_of}",
+        lane, weight, limits_of and f"key-{limits_of}", names,
     )  # fmt: skip

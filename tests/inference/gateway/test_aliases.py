@@ -18,7 +18,7 @@ from appliance.batches.answers import answered
 from appliance.batches.client import Gateway
 from inference.gateway.canary import target_for
 from inference.gateway.directory import Alias, Canary, Directory, Key, Model, Replica, Snapshot
-from tests.inference.gateway.database import add_key, add_model
+from tests.inference.gateway.database import add_key, add_model, digest
 from tests.inference.gateway.parts import KEY, OTHER_KEY, Rig
 from tests.waiting import wait_until
 
@@ -231,3 +231,14 @@ def test_a_batch_may_name_it(rig: Rig) -> None:
     answer = asyncio.run(work())
     assert answered(0, "one", answer).ok
     assert rig.record(answer.headers["x-request-id"]).model == BASE
+
+
+def test_a_keys_list_names_an_alias_and_not_what_it_stands_for(rig: Rig) -> None:
+    add_key(rig.postgres, "sk-alias-listed", "owner", names=[NAME])
+    rig.wait_for_directory()
+    assert ask(rig, NAME, key="sk-alias-listed")[0] == 200
+    for name in (OLD, NEW, BASE, PLAIN):
+        assert ask(rig, name, key="sk-alias-listed")[0] == 404
+    listed = json.loads(rig.call("GET", "/v1/models", authorization="Bearer sk-alias-listed")[2])["data"]
+    assert [model["id"] for model in listed] == [NAME]
+    rig.postgres.execute("DELETE FROM gateway_keys WHERE digest = %s", digest("sk-alias-listed"))

@@ -253,3 +253,40 @@ def test_without_redis_every_worker_keeps_to_its_share(rig: Rig, tenants: Any) -
         )
 
     wait_until(in_redis)
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ({"concurrency": 1}, "The key's limit of 1 requests at once"),
+        ({"tokens_per_minute": 30}, "The key's limit of 30 tokens per minute"),
+        ({"tokens_per_day": 30}, "The key's limit of 30 tokens per day"),
+        ({"tokens_per_month": 30}, "The key's limit of 30 tokens per month"),
+        ({"spend_micros": 1}, "The key's budget of this month"),
+    ],
+)
+def test_a_key_is_kept_to_each_limit_of_its_own(rig: Rig, tenants: Any, key: dict[str, int], says: str) -> None:
+    tenant = tenants("of-key", tenant={"concurrency": 50, "tokens_per_day": 10**9}, key=key)
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: tenant.chat("tokens=5 delay=0.3", max_tokens=5), range(2)))
+    refused = [answer for answer in answers if answer[0] == 429]
+    assert refused
+    assert all(says in refusal(answer)[2] for answer in refused)
+    at_rest(rig)
+    rig.redis.client().delete(f"{PREFIX}k:key-sk-of-key")
+
+
+def test_a_key_may_ask_for_the_names_on_its_list_only(rig: Rig) -> None:
+    add_key(rig.postgres, "sk-listed", "listed", names=["deepseek-fim"])
+    rig.wait_for_directory()
+    header = {"authorization": "Bearer sk-listed"}
+    listed = json.loads(rig.call("GET", "/v1/models", **header)[2])["data"]
+    assert [model["id"] for model in listed] == ["deepseek-fim"]
+    unknown = rig.call("POST", "/v1/chat/completions", rig.chat(model="no-such-model"), **header)
+    outside = rig.call("POST", "/v1/chat/completions", rig.chat(model="deepseek-fake"), **header)
+    assert unknown[0] == outside[0] == 404
+    assert unknown[2] == outside[2]
+    assert rig.call("GET", "/v1/models/deepseek-fake", **header)[0] == 404
+    assert rig.call("GET", "/v1/models/deepseek-fim", **header)[0] == 200
+    assert rig.call("POST", "/v1/chat/completions", rig.chat(model="deepseek-fim"), **header)[0] == 200
+    rig.postgres.execute("DELETE FROM gateway_keys WHERE tenant_id = 'listed'")
