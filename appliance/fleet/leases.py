@@ -44,6 +44,11 @@ def release(job_id: str) -> None:
     DeviceOwner.objects.filter(job_id=job_id).delete()
 
 
+def forget_ended() -> None:
+    """Remove the leases of fine-tunes whose worker was killed, where nobody has wanted the device since."""
+    DeviceOwner.objects.filter(job_id__isnull=False, expires_at__lte=Now()).delete()
+
+
 def any_free() -> bool:
     """Whether a device could be leased at the moment."""
     return bool(_to_lend())

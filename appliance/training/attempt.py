@@ -6,6 +6,7 @@ with one write that carries the fence.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from django.db import transaction
@@ -70,16 +71,15 @@ def work_on(job_id: str) -> None:
         except (NoDevice, NoEngine, BeingMade) as absent:
             outcome = "waiting"
             log.info("%s waits: %s", job_id, absent)
-            say_once(job_id, f"waiting for {WAITS_FOR[type(absent)]}")
+            _wait(job_id, fence, f"waiting for {WAITS_FOR[type(absent)]}")
         except NotSigned as unsigned:
             outcome = "waiting"
-            say_once(job_id, f"waiting for {unsigned}")
+            _wait(job_id, fence, f"waiting for {unsigned}")
         except (plan.NoDisk, plan.NoMemory, NoRoomForReplay) as short:
             outcome = "waiting"
             log.info("%s waits: %s", job_id, short)
-            say_once(
-                job_id, f"waiting for {WAITS_FOR[type(short)]}: {short}", same=f"waiting for {WAITS_FOR[type(short)]}"
-            )
+            what = f"waiting for {WAITS_FOR[type(short)]}"
+            _wait(job_id, fence, f"{what}: {short}", same=what)
         except Exception:
             # The top of an attempt: a fault of ours must not lose the job. The sweep has it tried again, a bounded
             # number of times.
@@ -89,6 +89,12 @@ def work_on(job_id: str) -> None:
     metrics.ENDED.labels(outcome).inc()
     lease.release(job_id, fence)
     clear_if_over(job_id)
+
+
+def _wait(job_id: str, fence: int, message: str, same: str | None = None) -> None:
+    """Say what the job waits for, unless somebody else goes on with it already."""
+    with contextlib.suppress(LeaseLost), lease.holding(job_id, fence):
+        say_once(job_id, message, same)
 
 
 def _is_unsigned(job_id: str) -> bool:
@@ -126,8 +132,9 @@ def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
             "invalid_training_file", "nothing is left of the training file after cleaning", "training_file"
         )
     if job.status == JobStatus.VALIDATING.value:
-        _must(lease.move(job_id, fence, JobStatus.VALIDATING, JobStatus.QUEUED))
-        add_event(job_id, f"files validated: {training.rows} rows to train on (dataset {training.digest[:12]})")
+        with lease.holding(job_id, fence):
+            if lease.move(job_id, fence, JobStatus.VALIDATING, JobStatus.QUEUED):
+                add_event(job_id, f"files validated: {training.rows} rows to train on (dataset {training.digest[:12]})")
     if job.adapter is None:
         signing.use(job, fence, filter(None, (training, validation)))
         job.adapter = _train_on_a_device(job, fence, heart, training, validation)
@@ -143,11 +150,10 @@ def _train_on_a_device(
     run = plan.look_ahead(job, training, lora_targets(job.base))
     with a_device(job.pk, fence, heart) as device:
         plan.settle(job, fence, run, device)
-        if lease.move(job.pk, fence, JobStatus.QUEUED, JobStatus.RUNNING, started_at=Now()):
-            add_event(job.pk, f"training begins on {device.id}")
-        else:
-            heart.check()
-            add_event(job.pk, f"training goes on on {device.id} (attempt {fence})")
+        with lease.holding(job.pk, fence):
+            begins = lease.move(job.pk, fence, JobStatus.QUEUED, JobStatus.RUNNING, started_at=Now())
+            how = f"begins on {device.id}" if begins else f"goes on on {device.id} (attempt {fence})"
+            add_event(job.pk, f"training {how}")
         return train(job, fence, heart, device, training, validation)
 
 
@@ -173,8 +179,3 @@ def _count_failure(job_id: str, fence: int) -> None:
     failures = Job.objects.values_list("failures", flat=True).get(pk=job_id)
     if failures >= MAX_FAILURES:
         _fail(job_id, fence, AttemptFailed("server_error", f"it broke off {failures} times; ask the operator"))
-
-
-def _must(moved: bool) -> None:
-    if not moved:
-        raise LeaseLost("the job was moved by somebody else")

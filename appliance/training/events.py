@@ -1,17 +1,43 @@
-"""A job's story, one row per line."""
+"""A job's story, one row per line. What the holder of a job says is taken as long as it holds it."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
+from appliance.training import lease
 from appliance.training.models import JobEvent
 
 
-def add_event(job_id: str, message: str, level: str = "info", data: dict[str, Any] | None = None) -> None:
-    """Add a line; one with `data` is a step's metrics."""
-    JobEvent.objects.create(
-        job_id=job_id, message=message, level=level, data=data, type="message" if data is None else "metrics"
-    )
+def add_event(
+    job_id: str, message: str, level: str = "info", data: dict[str, Any] | None = None, once: str | None = None
+) -> None:
+    """Add a line; one with `data` is a step's metrics. Of lines with the same `once` a job has one, the first."""
+    line = {
+        "job_id": job_id, "message": message, "level": level, "data": data,
+        "type": "message" if data is None else "metrics",
+    }  # fmt: skip
+    if once is None:
+        JobEvent.objects.create(**line)
+    else:
+        digest = hashlib.sha256(f"{job_id} {once}".encode()).hexdigest()[:24]
+        JobEvent.objects.get_or_create(id=f"ftevent-{digest}", defaults=line)
+
+
+def say(
+    job_id: str,
+    fence: int,
+    message: str,
+    level: str = "info",
+    data: dict[str, Any] | None = None,
+    once: str | None = None,
+) -> None:
+    """Add a line as the job's holder.
+
+    Raises: LeaseLost.
+    """
+    with lease.holding(job_id, fence):
+        add_event(job_id, message, level, data, once)
 
 
 def say_once(job_id: str, message: str, same: str | None = None) -> None:

@@ -52,6 +52,11 @@ class Heartbeat:
         return self._job_id
 
     @property
+    def fence(self) -> int:
+        """Which attempt at it."""
+        return self._fence
+
+    @property
     def is_lost(self) -> bool:
         """Whether the attempt has to stop."""
         return self._lost.is_set() or stopping.is_set()

@@ -6,14 +6,18 @@ All times are the database's. A holder whose fence is no longer the job's has lo
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
+from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from appliance.tenants.models import Tenant
+from appliance.training.errors import LeaseLost
 from appliance.training.models import Job
-from finetune.job import WORKABLE, JobStatus
+from finetune.job import TERMINAL, WORKABLE, JobStatus
 
 TTL_S = 20.0
 RENEW_S = 2.0
@@ -51,6 +55,19 @@ def held(job_id: str, fence: int) -> QuerySet[Job]:
     return Job.objects.filter(pk=job_id, fence=fence, status__in=_WORKABLE)
 
 
+@contextmanager
+def holding(job_id: str, fence: int) -> Iterator[Job]:
+    """A transaction of the job's holder: until it ends nobody else claims, ends or pauses the job.
+
+    Raises: LeaseLost, and nothing is written, where this fence holds it no longer.
+    """
+    with transaction.atomic():
+        row = held(job_id, fence).select_for_update().first()
+        if row is None:
+            raise LeaseLost(f"{job_id}: it is no longer attempt {fence}'s")
+        yield row
+
+
 def move(job_id: str, fence: int, from_status: JobStatus, to_status: JobStatus, **changes: object) -> bool:
     """A holder's compare-and-set of the status; False when the job is no longer theirs or no longer there."""
     return held(job_id, fence).filter(status=from_status.value).update(status=to_status.value, **changes) == 1
@@ -64,6 +81,12 @@ def _active_tenants() -> QuerySet[Tenant]:
     # a subquery of its own: with a join, Django puts the whole condition into one, which PostgreSQL does not look at
     # again after it waited for the row, and two claims would win
     return Tenant.objects.filter(is_active=True)
+
+
+def forget_ended() -> None:
+    """Take the names of killed holders off jobs that are over."""
+    over = Job.objects.filter(status__in=[status.value for status in TERMINAL], lease_expires_at__lt=Now())
+    over.update(lease_expires_at=None, lease_holder="")
 
 
 def unheld() -> list[str]:

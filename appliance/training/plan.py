@@ -112,7 +112,7 @@ def look_ahead(job: Job, training: Dataset, targets: tuple[str, ...]) -> Run:
 def settle(job: Job, fence: int, run: Run, device: Leased) -> None:
     """Keep the plan on the job and tell it, now that the run has a device.
 
-    Raises: NoMemory where the device has too little left now.
+    Raises: NoMemory where the device has too little left now; LeaseLost.
     """
     need, room = run.memory(device.kind), room_of(device.id)
     short = estimate.too_little_memory(need, room) if need is not None and room is not None else None
@@ -132,8 +132,9 @@ def settle(job: Job, fence: int, run: Run, device: Leased) -> None:
     }  # fmt: skip
     if (mixed := mixed_in(job.pk)) is not None:
         plan["replay"] = mixed.facts
-    lease.held(job.pk, fence).update(plan=plan)
-    add_event(job.pk, in_words(plan))
+    with lease.holding(job.pk, fence):
+        lease.held(job.pk, fence).update(plan=plan)
+        add_event(job.pk, in_words(plan))
 
 
 def in_words(plan: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from appliance.training import lease
 from appliance.training.events import add_event
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import JobEvent, StoredFile
@@ -19,19 +20,22 @@ EVENT_EVERY = timedelta(minutes=1)  # cleaning may take two hours, and its event
 
 
 def tell(file: StoredFile, heart: Heartbeat | None, told: dict[str, Any]) -> None:
-    """Take in one line of the pipeline's progress. A database that is away for a moment must not cost the cleaning."""
+    """Take in one line of the pipeline's progress. A database that is away for a moment must not cost the cleaning.
+
+    Raises: LeaseLost.
+    """
     text = words(told)
     waiting = StoredFile.objects.filter(pk=file.pk, status=StoredFile.Status.UPLOADED)
     patiently(lambda: waiting.update(status_details=text))
     if heart is not None:
-        job_id = heart.job_id
-        patiently(lambda: _say(job_id, f"{file.filename}: {_step(told)}", f"{file.filename}: {text}"))
+        patiently(lambda: _say(heart, f"{file.filename}: {_step(told)}", f"{file.filename}: {text}"))
 
 
-def _say(job_id: str, step: str, message: str) -> None:
-    last = JobEvent.objects.filter(job_id=job_id).order_by("-seq").first()
-    if last is None or not last.message.startswith(step) or timezone.now() - last.created_at >= EVENT_EVERY:
-        add_event(job_id, message)
+def _say(heart: Heartbeat, step: str, message: str) -> None:
+    with lease.holding(heart.job_id, heart.fence):
+        last = JobEvent.objects.filter(job_id=heart.job_id).order_by("-seq").first()
+        if last is None or not last.message.startswith(step) or timezone.now() - last.created_at >= EVENT_EVERY:
+            add_event(heart.job_id, message)
 
 
 def words(told: dict[str, Any]) -> str:

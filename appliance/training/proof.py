@@ -16,7 +16,6 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models.functions import Now
 
 from appliance.audit.record import record
@@ -28,8 +27,8 @@ from appliance.training import lease, metrics
 from appliance.training.adapters import is_loaded, move
 from appliance.training.devices import a_device
 from appliance.training.errors import AttemptFailed, BrokeOff, LeaseLost
-from appliance.training.events import add_event
-from appliance.training.folders import job_dir
+from appliance.training.events import add_event, say
+from appliance.training.folders import attempt_dir, job_dir
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import Dataset, Evaluation, Job
 from appliance.training.patience import patiently
@@ -37,7 +36,6 @@ from appliance.training.plan import MAX_LENGTH
 from appliance.training.planted import planted_secret
 from appliance.training.rows import SCORES, read_rows, rows_for
 from appliance.training.serving import EngineSampler, NoEngine, ReadyEngine, merged_engine, ready_engine
-from appliance.training.training import attempt_dir
 from finetune.evaluate import humaneval, sandbox
 from finetune.evaluate.check import Check, Verdict
 from finetune.evaluate.checks.extraction import Planted
@@ -75,7 +73,7 @@ def prove(
     if _merges(adapter):
         ask_for(adapter)  # only now: its engine may take the device that the scores were made on
     sampler = _loaded(adapter, heart)
-    add_event(job.pk, "the adapter is served beside the base model; its checks begin")
+    say(job.pk, fence, "the adapter is served beside the base model; its checks begin")
     with metrics.EVALUATION.time():
         checks = evaluate(sampler, job.base.name, adapter.name, inputs)
     heart.check()
@@ -134,7 +132,7 @@ def _inputs(
     texts += [(f"seen {n}", row) for n, row in enumerate(_first((train_rows,)))]
     return Inputs(
         training=_training_scores(job, adapter, fence, heart, texts), held_out=names, planted=tuple(_planted(training)),
-        secret=planted_secret(), tasks=_tasks(job),
+        secret=planted_secret(), tasks=_tasks(job, fence),
     )  # fmt: skip
 
 
@@ -179,16 +177,16 @@ def _score(
     return scored
 
 
-def _tasks(job: Job) -> list[Task]:
+def _tasks(job: Job, fence: int) -> list[Task]:
     """The tasks of HumanEval, none where they can't be run: then the check lacks evidence, and the story says why."""
     path = suite_path(settings.ENV.cache_dir)
     if not path.is_file():
-        add_event(job.pk, "HumanEval is not installed: its check is left out", "warn")
+        say(job.pk, fence, "HumanEval is not installed: its check is left out", "warn", once="no suite")
         return []
     try:
         sandbox.find()
     except SandboxMissing as error:
-        add_event(job.pk, f"HumanEval is left out: {error}", "warn")
+        say(job.pk, fence, f"HumanEval is left out: {error}", "warn", once="no sandbox")
         return []
     return humaneval.choose(humaneval.load(path))
 
@@ -204,9 +202,7 @@ def _planted(dataset: Dataset) -> list[Planted]:
 
 def _carry_out(job: Job, adapter: Adapter, fence: int, checks: list[Check], gate: Gate) -> None:
     """Evaluation, adapter and job in one transaction that carries the fence."""
-    with transaction.atomic():
-        if not lease.held(job.pk, fence).select_for_update().exists():
-            raise LeaseLost(f"{job.pk}: the verdict of attempt {fence} came after its end")
+    with lease.holding(job.pk, fence):
         Evaluation.objects.update_or_create(
             adapter=adapter, defaults={"verdict": gate.verdict.value, "checks": [check.to_dict() for check in checks]}
         )

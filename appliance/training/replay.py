@@ -22,7 +22,7 @@ from django.conf import settings
 
 from appliance.env import REPO
 from appliance.training.errors import AttemptFailed, BrokeOff
-from appliance.training.events import add_event, say_once
+from appliance.training.events import say, say_once
 from appliance.training.folders import job_dir
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import Dataset, Job
@@ -98,7 +98,7 @@ def ensure_replay(job: Job, training: Dataset, validation: Dataset | None, heart
         report = json.loads((folder / REPLAY / REPORT).read_bytes())  # another attempt's, where that was faster
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    patiently(lambda: add_event(job.pk, said_of(report)))
+    patiently(lambda: say(job.pk, heart.fence, said_of(report), once="replay"))
 
 
 def _publish(work: Path, place: Path) -> None:

@@ -19,7 +19,7 @@ from django.utils import timezone
 from appliance.audit.record import record
 from appliance.tenants.models import Membership, User
 from appliance.training import lease
-from appliance.training.errors import LeaseLost, NotSigned, SignoffRefused
+from appliance.training.errors import NotSigned, SignoffRefused
 from appliance.training.events import add_event
 from appliance.training.models import Dataset, Job, Signoff, StoredFile
 from appliance.training.wake import wake_job
@@ -124,9 +124,7 @@ def use(job: Job, fence: int, datasets: Iterable[Dataset]) -> None:
     if missing:
         raise NotSigned(words(missing))
     known = [found.pk for dataset in datasets if (found := standing(dataset)) is not None]
-    with transaction.atomic():
-        if not lease.held(job.pk, fence).exists():
-            raise LeaseLost(f"{job.pk}: it was moved by somebody else")
+    with lease.holding(job.pk, fence):
         rows = list(Signoff.objects.select_for_update().filter(pk__in=known, revoked_at=None).order_by("pk"))
         if len(rows) < len(known) and job.tenant.needs_signoff and job.status in WAITING:
             raise NotSigned("a sign-off was taken back a moment ago")

@@ -1,4 +1,4 @@
-"""Runs the trainer for one attempt and takes in what it tells: events, checkpoints, at the end the adapter."""
+"""Runs the trainer for one attempt, hands on what it tells, and takes its adapter in."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from django.db import transaction
-
 from appliance.fleet import loans
 from appliance.fleet.models import Deployment
 from appliance.registry.models import Adapter
-from appliance.training import lease, metrics, signing
+from appliance.training import lease, metrics, signing, told
 from appliance.training.adapters import public_name
 from appliance.training.devices import Leased, NoDevice
 from appliance.training.errors import AttemptFailed, BrokeOff, LeaseLost
 from appliance.training.events import add_event
-from appliance.training.folders import job_dir
+from appliance.training.folders import attempt_dir, attempts, job_dir
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.holes import tokens_of
 from appliance.training.jobs import lora_targets
-from appliance.training.models import Checkpoint, Dataset, Job
+from appliance.training.models import Dataset, Job
 from appliance.training.patience import patiently
 from appliance.training.plan import CHARACTERS_PER_TOKEN, MAX_LENGTH
 from appliance.training.replay import mixed_in
@@ -31,6 +29,7 @@ from appliance.training.rows import rows_for, said_of
 from appliance.training.serving import NoEngine
 from finetune import manifest
 from finetune.job import JobStatus
+from finetune.train import checkpoints
 from finetune.train.errors import SpecRefused
 from finetune.train.hyperparameters import choose, data_of
 from finetune.train.launch import Trainer
@@ -42,15 +41,10 @@ BAD_CHECKPOINT = "bad_checkpoint"
 PASSING = frozenset({"trainer_died", BAD_CHECKPOINT})  # another attempt may not meet them
 
 
-def attempt_dir(job_id: str, fence: int) -> Path:
-    """The only place where one attempt writes."""
-    return job_dir(job_id) / "attempts" / str(fence)
-
-
 def last_checkpoint(job_id: str) -> Path | None:
     """The whole checkpoint with the most steps of any attempt; a half-written or damaged one is passed over."""
-    found = (path.parent for path in job_dir(job_id).glob("attempts/*/checkpoint-*/manifest.json"))
-    newest_first = sorted(found, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    found = (path for folder in attempts(job_id) for path in folder.glob("checkpoint-*") if checkpoints.step_of(path))
+    newest_first = sorted(found, key=lambda path: path.name, reverse=True)
     return next((path for path in newest_first if not manifest.verify(path)), None)
 
 
@@ -67,6 +61,8 @@ def train(
     if deployment is None:
         raise NoEngine(f"{job.base.name} is not served at the moment")
     spec = _spec(job, folder, device, training, validation)
+    if spec.resume_from is not None:
+        told.catch_up(job.pk, fence, spec.resume_from)
     trainer = Trainer()
     try:
         trainer.start(Path(deployment.slot.path) / "bin" / "python", spec, folder / "trainer.log", device.environment)
@@ -91,10 +87,11 @@ def _spec(job: Job, folder: Path, device: Leased, training: Dataset, validation:
     fim_tokens = tokens_of(job.base) if training.kind == "text" else None
     data = data_of(training.kind, num_rows, tokens, length, fim_tokens is not None)
     chosen = choose(data, job.hyperparameters)
-    add_event(job.pk, said_of(num_own, training, validation))
-    lease.held(job.pk, int(folder.name)).update(
-        hyperparameters={name: getattr(chosen, name) for name in job.hyperparameters}
-    )
+    fence = int(folder.name)
+    with lease.holding(job.pk, fence):
+        add_event(job.pk, said_of(num_own, training, validation), once="rows")
+        settled = {name: getattr(chosen, name) for name in job.hyperparameters}
+        lease.held(job.pk, fence).update(hyperparameters=settled)
     steps = math.ceil(data.sequences / chosen.batch_size) * chosen.n_epochs
     return TrainSpec(
         model_path=Path(job.base.path), train=train, validation=held_out, kind=training.kind, out=folder,
@@ -122,7 +119,7 @@ def _follow(job: Job, fence: int, heart: Heartbeat, trainer: Trainer) -> dict[st
             raise AttemptFailed(event["code"], f"training failed: {event['message']}")
         if name == "stopped":
             raise LeaseLost(f"{job.pk}: the trainer was told to stop")
-        patiently(lambda event=event: _record(job, fence, event))  # type: ignore[misc]
+        patiently(lambda event=event: told.take_in(job.pk, fence, event))  # type: ignore[misc]
         if name == "checkpoint":
             patiently(lambda: _give_back_if_asked(job, fence))
     raise BrokeOff(f"{job.pk}: the trainer ended without a word")
@@ -131,42 +128,15 @@ def _follow(job: Job, fence: int, heart: Heartbeat, trainer: Trainer) -> dict[st
 def _give_back_if_asked(job: Job, fence: int) -> None:
     """Where its device was only lent: the pool or an operator may want it back.
 
-    Raises: NoDevice, which ends the attempt and frees the device.
+    Raises: NoDevice, which ends the attempt and frees the device; LeaseLost.
     """
     reason = loans.asked_back(job.pk)
     if reason is None:
         return
-    lease.move(job.pk, fence, JobStatus.RUNNING, JobStatus.QUEUED)
-    add_event(job.pk, f"its device was {reason}; training goes on from this checkpoint once there is one")
+    with lease.holding(job.pk, fence):
+        lease.move(job.pk, fence, JobStatus.RUNNING, JobStatus.QUEUED)
+        add_event(job.pk, f"its device was {reason}; training goes on from this checkpoint once there is one")
     raise NoDevice(f"{job.pk}: {reason}")
-
-
-def _record(job: Job, fence: int, event: dict[str, Any]) -> None:
-    match event["event"]:
-        case "started":
-            resumed = event.get("resumed_step") or 0
-            where = f"from step {resumed} of" if resumed else "with"
-            add_event(job.pk, f"the trainer begins {where} {event['steps_total']} steps")
-        case "step":
-            data = {key: event[key] for key in ("step", "loss", "learning_rate", "tokens_per_s", "epoch")}
-            add_event(
-                job.pk, f"step {event['step']}: loss {event['loss']:.4f}", data=data | {"train_loss": event["loss"]}
-            )
-        case "validation":
-            data = {"step": event["step"], "valid_loss": event["loss"]}
-            add_event(job.pk, f"step {event['step']}: validation loss {event['loss']:.4f}", data=data)
-        case "checkpoint":
-            _record_checkpoint(job, fence, event)
-
-
-def _record_checkpoint(job: Job, fence: int, event: dict[str, Any]) -> None:
-    with transaction.atomic():
-        if not lease.held(job.pk, fence).select_for_update().exists():
-            raise LeaseLost(f"{job.pk}: a checkpoint of attempt {fence} came after its end")
-        Checkpoint.objects.get_or_create(
-            id=f"ftckpt-{job.pk.removeprefix('ftjob-')}-{event['step']}",
-            defaults={"job": job, "step": event["step"], "fence": fence, "path": event["path"]},
-        )
 
 
 def _take_in(job: Job, fence: int, finished: dict[str, Any], training: Dataset) -> Adapter:
@@ -177,10 +147,7 @@ def _take_in(job: Job, fence: int, finished: dict[str, Any], training: Dataset) 
         raise AttemptFailed("server_error", f"the trainer's adapter is not whole: {'; '.join(faults[:3])}")
     config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
     mixed = mixed_in(job.pk)
-    with transaction.atomic():
-        row = lease.held(job.pk, fence).select_for_update().first()
-        if row is None:
-            raise LeaseLost(f"{job.pk}: the adapter of attempt {fence} came after its end")
+    with lease.holding(job.pk, fence) as row:
         if row.adapter is not None:  # the commit went through, only its answer was lost
             return row.adapter
         adapter = Adapter.objects.create(

@@ -9,18 +9,18 @@ from typing import Any
 from safetensors.torch import save_file
 
 from finetune import files, manifest
+from finetune.train.methods import ADAPTER
 from finetune.train.model import describe_base
 from finetune.train.spec import TrainSpec
 from finetune.train.state import WEIGHTS, adapter_weights
 
-FOLDER = "adapter"
 CONFIG = "adapter_config.json"
 
 
 def write_adapter(spec: TrainSpec, run: str, model: Any) -> manifest.Manifest:
     """Write it, whole or not at all. The same run gives the same bytes: no time and no path is in it."""
-    final = spec.out / FOLDER
-    made = spec.out / f".{FOLDER}"
+    final = spec.out / ADAPTER
+    made = spec.out / f".{ADAPTER}"
     for folder in (made, final):
         shutil.rmtree(folder, ignore_errors=True)
     made.mkdir()

@@ -7,7 +7,6 @@ events. Standard library only.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from typing import Any
 from finetune import files
 from finetune.train import slot
 from finetune.train.errors import SpecRefused, TrainerNotStarted
+from finetune.train.events import event_of
 from finetune.train.spec import TrainSpec, faults_of
 
 MODULE = "finetune.train"
@@ -70,7 +70,7 @@ class Trainer:
         assert process.stdout is not None  # noqa: S101 - for mypy: it was opened as a pipe
         with process.stdout as lines:
             for line in lines:
-                event = _parse(line)
+                event = event_of(line)
                 if event is not None:
                     last = event["event"]
                     yield event
@@ -116,11 +116,3 @@ def _spawn(argv: list[str], environment: dict[str, str], folder: Path, errors: i
         )  # fmt: skip
     except OSError as error:
         raise TrainerNotStarted(f"{argv[0]} can't be run: {error}") from error
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    try:
-        event = json.loads(line)
-    except ValueError:  # cut short by a SIGKILL
-        return None
-    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None

@@ -58,6 +58,8 @@ def _train(spec_path: Path, events: EventWriter, stop: threading.Event) -> int:
     from finetune.train.loop import Run, Stopped  # noqa: PLC0415
 
     here = world.join(spec.ranks, spec.device, spec.out / MEETING)
+    if here.leads:
+        events.keep(spec.out)
     tell = events.write if here.leads else _nothing
     training = Run(spec, tell, stop, here)
     try:

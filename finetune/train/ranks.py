@@ -6,7 +6,6 @@ LOCAL_RANK), so that torchrun can start them instead; they meet through a file i
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import signal
@@ -21,6 +20,7 @@ from typing import Any
 
 from finetune.train import slot
 from finetune.train.errors import TrainError
+from finetune.train.events import event_of
 from finetune.train.spec import TrainSpec
 
 MODULE = "finetune.train"
@@ -125,15 +125,6 @@ class Ranks:
             if rank.process.poll() is None:
                 rank.ended_by_us = True
                 rank.process.kill()
-
-
-def event_of(line: bytes | str) -> dict[str, Any] | None:
-    """What a rank tells; None for a line that is cut off, or a library's own."""
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return None
-    return event if isinstance(event, dict) and "event" in event else None
 
 
 def cause_of(wrong: list[Rank], ranks: int) -> dict[str, Any]:

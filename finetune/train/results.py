@@ -15,14 +15,13 @@ import torch
 from safetensors.torch import save_file
 
 from finetune import files, manifest
-from finetune.train import adapter
-from finetune.train.methods import EXPERTS, FULL, LORA
+from finetune.train.methods import ADAPTER, EXPERTS, FULL, LORA
 from finetune.train.model import describe_base
 from finetune.train.spec import TrainSpec
 from finetune.train.state import chosen_of, trained_parameters
 from finetune.train.world import World
 
-FOLDERS = {LORA: adapter.FOLDER, EXPERTS: "experts", FULL: "model"}
+FOLDERS = {LORA: ADAPTER, EXPERTS: "experts", FULL: "model"}
 FILE_BYTES = 4_000_000_000
 _STACKED = re.compile(r"(.+\.experts)\.(gate_up_proj|down_proj|trained_gate_up|trained_down)")
 

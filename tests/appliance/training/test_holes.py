@@ -9,7 +9,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from appliance.registry.models import ModelVersion
-from appliance.training import holes, jobs, plan, training
+from appliance.training import holes, jobs, lease, plan, training
 from appliance.training.devices import Leased
 from appliance.training.errors import AttemptFailed, JobRefused
 from appliance.training.models import Dataset, StoredFile
@@ -46,6 +46,7 @@ def specified(cast: Cast, tmp_path: Path, kind: str = "text", **asked: object) -
     hyperparameters = dict.fromkeys(NAMES, "auto") | asked
     job = cast.job(JobStatus.RUNNING, training_file=file, hyperparameters=hyperparameters)
     run = plan.look_ahead(job, dataset, jobs.lora_targets(cast.base))
+    assert lease.claim(job.pk) == 1
     (out := tmp_path / file.pk / "1").mkdir()
     spec = training._spec(job, out, DEVICE, dataset, None)
     # a batch of text counts packs of the context's length, and its longest document is shorter

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from appliance.fleet.models import Device, DeviceOwner, Replica
 from appliance.registry.models import ModelVersion
-from appliance.training import attempt, jobs, plan, training
+from appliance.training import attempt, jobs, lease, plan, training
 from appliance.training.attempt import work_on
 from appliance.training.devices import Leased, NoDevice
 from appliance.training.errors import JobRefused
@@ -211,6 +211,7 @@ def test_a_disk_that_is_too_small_as_a_whole_fails_the_job(
 def test_the_trainer_is_given_what_was_planned(small: Cast, tmp_path: Path) -> None:
     job = queued(small, tmp_path)
     run = plan.look_ahead(job, Dataset.objects.get(), jobs.lora_targets(small.base))
+    assert lease.claim(job.pk) == 1
     folder = tmp_path / "1"
     folder.mkdir()
     spec = training._spec(job, folder, Leased("cpu:0", "cpu", 2, {}), Dataset.objects.get(), None)

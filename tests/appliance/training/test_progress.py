@@ -6,10 +6,11 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from appliance.training import progress
+from appliance.training import lease, progress
+from appliance.training.errors import LeaseLost
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import JobEvent, StoredFile
-from tests.appliance.training.cast import Cast
+from tests.appliance.training.cast import Cast, expire
 from tests.appliance.training.test_patience import end_our_connection
 
 TOLD = {"event": "progress", "stage": "scanning", "rows": 1200, "characters": 34_500_000}
@@ -28,6 +29,7 @@ def test_it_stands_beside_the_files_status_until_the_file_is_cleaned(cast: Cast)
 
 def test_it_is_told_to_the_fine_tune_that_waits_for_it(cast: Cast) -> None:
     job = cast.job()
+    assert lease.claim(job.pk) == 1
     for _ in range(2):
         progress.tell(job.training_file, Heartbeat(job.pk, 1), TOLD)
     assert [event.message for event in JobEvent.objects.filter(job=job)] == [f"{job.training_file.filename}: {SAYS}"]
@@ -35,6 +37,7 @@ def test_it_is_told_to_the_fine_tune_that_waits_for_it(cast: Cast) -> None:
 
 def test_of_one_step_the_events_tell_once_a_minute(cast: Cast) -> None:
     job = cast.job()
+    assert lease.claim(job.pk) == 1
     heart, events = Heartbeat(job.pk, 1), JobEvent.objects.filter(job=job).order_by("seq")
     for rows in (1, 2, 3):
         progress.tell(job.training_file, heart, TOLD | {"rows": rows})
@@ -46,6 +49,16 @@ def test_of_one_step_the_events_tell_once_a_minute(cast: Cast) -> None:
         "cleaning, step 2 of 3, looking for secrets", "cleaning, step 2 of 3, looking for secrets",
         "cleaning, step 3 of 3, writing",
     ]  # fmt: skip
+
+
+def test_an_attempt_that_lost_its_job_tells_nothing(cast: Cast) -> None:
+    job = cast.job()
+    assert lease.claim(job.pk) == 1
+    expire(job)
+    assert lease.claim(job.pk) == 2
+    with pytest.raises(LeaseLost):
+        progress.tell(job.training_file, Heartbeat(job.pk, 1), TOLD)
+    assert not JobEvent.objects.exists()
 
 
 def test_a_connection_that_was_cut_costs_no_cleaning(cast: Cast) -> None:

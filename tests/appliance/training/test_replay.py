@@ -12,7 +12,7 @@ import pytest
 
 from appliance.api.v1.fine_tuning_shapes import job_shape
 from appliance.audit.actor import acting
-from appliance.training import erasing, files, training
+from appliance.training import erasing, files, lease, training
 from appliance.training.devices import Leased
 from appliance.training.errors import AttemptFailed, JobRefused, LeaseLost
 from appliance.training.folders import job_dir
@@ -77,7 +77,9 @@ def dataset(cast: Cast, kind: str = "text", count: int = 60) -> Dataset:
 
 
 def job_on(cast: Cast, data: Dataset, **asked: Any) -> Job:
-    return cast.job(JobStatus.QUEUED, training_file=data.file, hyperparameters=asked)
+    job = cast.job(JobStatus.QUEUED, training_file=data.file, hyperparameters=asked)
+    assert lease.claim(job.pk) == 1
+    return job
 
 
 def ensure(job: Job, data: Dataset) -> None:
@@ -215,6 +217,7 @@ def test_erasing_a_file_removes_what_was_mixed_into_its_fine_tunes(cast: Cast, c
     path = files.path(data.file)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"x")
+    lease.release(job.pk, 1)
     with acting("owner"):
         erasure = erasing.go_on(erasing.begin(data.file))
     assert erasure.state == "done"

@@ -16,7 +16,7 @@ import pytest
 from finetune import manifest
 from finetune.train.checkpoints import directory, newest_whole
 from finetune.train.launch import STOPPED, Trainer
-from finetune.train.ranks import Rank, cause_of, event_of
+from finetune.train.ranks import Rank, cause_of
 from finetune.train.shape import shape_of
 from finetune.train.slot import environment
 from finetune.train.spec import TrainSpec
@@ -148,9 +148,3 @@ def test_the_rank_that_knows_why_is_quoted() -> None:
     assert cause_of([lost, ended(1, 1, "out_of_memory")], 2)["code"] == "out_of_memory"
     assert cause_of([ended(0, -9, by_us=True), ended(1, 1, "training_failed")], 2)["message"] == "rank 1 of 2: why"
     assert "exited with status 3" in cause_of([ended(0, 3)], 2)["message"]
-
-
-@pytest.mark.parametrize("line", ['{"event": "fail', "a library's warning", "[1]", '{"other": 1}', ""])
-def test_what_a_rank_did_not_tell_is_passed_over(line: str) -> None:
-    assert event_of(line) is None
-    assert event_of('{"event": "step"}') == {"event": "step"}
