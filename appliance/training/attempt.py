@@ -13,23 +13,24 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from appliance.audit.record import record
-from appliance.fleet import leases, loans
+from appliance.fleet import boxes, leases, loans
 from appliance.registry.models import Adapter, AdapterState
-from appliance.training import lease, metrics, plan, signing
+from appliance.training import lease, metrics, placing, plan, signing
 from appliance.training.adapters import move
 from appliance.training.datasets import BeingMade, ensure_dataset
 from appliance.training.devices import NoDevice, a_device
 from appliance.training.errors import AttemptFailed, LeaseLost, NotSigned
 from appliance.training.events import add_event, say_once
-from appliance.training.heartbeat import Heartbeat
+from appliance.training.heartbeat import Heartbeat, stopping
 from appliance.training.jobs import lora_targets
 from appliance.training.leftovers import clear_if_over
 from appliance.training.models import Dataset, Job
 from appliance.training.patience import patiently
-from appliance.training.proof import has_scores, prove
+from appliance.training.proof import has_scores, make_scores, prove
 from appliance.training.replay import NoRoomForReplay, ensure_replay
 from appliance.training.serving import NoEngine
 from appliance.training.training import train
+from appliance.training.wake import wake_job
 from finetune.job import JobStatus
 
 log = logging.getLogger("coderack.training")
@@ -47,14 +48,18 @@ WAITS_FOR: dict[type[Exception], str] = {
 
 def work_on(job_id: str) -> None:
     """Claim a job and take it as far as it goes; nothing happens when somebody else holds it."""
+    if boxes.here() and not placing.may_go_on_here(job_id):
+        return  # the next sweep finds a place for it
     if _is_unsigned(job_id):
         return
-    if _waits_in_vain(job_id):
+    if not boxes.here() and _waits_in_vain(job_id):
         say_once(job_id, "waiting for a free device")
         return
     fence = lease.claim(job_id)
     if fence is None:
         return
+    if boxes.here():
+        loans.forget(job_id)
     log.info("%s: attempt %d", job_id, fence)
     metrics.STARTED.inc()
     outcome = "done"
@@ -89,6 +94,8 @@ def work_on(job_id: str) -> None:
     metrics.ENDED.labels(outcome).inc()
     lease.release(job_id, fence)
     clear_if_over(job_id)
+    if boxes.here() and not stopping.is_set():
+        wake_job(job_id, "")  # engines are at home, and what this box lacks may be there
 
 
 def _is_unsigned(job_id: str) -> bool:
@@ -131,7 +138,10 @@ def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
     if job.adapter is None:
         signing.use(job, fence, filter(None, (training, validation)))
         job.adapter = _train_on_a_device(job, fence, heart, training, validation)
-    if job.adapter.state == AdapterState.CANDIDATE:
+    if job.adapter.state == AdapterState.CANDIDATE and boxes.here():
+        make_scores(job, job.adapter, fence, heart, training, validation)  # the rest of its proof asks engines
+        add_event(job_id, f"trained on {boxes.here()}: its checks are made on {boxes.name_of('')}")
+    elif job.adapter.state == AdapterState.CANDIDATE:
         lease.move(job_id, fence, JobStatus.QUEUED, JobStatus.RUNNING)  # it was paused after its training
         prove(job, job.adapter, fence, heart, training, validation)
 
