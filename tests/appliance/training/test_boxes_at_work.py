@@ -217,9 +217,12 @@ def is_scored(job: Job) -> bool:
 
 @pytest.mark.engine
 @pytest.mark.timeout(900)
-def test_a_killed_boxs_job_is_finished_at_home_as_if_nothing_had_happened(tiny: Cast, at_work: Boxes) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long)])
+def test_a_killed_or_frozen_boxs_job_is_finished_at_home_as_if_nothing_had_happened(
+    tiny: Cast, at_work: Boxes, number: signal.Signals
+) -> None:
     file = prepared(tiny)
-    asked = {"training_file": file, "hyperparameters": {"n_epochs": 12, "batch_size": 2}}
+    asked = {"training_file": file, "hyperparameters": {"n_epochs": 8, "batch_size": 2}}
     try:
         beta = at_work.start("beta")
         wait_until(lambda: any(box.bases for box in boxes.living()), 60, at_work.log("beta"))
@@ -238,7 +241,7 @@ def test_a_killed_boxs_job_is_finished_at_home_as_if_nothing_had_happened(tiny: 
         assert (row.box, row.fence, row.adapter) == ("beta", 1, None)
         assert leases.owners() == {"beta/cpu:0": killed.pk}
         held_until = row.lease_expires_at
-        beta.kill()
+        beta.send_signal(number)
         at_work.until(lambda: is_scored(killed))
         row.refresh_from_db()
         assert (row.box, row.fence >= 2) == ("", True)
@@ -248,6 +251,12 @@ def test_a_killed_boxs_job_is_finished_at_home_as_if_nothing_had_happened(tiny: 
         assert any(line.startswith("the trainer begins from step") for line in story(killed)), story(killed)
         assert weights(killed) == weights(whole)
         assert not lease.held(killed.pk, 1).update(error={"code": "late"}), "the old holder changes nothing"
+        if number == signal.SIGSTOP:
+            before = Job.objects.filter(pk=killed.pk).values("adapter", "status", "error", "trained_tokens").get()
+            beta.send_signal(signal.SIGCONT)
+            wait_until(lambda: "is not this attempt's any more" in at_work.log("beta").read_text(), 30)
+            assert Job.objects.filter(pk=killed.pk).values(*before).get() == before
+            assert weights(killed) == weights(whole)
     finally:
         at_work.end()
         shutil.rmtree(settings.ENV.data_dir / "jobs", ignore_errors=True)
