@@ -106,9 +106,8 @@ def at_work(db: None) -> Iterator[Boxes]:
 
 def test_a_worker_tells_what_its_box_has_and_when_it_leaves(at_work: Boxes) -> None:
     worker = at_work.start("beta")
-    box = wait_until(lambda: Box.objects.filter(seen_at__isnull=False).first(), 60, at_work.log("beta"))
-    assert box.pk == "beta"
-    found = Device.everywhere.get()
+    found = wait_until(Device.everywhere.first, 60, at_work.log("beta"))
+    box = Box.objects.get()
     assert (found.id, found.box_id, found.kind in {"cpu", "nvidia"}) == ("beta/cpu:0", "beta", True)
     first = box.seen_at
     wait_until(lambda: Box.objects.get().seen_at > first, 20, at_work.log("beta"))
