@@ -21,7 +21,7 @@ from appliance.training.datasets import BeingMade, ensure_dataset
 from appliance.training.devices import NoDevice, a_device
 from appliance.training.errors import AttemptFailed, LeaseLost, NotSigned
 from appliance.training.events import add_event, say_once
-from appliance.training.heartbeat import Heartbeat, stopping
+from appliance.training.heartbeat import Heartbeat
 from appliance.training.jobs import lora_targets
 from appliance.training.leftovers import clear_if_over
 from appliance.training.models import Dataset, Job
@@ -48,10 +48,8 @@ WAITS_FOR: dict[type[Exception], str] = {
 
 def work_on(job_id: str) -> None:
     """Claim a job and take it as far as it goes; nothing happens when somebody else holds it."""
-    if boxes.here() and not placing.may_go_on_here(job_id):
-        return  # the next sweep finds a place for it
-    if _is_unsigned(job_id):
-        return
+    if (boxes.here() and not placing.may_go_on_here(job_id)) or _is_unsigned(job_id):
+        return  # the next sweep finds a place for it, or sees that it was signed
     if not boxes.here() and _waits_in_vain(job_id):
         say_once(job_id, "waiting for a free device")
         return
@@ -76,6 +74,8 @@ def work_on(job_id: str) -> None:
             outcome = "waiting"
             log.info("%s waits: %s", job_id, absent)
             say_once(job_id, f"waiting for {WAITS_FOR[type(absent)]}")
+        except placing.Elsewhere:
+            outcome = "handed_on"
         except NotSigned as unsigned:
             outcome = "waiting"
             say_once(job_id, f"waiting for {unsigned}")
@@ -94,8 +94,8 @@ def work_on(job_id: str) -> None:
     metrics.ENDED.labels(outcome).inc()
     lease.release(job_id, fence)
     clear_if_over(job_id)
-    if boxes.here() and not stopping.is_set():
-        wake_job(job_id, "")  # engines are at home, and what this box lacks may be there
+    if outcome == "handed_on" or (boxes.here() and outcome == "done"):
+        wake_job(job_id)  # all others wait for a sweep: what they lack will not be there at once
 
 
 def _is_unsigned(job_id: str) -> bool:
@@ -136,6 +136,7 @@ def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
         _must(lease.move(job_id, fence, JobStatus.VALIDATING, JobStatus.QUEUED))
         add_event(job_id, f"files validated: {training.rows} rows to train on (dataset {training.digest[:12]})")
     if job.adapter is None:
+        placing.leave_to_others(job_id)
         signing.use(job, fence, filter(None, (training, validation)))
         job.adapter = _train_on_a_device(job, fence, heart, training, validation)
     if job.adapter.state == AdapterState.CANDIDATE and boxes.here():

@@ -24,11 +24,18 @@ TRIED_AGAIN = timedelta(minutes=5)  # where there was too little memory or disk
 SHORT = ("waiting for memory", "waiting for room")
 
 
+class Elsewhere(Exception):
+    """Another box has a device for the training."""
+
+    code = "elsewhere"
+    permanent = False
+
+
 @dataclass(frozen=True)
 class Waiting:
-    """A job that nobody holds. `base`: of a job whose next step needs a device and nothing else, else "".
+    """A job. `base`: of one whose next step needs a device and nothing else, else "".
 
-    `short_on`: the box where it lately found too little memory or disk.
+    `short_on`: the box where it lately found too little memory or disk, or where its last attempt broke off.
     """
 
     job_id: str
@@ -71,6 +78,15 @@ def where(job_id: str) -> str:
     return places([job_id])[job_id]
 
 
+def leave_to_others(job_id: str) -> None:
+    """What the home box asks before it trains.
+
+    Raises: Elsewhere.
+    """
+    if not boxes.here() and where(job_id) != HOME:
+        raise Elsewhere(job_id)
+
+
 def may_go_on_here(job_id: str) -> bool:
     """Whether this box, which is not the home box, is a place for the job."""
     here = Box.objects.filter(name=boxes.here()).first()
@@ -86,7 +102,7 @@ def _waiting(job_id: str) -> Waiting:
     job = rows.filter(pk=job_id, status__in=(JobStatus.QUEUED.value, JobStatus.RUNNING.value)).first()
     if job is None or not _needs_only_a_device(job):
         return Waiting(job_id)
-    return Waiting(job_id, str(job.base_id), job.box if _found_too_little(job) else "")
+    return Waiting(job_id, str(job.base_id), job.box if job.failures or _found_too_little(job) else "")
 
 
 def _needs_only_a_device(job: Job) -> bool:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from appliance.fleet import boxes, leases, loans
 from appliance.fleet.boxes import Abilities
+from appliance.fleet.inventory import save_inventory
 from appliance.fleet.models import DeviceOwner
-from appliance.registry.models import AdapterState
+from appliance.registry.models import Adapter, AdapterState
 from appliance.training import attempt, placing, tasks
 from appliance.training.attempt import work_on
 from appliance.training.events import add_event
@@ -129,6 +130,23 @@ def test_a_box_that_had_too_little_memory_is_not_tried_again_at_once(cast: Cast,
 
 
 @pytest.mark.usefixtures("beta")
+def test_a_box_where_the_last_attempt_broke_off_leaves_the_next_one_to_others(cast: Cast, tmp_path: Path) -> None:
+    assert placing.where(ready(cast, tmp_path, box="beta", fence=1, failures=1).pk) == HOME
+
+
+@pytest.mark.usefixtures("beta")
+def test_the_home_box_hands_a_job_on_once_its_files_are_cleaned(cast: Cast, tmp_path: Path) -> None:
+    save_inventory([DeviceInfo(id="cpu:0", kind="cpu", name="A CPU", memory_bytes=2**34)], None)
+    job = ready(cast, tmp_path, S.VALIDATING)
+    work_on(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.lease_expires_at) == ("queued", None)
+    assert [line.partition(":")[0] for line in story(job)] == ["files validated"]
+    assert not DeviceOwner.objects.exists()
+    assert job.pk.encode() in processes.messages("coderack.beta")[0]
+
+
+@pytest.mark.usefixtures("beta")
 def test_a_message_lies_in_the_queue_of_the_box_that_is_to_take_it(cast: Cast, tmp_path: Path) -> None:
     first = ready(cast, tmp_path)
     second = cast.job(S.QUEUED, training_file=first.training_file)
@@ -167,7 +185,7 @@ def test_a_jobs_row_says_which_box_works_on_it_and_on_which_device(
     work_on(job.pk)
     assert seen == ["beta", "beta/cpu:0", "cpu"]
     assert not DeviceOwner.objects.exists()
-    assert job.pk.encode() in processes.messages("coderack.home")[0], "the home box hears of it at once"
+    assert not any(job.pk.encode() in message for message in processes.messages("coderack.home")), "a sweep tries again"
 
 
 @pytest.mark.usefixtures("on_beta")
@@ -180,3 +198,27 @@ def test_another_box_asks_for_no_replicas_device(cast: Cast, tmp_path: Path, mon
     work_on(job.pk)
     assert loans.wishes() == []
     assert StoredFile.objects.count() == 1
+
+
+@pytest.mark.usefixtures("on_beta")
+def test_what_another_box_has_trained_and_scored_the_home_box_hears_of_at_once(
+    cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = ready(cast, tmp_path)
+
+    def train(job: Job, *_: object) -> Adapter:
+        adapter = cast.adapter(AdapterState.CANDIDATE)
+        Job.objects.filter(pk=job.pk).update(adapter=adapter)
+        return adapter
+
+    def score(job: Job, adapter: Adapter, *_: object) -> None:
+        make_scores(job, adapter)
+
+    monkeypatch.setattr(attempt, "_train_on_a_device", train)
+    monkeypatch.setattr(attempt, "make_scores", score)
+    work_on(job.pk)
+    assert story(job)[-1] == "trained on beta: its checks are made on home"
+    assert job.pk.encode() in processes.messages("coderack.home")[0]
+    before = Job.objects.get(pk=job.pk).fence
+    work_on(job.pk)
+    assert Job.objects.get(pk=job.pk).fence == before, "its checks are not this box'"
