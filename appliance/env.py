@@ -16,9 +16,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from appliance.variables import REPO, VARIABLES, Variable
+from appliance.variables import HOME_BOX, REPO, VARIABLES, Variable
 
-__all__ = ["PREFIX", "REPO", "VARIABLES", "Env", "EnvError", "Variable", "default_run_dir", "load", "secret_key"]
+__all__ = [
+    "HOME_BOX",
+    "PREFIX",
+    "REPO",
+    "VARIABLES",
+    "Env",
+    "EnvError",
+    "Variable",
+    "default_run_dir",
+    "load",
+    "secret_key",
+]
 
 PREFIX = "CODERACK_"
 SOCKET_PATH_MAX_BYTES = 107  # sockaddr_un.sun_path less its NUL, Linux
@@ -44,6 +55,7 @@ class Env:
     data_dir: Path
     cache_dir: Path
     run_dir: Path
+    box: str
     host: str
     port: int
     base_url: str
@@ -71,6 +83,11 @@ class Env:
     contract_output_tps: int
     contract_ttft_ms: int
     contract_tpot_ms: int
+
+    @property
+    def is_home(self) -> bool:
+        """Whether this machine has the gateway and the pool."""
+        return self.box == HOME_BOX
 
     @property
     def journal_dir(self) -> Path:
@@ -187,7 +204,8 @@ def _assemble(values: Mapping[str, Any]) -> Env:
     return Env(
         data_dir=data_dir,
         cache_dir=values["CODERACK_CACHE_DIR"],
-        run_dir=values["CODERACK_RUN_DIR"] or default_run_dir(data_dir),
+        run_dir=values["CODERACK_RUN_DIR"] or default_run_dir(data_dir, values["CODERACK_BOX"]),
+        box=values["CODERACK_BOX"],
         host=host,
         port=port,
         base_url=base_url,
@@ -218,9 +236,10 @@ def _assemble(values: Mapping[str, Any]) -> Env:
     )
 
 
-def default_run_dir(data_dir: Path) -> Path:
-    """A short directory of its own for each user and data directory."""
-    digest = hashlib.sha256(str(data_dir).encode()).hexdigest()[:8]
+def default_run_dir(data_dir: Path, box: str = HOME_BOX) -> Path:
+    """A short directory of its own for each user, data directory and box."""
+    named = str(data_dir) if box == HOME_BOX else f"{data_dir} {box}"
+    digest = hashlib.sha256(named.encode()).hexdigest()[:8]
     return Path("/tmp") / f"coderack-{os.getuid()}-{digest}"  # noqa: S108 - made with mode 0711 and checked for its owner
 
 

@@ -5,6 +5,7 @@ docs/configuration.md describes each of them; a test compares the two. Reading t
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from finetune.data.licences.families import unwanted_names
 
 REPO = Path(__file__).resolve().parent.parent
+HOME_BOX = "home"  # the machine with the gateway and the pool
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,12 @@ def _host_port(value: str) -> str:
     return value
 
 
+def _box(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,19}", value):
+        raise ValueError("must be 1 to 20 letters, digits and . _ -")
+    return value
+
+
 def _zone(value: str) -> str:
     if value not in zoneinfo.available_timezones():
         raise ValueError("must be a time zone's name such as UTC or Asia/Shanghai")
@@ -116,6 +124,7 @@ VARIABLES: tuple[Variable, ...] = (
     Variable("CODERACK_DATA_DIR", _path, str(REPO / "var"), "What must be kept: database, Redis file, journals, logs, ready.json."),
     Variable("CODERACK_CACHE_DIR", _path, str(REPO / "var"), "What can be made again: engine slots, models, downloads."),
     Variable("CODERACK_RUN_DIR", _path, None, "Sockets and process ids; short, because a socket's path is limited to 107 bytes. Default: a directory under /tmp derived from the data directory."),
+    Variable("CODERACK_BOX", _box, HOME_BOX, "This machine's name among those that fine-tune together. The one of `coderack up` is home; `coderack worker` needs another name."),
     Variable("CODERACK_HOST", _text, "127.0.0.1", "The address the gateway listens on."),
     Variable("CODERACK_PORT", _integer(1, 65535), "8080", "The port the gateway listens on."),
     Variable("CODERACK_BASE_URL", _url("http", "https"), None, "The origin that clients use, when a TLS front stands before the gateway. Default: http://HOST:PORT."),

@@ -1,4 +1,4 @@
-"""What operators can't do to deployments and attached servers, and why."""
+"""What operators can't do to deployments, attached servers and boxes, and why."""
 
 from __future__ import annotations
 
@@ -34,4 +34,18 @@ class NoCanary(Exception):
     """Nothing stands beside the version that serves the name."""
 
     code = "no_canary"
+    permanent = True
+
+
+class StorageRefused(Exception):
+    """A data directory that is not the one of this database: nothing may be worked on there."""
+
+    code = "storage_refused"
+    permanent = True
+
+
+class BoxRefused(Exception):
+    """A worker can't be the one of the box that it is named after."""
+
+    code = "box_refused"
     permanent = True

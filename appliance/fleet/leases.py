@@ -18,20 +18,20 @@ from appliance.fleet.owning import forget_expired, upgrade_makes_room
 from inference.devices.info import box_of, device_order
 
 
-def lease_device(job_id: str, ttl_s: float) -> str | None:
-    """A device that a replica lent to this fine-tune, else a healthy one without an owner, or None.
+def lease_device(job_id: str, ttl_s: float, box: str = "") -> str | None:
+    """A device of a box: one that a replica lent to this fine-tune, else a healthy one without an owner, or None.
 
-    The highest number first: replicas take the lowest ones.
+    The highest number first: replicas take the lowest ones. Only the home box' replicas lend.
 
     Asked again by an owner that has one, it renews that.
     """
     held = DeviceOwner.objects.filter(job_id=job_id).values_list("device_id", flat=True).first()
     if held is not None and renew(job_id, ttl_s):
         return held
-    lent = loans.claim(job_id, ttl_s)
+    lent = loans.claim(job_id, ttl_s) if not box else None
     if lent is not None:
         return lent
-    return next((device for device in _to_lend() if _take(device, job_id, ttl_s)), None)
+    return next((device for device in _to_lend(box) if _take(device, job_id, ttl_s)), None)
 
 
 def renew(job_id: str, ttl_s: float) -> bool:
@@ -49,9 +49,14 @@ def forget_ended() -> None:
     DeviceOwner.objects.filter(job_id__isnull=False, expires_at__lte=Now()).delete()
 
 
-def any_free() -> bool:
-    """Whether a device could be leased at the moment."""
-    return bool(_to_lend())
+def num_free(box: str = "") -> int:
+    """How many of a box' devices could be leased at the moment."""
+    return len(_to_lend(box))
+
+
+def any_free(box: str = "") -> bool:
+    """Whether one of them could."""
+    return num_free(box) > 0
 
 
 def owners() -> dict[str, str]:
@@ -68,8 +73,16 @@ def free_devices() -> list[str]:
     return sorted((device for device in healthy if device not in taken), key=device_order, reverse=True)
 
 
-def _to_lend() -> list[str]:
-    """This machine's, where trainers run. None while an upgrade has ended a model's engines: they are for its next ones."""
+def _to_lend(box: str) -> list[str]:
+    """A box' own, where its trainers run. None of the home box while an upgrade has ended a model's engines there: they are
+    for its next ones.
+    """
+    if box:
+        held = set(
+            DeviceOwner.objects.exclude(job_id__isnull=False, expires_at__lte=Now()).values_list("device_id", flat=True)
+        )
+        healthy = Device.everywhere.filter(box=box, healthy=True).values_list("id", flat=True)
+        return sorted(set(healthy) - held, key=device_order, reverse=True)
     return [] if upgrade_makes_room() else [device for device in free_devices() if not box_of(device)]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from appliance.registry.models import Adapter, EngineSlot, ModelVersion
@@ -186,8 +187,54 @@ class EngineLife(models.Model):
         return str(self.id)
 
 
+class Storage(models.Model):
+    """The one data directory that belongs to this database, as the home box last began with it: see fleet.storage."""
+
+    storage_id = models.CharField(max_length=32)
+    data_dir = models.CharField(max_length=500)
+    release = models.CharField(max_length=64, help_text="of the home box; workers elsewhere have the same")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=models.Q(pk=1), name="one_storage")]
+
+    def __str__(self) -> str:
+        return self.storage_id
+
+
+class Box(models.Model):
+    """Another machine that fine-tunes: who works there, and when that was last told. The home box has no row."""
+
+    name = models.CharField(_("name"), primary_key=True, max_length=20)
+    worker = models.CharField(max_length=32, blank=True)
+    host = models.CharField(_("machine"), max_length=255, blank=True)
+    bases = ArrayField(models.CharField(max_length=36), default=list, help_text="model versions that it can train")
+    lacks = models.TextField(_("lacks"), blank=True)
+    since = models.DateTimeField(db_default=Now())
+    seen_at = models.DateTimeField(_("last seen"), null=True)
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PoolsDevices(models.Manager["Device"]):
+    """What the pool may place replicas on: no other box's."""
+
+    def get_queryset(self) -> models.QuerySet[Device]:
+        """The inventory of the pool."""
+        return super().get_queryset().filter(box=None)
+
+
 class Device(models.Model):
-    """An accelerator, or a virtual CPU device, as the pool last saw it."""
+    """An accelerator, or a virtual CPU device, as the pool last saw it, or the worker of the box that has it.
+
+    An id begins with its machine's name, unless that is the home box: `beta/nvidia:0`.
+    """
+
+    objects = PoolsDevices()
+    everywhere = models.Manager["Device"]()
 
     id = models.CharField(primary_key=True, max_length=32)
     kind = models.CharField(max_length=16)
@@ -204,6 +251,7 @@ class Device(models.Model):
     healthy = models.BooleanField(default=True)
     reason = models.TextField(blank=True)
     seen_at = models.DateTimeField()
+    box = models.ForeignKey(Box, null=True, on_delete=models.CASCADE, related_name="+")
 
     class Meta:
         ordering = ("id",)

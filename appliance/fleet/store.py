@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -16,7 +15,8 @@ from django.db import close_old_connections, connection, transaction
 from django.utils import timezone
 
 from appliance.fleet import leases, loans
-from appliance.fleet.models import AdapterLoad, Deployment, Device, DeviceOwner, EngineLife, Replica, Sample
+from appliance.fleet.inventory import save_inventory
+from appliance.fleet.models import AdapterLoad, Deployment, DeviceOwner, EngineLife, Replica, Sample
 from appliance.fleet.owning import forget_expired
 from appliance.registry.models import LOADED_STATES, Adapter, MergedModel
 from inference.catalog.checkpoint import needs_merging
@@ -86,20 +86,8 @@ class DatabaseStore:
 
     @fresh_connection
     def save_devices(self, devices: list[DeviceInfo]) -> None:
-        """Replace the inventory with what was just seen."""
-        now = timezone.now()
-        rows = [
-            Device(
-                id=d.id, kind=d.kind, name=d.name, memory_bytes=d.memory_bytes, memory_used_bytes=d.memory_used_bytes,
-                utilisation=d.utilisation, temperature_c=d.temperature_c, healthy=d.healthy, reason=d.reason, seen_at=now,
-                power_w=d.power_w, link_group=d.group, foreign=[asdict(process) for process in d.foreign],
-            )
-            for d in devices
-        ]  # fmt: skip
-        fields = [f.name for f in Device._meta.concrete_fields if not f.primary_key]
-        with transaction.atomic():
-            Device.objects.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=fields)
-            Device.objects.exclude(id__in=[d.id for d in devices]).delete()
+        """Replace the pool's inventory with what was just seen."""
+        save_inventory(devices, None)
 
     @fresh_connection
     def create_replica(self, deployment_id: str, index: int, devices: tuple[str, ...]) -> ReplicaRow | None:

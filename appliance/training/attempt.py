@@ -14,9 +14,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from appliance.audit.record import record
-from appliance.fleet import leases, loans
+from appliance.fleet import boxes, leases, loans
 from appliance.registry.models import Adapter, AdapterState
-from appliance.training import lease, metrics, plan, signing
+from appliance.training import lease, metrics, placing, plan, signing
 from appliance.training.adapters import move
 from appliance.training.datasets import BeingMade, ensure_dataset
 from appliance.training.devices import NoDevice, a_device
@@ -27,10 +27,11 @@ from appliance.training.jobs import lora_targets
 from appliance.training.leftovers import clear_if_over
 from appliance.training.models import Dataset, Job
 from appliance.training.patience import patiently
-from appliance.training.proof import has_scores, prove
+from appliance.training.proof import has_scores, make_scores, prove
 from appliance.training.replay import NoRoomForReplay, ensure_replay
 from appliance.training.serving import NoEngine
 from appliance.training.training import train
+from appliance.training.wake import wake_job
 from finetune.job import JobStatus
 
 log = logging.getLogger("coderack.training")
@@ -48,14 +49,16 @@ WAITS_FOR: dict[type[Exception], str] = {
 
 def work_on(job_id: str) -> None:
     """Claim a job and take it as far as it goes; nothing happens when somebody else holds it."""
-    if _is_unsigned(job_id):
-        return
-    if _waits_in_vain(job_id):
+    if (boxes.here() and not placing.may_go_on_here(job_id)) or _is_unsigned(job_id):
+        return  # the next sweep finds a place for it, or sees that it was signed
+    if not boxes.here() and _waits_in_vain(job_id):
         say_once(job_id, "waiting for a free device")
         return
     fence = lease.claim(job_id)
     if fence is None:
         return
+    if boxes.here():
+        loans.forget(job_id)
     log.info("%s: attempt %d", job_id, fence)
     metrics.STARTED.inc()
     outcome = "done"
@@ -72,6 +75,8 @@ def work_on(job_id: str) -> None:
             outcome = "waiting"
             log.info("%s waits: %s", job_id, absent)
             _wait(job_id, fence, f"waiting for {WAITS_FOR[type(absent)]}")
+        except placing.Elsewhere:
+            outcome = "handed_on"
         except NotSigned as unsigned:
             outcome = "waiting"
             _wait(job_id, fence, f"waiting for {unsigned}")
@@ -89,6 +94,8 @@ def work_on(job_id: str) -> None:
     metrics.ENDED.labels(outcome).inc()
     lease.release(job_id, fence)
     clear_if_over(job_id)
+    if outcome == "handed_on" or (boxes.here() and outcome == "done"):
+        wake_job(job_id)  # all others wait for a sweep: what they lack will not be there at once
 
 
 def _wait(job_id: str, fence: int, message: str, same: str | None = None) -> None:
@@ -136,9 +143,14 @@ def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
             if lease.move(job_id, fence, JobStatus.VALIDATING, JobStatus.QUEUED):
                 add_event(job_id, f"files validated: {training.rows} rows to train on (dataset {training.digest[:12]})")
     if job.adapter is None:
+        placing.leave_to_others(job_id)
         signing.use(job, fence, filter(None, (training, validation)))
         job.adapter = _train_on_a_device(job, fence, heart, training, validation)
-    if job.adapter.state == AdapterState.CANDIDATE:
+    if job.adapter.state == AdapterState.CANDIDATE and boxes.here():
+        make_scores(job, job.adapter, fence, heart, training, validation)  # the rest of its proof asks engines
+        with lease.holding(job_id, fence):
+            say_once(job_id, f"trained on {boxes.here()}: its checks are made on {boxes.name_of('')}")
+    elif job.adapter.state == AdapterState.CANDIDATE:
         lease.move(job_id, fence, JobStatus.QUEUED, JobStatus.RUNNING)  # it was paused after its training
         prove(job, job.adapter, fence, heart, training, validation)
 

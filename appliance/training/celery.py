@@ -13,6 +13,8 @@ from celery import Celery
 from celery.signals import after_task_publish, beat_init, worker_init, worker_shutting_down
 from django.conf import settings
 
+from appliance.env import HOME_BOX
+
 SWEEP_S = 5.0
 
 
@@ -24,6 +26,12 @@ def broker_url(redis_dsn: str) -> str:
     return f"redis+socket://{url.netloc}{url.path}?virtual_host={parse_qs(url.query).get('db', ['0'])[0]}"
 
 
+def queue_of(box: str) -> str:
+    """Where a box' worker takes its wake-ups from; "" is the home box."""
+    return f"coderack.{box or HOME_BOX}"
+
+
+HOME_QUEUE = queue_of("")  # also for all that only the home box can do: engines, cleaning, erasing, sweeping
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "appliance.settings")
 app = Celery("coderack")
 app.conf.update(
@@ -34,7 +42,7 @@ app.conf.update(
     broker_transport_options={"max_retries": 0, "socket_connect_timeout": 2.0, "socket_timeout": 10.0},
     task_ignore_result=True,
     task_acks_late=False,  # a job that dies is found by its lease, not by its message
-    task_default_queue="coderack",
+    task_default_queue=HOME_QUEUE,
     worker_hijack_root_logger=False,
     worker_prefetch_multiplier=1,
     timezone="UTC",

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from appliance.fleet import leases, loans
+from appliance.fleet import boxes, leases, loans
 from appliance.fleet.models import Device
 from appliance.training import lease
 from appliance.training.heartbeat import Heartbeat
 from inference.devices.cpu import split_cores
+from inference.devices.info import box_of
 
 MIN_CPU_THREADS = 2  # where there are as many: an idle engine's core would be left idle
 
@@ -37,12 +38,13 @@ class Leased:
 def a_device(job_id: str, fence: int, heart: Heartbeat) -> Iterator[Leased]:
     """Hold a device; the heartbeat renews the lease.
 
-    Raises: NoDevice, after one that a model lends was asked for.
+    Raises: NoDevice; on the home box after one that a model lends was asked for.
     """
     owner = lease.owner(job_id, fence)
-    device_id = leases.lease_device(owner, lease.TTL_S)
+    device_id = leases.lease_device(owner, lease.TTL_S, boxes.here())
     if device_id is None:
-        loans.ask(job_id)
+        if not boxes.here():
+            loans.ask(job_id)
         raise NoDevice("every device has an owner")
     heart.holds_device = True
     try:
@@ -53,9 +55,9 @@ def a_device(job_id: str, fence: int, heart: Heartbeat) -> Iterator[Leased]:
 
 
 def _describe(device_id: str) -> Leased:
-    kind, _, number = device_id.partition(":")
+    kind, _, number = device_id.rpartition("/")[2].partition(":")
     if kind != "cpu":
         return Leased(device_id, "cuda", None, {"CUDA_VISIBLE_DEVICES": number, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
     cores = sorted(os.sched_getaffinity(0))
-    share = split_cores(cores, max(1, Device.objects.filter(kind="cpu").count()))[0]
+    share = split_cores(cores, max(1, Device.everywhere.filter(kind="cpu", box=box_of(device_id) or None).count()))[0]
     return Leased(device_id, "cpu", max(len(share), min(MIN_CPU_THREADS, len(cores))), {"CUDA_VISIBLE_DEVICES": ""})

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
+from appliance.fleet import boxes
 from appliance.tenants.models import Tenant
 from appliance.training.errors import LeaseLost
 from appliance.training.models import Job
@@ -30,7 +31,7 @@ def claim(job_id: str) -> int | None:
     holder = uuid.uuid4().hex
     free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
     Job.objects.filter(free, pk=job_id, status__in=_WORKABLE, tenant__in=_active_tenants()).update(
-        fence=F("fence") + 1, lease_holder=holder, lease_expires_at=_expiry()
+        fence=F("fence") + 1, lease_holder=holder, lease_expires_at=_expiry(), box=boxes.here()
     )
     return Job.objects.filter(pk=job_id, lease_holder=holder).values_list("fence", flat=True).first()
 
@@ -93,4 +94,10 @@ def unheld() -> list[str]:
     """The jobs that somebody should work on and nobody does."""
     free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
     jobs = Job.objects.filter(free, status__in=_WORKABLE, tenant__in=_active_tenants())
+    return list(jobs.order_by("created_at").values_list("pk", flat=True))
+
+
+def working_on(box: str) -> list[str]:
+    """The jobs that a box holds."""
+    jobs = Job.objects.filter(box=box, lease_expires_at__gt=Now(), status__in=_WORKABLE)
     return list(jobs.order_by("created_at").values_list("pk", flat=True))

@@ -18,10 +18,10 @@ from finetune.job import JobStatus
 WORKER = CollectorRegistry()
 STARTED = Counter("coderack_worker_attempts_started", "Attempts at fine-tunes begun.", registry=WORKER)
 ENDED = Counter(
-    "coderack_worker_attempts_ended", "Attempts ended, and how: done, failed, lost, waiting or broke_off.", ["outcome"],
-    registry=WORKER,
+    "coderack_worker_attempts_ended", "Attempts ended, and how: done, failed, lost, waiting, handed_on or broke_off.",
+    ["outcome"], registry=WORKER,
 )  # fmt: skip
-for _outcome in ("done", "failed", "lost", "waiting", "broke_off"):
+for _outcome in ("done", "failed", "lost", "waiting", "handed_on", "broke_off"):
     ENDED.labels(_outcome)  # there from the beginning, so that a first one is seen as a rise
 RENEWALS_FAILED = Counter(
     "coderack_worker_lease_renewals_failed", "Leases that could not be renewed for a moment.", registry=WORKER

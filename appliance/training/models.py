@@ -9,6 +9,7 @@ import secrets
 import uuid
 
 from django.db import models
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from appliance.registry.models import Adapter, ModelVersion
@@ -101,6 +102,9 @@ class Job(models.Model):
     fence = models.PositiveIntegerField(default=0)
     lease_holder = models.CharField(max_length=80, blank=True)
     lease_expires_at = models.DateTimeField(null=True)
+    box = models.CharField(
+        max_length=20, blank=True, default="", help_text="where its newest attempt is; empty: at home"
+    )
 
     class Meta:
         ordering = ("-created_at",)
@@ -141,7 +145,7 @@ class JobEvent(models.Model):
     seq = models.BigAutoField(primary_key=True)
     id = models.CharField(max_length=40, unique=True, default=event_id, editable=False)
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)  # boxes' own clocks differ
     level = models.CharField(max_length=8, default="info")
     type = models.CharField(max_length=8, default="message")
     message = models.TextField()
@@ -163,7 +167,7 @@ class Checkpoint(models.Model):
     fence = models.PositiveIntegerField()
     path = models.CharField(max_length=500)
     metrics = models.JSONField(default=dict)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         ordering = ("-step",)

@@ -24,7 +24,7 @@ from appliance.training.events import add_event
 from appliance.training.files import FREE_BYTES
 from appliance.training.models import Dataset, Job, JobEvent
 from appliance.training.replay import mixed_in
-from appliance.training.rooms import room_of, rooms
+from appliance.training.rooms import THE_MACHINE, room_of, rooms
 from finetune.train import estimate
 from finetune.train.estimate import gb
 from finetune.train.hyperparameters import LORA_RANK, choose, data_of
@@ -118,7 +118,7 @@ def settle(job: Job, fence: int, run: Run, device: Leased) -> None:
     short = estimate.too_little_memory(need, room) if need is not None and room is not None else None
     if short is not None:
         raise NoMemory(short)
-    name = Device.objects.filter(pk=device.id).values_list("name", flat=True).first() or device.kind
+    name = Device.everywhere.filter(pk=device.id).values_list("name", flat=True).first() or device.kind
     rates = _former_rates(job, name, device.threads)
     lasts = estimate.duration_of(run.data_bytes, run.epochs, run.shape, device.kind, device.threads, rates)
     free = shutil.disk_usage(settings.ENV.data_dir).free
@@ -169,7 +169,7 @@ def _in_vain(needs: dict[str, Memory]) -> str | None:
     """Why none of the devices could do it; each is asked for what a run takes on its own kind."""
     found = []
     for room in rooms():
-        reason = estimate.never_fits(needs["cpu" if room.device == "the machine" else "cuda"], [room])
+        reason = estimate.never_fits(needs["cpu" if room.device == THE_MACHINE else "cuda"], [room])
         if reason is None:
             return None
         found.append((room.at_most, reason))

@@ -80,6 +80,18 @@ def prove(
     patiently(lambda: _carry_out(job, adapter, fence, checks, decide(checks)))
 
 
+def make_scores(
+    job: Job, adapter: Adapter, fence: int, heart: Heartbeat, training: Dataset, validation: Dataset | None
+) -> None:
+    """The part of a proof that needs a device and no engine, for a later attempt to find.
+
+    Raises: LeaseLost, BrokeOff, NoDevice, NoEngine.
+    """
+    attempt_dir(job.pk, fence).mkdir(mode=0o700, parents=True, exist_ok=True)
+    held_out, seen = _texts(job, training, validation)
+    _training_scores(job, adapter, fence, heart, [*held_out, *seen])
+
+
 def _merges(adapter: Adapter) -> bool:
     """Whether a merged model serves it.
 
@@ -126,14 +138,23 @@ def _inputs(
     job: Job, adapter: Adapter, fence: int, heart: Heartbeat, training: Dataset, validation: Dataset | None
 ) -> Inputs:
     """What is known before an engine is asked."""
-    train_rows, held_out, _ = rows_for(job.seed, job_dir(job.pk), training, validation)
-    texts = [(f"held-out {n}", row) for n, row in enumerate(_first(held_out))]
-    names = frozenset(name for name, _ in texts)
-    texts += [(f"seen {n}", row) for n, row in enumerate(_first((train_rows,)))]
+    held_out, seen = _texts(job, training, validation)
     return Inputs(
-        training=_training_scores(job, adapter, fence, heart, texts), held_out=names, planted=tuple(_planted(training)),
-        secret=planted_secret(), tasks=_tasks(job, fence),
+        training=_training_scores(job, adapter, fence, heart, [*held_out, *seen]),
+        held_out=frozenset(name for name, _ in held_out), planted=tuple(_planted(training)), secret=planted_secret(),
+        tasks=_tasks(job, fence),
     )  # fmt: skip
+
+
+def _texts(
+    job: Job, training: Dataset, validation: Dataset | None
+) -> tuple[list[tuple[str, dict[str, Any]]], list[tuple[str, dict[str, Any]]]]:
+    """What is scored: rows that were held out, and rows that were trained on."""
+    train_rows, held_out, _ = rows_for(job.seed, job_dir(job.pk), training, validation)
+    return (
+        [(f"held-out {n}", row) for n, row in enumerate(_first(held_out))],
+        [(f"seen {n}", row) for n, row in enumerate(_first((train_rows,)))],
+    )
 
 
 def has_scores(job: Job, adapter: Adapter) -> bool:

@@ -9,7 +9,8 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from appliance.training import metrics
+from appliance.fleet import boxes
+from appliance.training import metrics, placing
 from appliance.training.attempt import work_on
 from appliance.training.datasets import BeingMade, ensure_dataset
 from appliance.training.erasing import sweep_erasures
@@ -60,12 +61,13 @@ def train_job(job_id: str) -> None:
 @shared_task
 def sweep() -> None:
     """Wake what nobody works on: messages are lost with Redis, workers are killed."""
-    for job_id in unheld():
-        wake_job(job_id)
+    for job_id, box in placing.places(unheld()).items():
+        wake_job(job_id, box)
     for file_id in unprepared():
         wake_prepare(file_id)
     sweep_erasures()
     sweep_leftovers()
+    boxes.forget_gone()
 
 
 def waiting_file() -> list[str]:

@@ -39,6 +39,7 @@ MADE_AGAIN = {
     "redis": "sessions' cache and wake-up messages: the rows are the truth",
     "replicas": "engines' homes and what they compiled",
     "restore.begun": "marks a data directory that is half-restored",
+    "storage_id": "which directory belongs to the database: a restored one is another",
     "upgrade.lock": "held while an upgrade runs",
 }
 # Of the cache directory, which may be the same one: from wheels, downloads and bundles.

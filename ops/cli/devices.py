@@ -1,9 +1,10 @@
-"""`coderack devices`: what the pool last saw of each device, and who has it."""
+"""`coderack devices`: what the pool, or a box' worker, last saw of each device, and who has it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from appliance.env import HOME_BOX
 from ops.cli.database import rows
 from ops.cli.printing import AsJson, out, show_json, show_rows
 
@@ -21,17 +22,18 @@ def device_rows() -> list[dict[str, Any]]:
     """Every device as scripts get it, in the order of their numbers."""
     from appliance.fleet.leases import owners  # noqa: PLC0415 - after Django's setup
     from appliance.fleet.models import Device  # noqa: PLC0415
-    from inference.devices.info import device_order  # noqa: PLC0415
+    from inference.devices.info import box_of, device_order  # noqa: PLC0415
 
     held = owners()
     return [
         {
-            "id": d.id, "kind": d.kind, "name": d.name, "healthy": d.healthy, "reason": d.reason or None,
+            "id": d.id, "box": d.box_id or box_of(d.id) or HOME_BOX, "kind": d.kind, "name": d.name, "healthy": d.healthy,
+            "reason": d.reason or None,
             "owner": held.get(d.id), "memory_bytes": d.memory_bytes, "memory_used_bytes": d.memory_used_bytes,
             "utilisation": d.utilisation, "temperature_c": d.temperature_c, "power_w": d.power_w,
             "group": d.link_group or None, "foreign": d.foreign, "seen_at": f"{d.seen_at:%Y-%m-%d %H:%M:%S}Z",
         }
-        for d in sorted(Device.objects.all(), key=lambda device: device_order(device.id))
+        for d in sorted(Device.everywhere.all(), key=lambda device: device_order(device.id))
     ]  # fmt: skip
 
 

@@ -87,8 +87,10 @@ def _first_rows(env: Env, installed: Installed) -> Start:
 
     from appliance import first_rows  # noqa: PLC0415
     from appliance.fleet.dead_engines import forget_dead_engines, pool_settings  # noqa: PLC0415
+    from appliance.fleet.storage import mark_storage  # noqa: PLC0415
 
     call_command("migrate", interactive=False, verbosity=0)
+    mark_storage(env.data_dir)
     forget_dead_engines(pool_settings(env))
     call_command("collectstatic", interactive=False, verbosity=0)
     record = installed.slot.record

@@ -25,7 +25,8 @@ def list_jobs(
 ) -> None:
     """List fine-tunes, newest first."""
     with rows():
-        from appliance.training.models import Job  # noqa: PLC0415 - after Django's setup
+        from appliance.fleet.boxes import name_of  # noqa: PLC0415 - after Django's setup
+        from appliance.training.models import Job  # noqa: PLC0415
 
         found = Job.objects.select_related("adapter", "base")
         chosen = (found.filter(tenant_id=tenant) if tenant else found)[:limit]
@@ -35,6 +36,7 @@ def list_jobs(
                 "tenant": job.tenant_id,
                 "base": job.base.name,
                 "status": job.status,
+                "box": name_of(job.box) if job.fence else None,
                 "created": f"{job.created_at:%Y-%m-%d %H:%M:%S}Z",
                 "model": job.adapter.name if job.adapter else None,
             }
@@ -90,6 +92,7 @@ def _makeup(job: Job) -> dict[str, dict[str, int]]:
 
 
 def _facts(job: Job) -> dict[str, Any]:
+    from appliance.fleet.boxes import name_of  # noqa: PLC0415
     from appliance.training import signing  # noqa: PLC0415
 
     events = job.events.order_by("-seq")[:LAST_EVENTS]
@@ -112,6 +115,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "plan": job.plan,
         "trained_tokens": job.trained_tokens,
         "fence": job.fence,
+        "box": name_of(job.box) if job.fence else None,
         "created": job.created_at,
         "finished": job.finished_at,
         "events": [{"at": f"{e.created_at:%H:%M:%S}", "level": e.level, "message": e.message} for e in events][::-1],

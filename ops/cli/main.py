@@ -35,6 +35,7 @@ from ops.cli import (
     upgrades,
     users,
     version,
+    worker,
 )
 from ops.cli.demo.command import demo
 from ops.cli.demo_check.command import demo_check
@@ -51,6 +52,7 @@ app = typer.Typer(
 app.command()(up.up)
 app.command()(start_stop.start)
 app.command()(start_stop.stop)
+app.command()(worker.worker)
 app.command()(status.status)
 app.command()(devices.devices)
 app.command()(demo)

@@ -17,6 +17,7 @@ GATEWAY_STOP_S = 7.0  # gunicorn's graceful time and a second
 POOL_STOP_S = 10.5
 WORKER_STOP_S = 10.0  # a trainer writes a checkpoint before it ends
 BATCHES_STOP_S = 8.0  # what is at the gateway gets half of it
+HOME_QUEUE = "coderack.home"  # appliance.training.celery's, which needs Django
 WORKER_THREADS = 24  # each waits for a process or an engine most of its time
 
 
@@ -72,6 +73,14 @@ def redis_spec(env: Env) -> ProcessSpec:
     )
 
 
+def worker_arguments(hostname: str, queue: str, log_level: str) -> tuple[str, ...]:
+    """How a Celery worker takes one queue's wake-ups: threads in one process, which a SIGKILL ends together."""
+    return (
+        "worker", "--pool", "threads", "--concurrency", str(WORKER_THREADS), "--hostname", hostname, "--queues", queue,
+        "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", log_level,
+    )  # fmt: skip
+
+
 def control_plane_specs(env: Env) -> list[ProcessSpec]:
     """Meter, beat, worker, batches, pool, console, gateway, in start order: the gateway takes requests last and stops first."""
     python = sys.executable
@@ -92,10 +101,7 @@ def control_plane_specs(env: Env) -> list[ProcessSpec]:
         "--config", "python:appliance.console_server",
     )  # fmt: skip
     celery = ("-m", "celery", "--app", "appliance.training.celery")
-    worker = (
-        *celery, "worker", "--pool", "threads", "--concurrency", str(WORKER_THREADS), "--hostname", "worker@coderack",
-        "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", env.log_level,
-    )  # fmt: skip
+    worker = (*celery, *worker_arguments("worker@coderack", HOME_QUEUE, env.log_level))
     beat = (
         *celery, "beat", "--schedule", str(env.data_dir / "celery-beat"), "--pidfile", "", "--loglevel", env.log_level,
     )  # fmt: skip

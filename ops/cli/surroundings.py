@@ -27,6 +27,16 @@ def prepare_directories(env: Env) -> None:
             raise RunnerError(
                 f"{path} can't be made: {error.strerror}; set CODERACK_DATA_DIR or CODERACK_CACHE_DIR"
             ) from None
+    prepare_run_dir(env)
+    for private in (env.log_dir, env.journal_dir):
+        private.chmod(0o700)  # names, errors and usage of all tenants
+
+
+def prepare_run_dir(env: Env) -> None:
+    """Make the run directory.
+
+    Raises: RunnerError where it can't be made or belongs to somebody else.
+    """
     try:
         env.run_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         facts = env.run_dir.lstat()
@@ -36,8 +46,14 @@ def prepare_directories(env: Env) -> None:
         raise RunnerError(f"{env.run_dir} belongs to somebody else: remove it or set CODERACK_RUN_DIR")
     env.run_dir.chmod(0o711)  # the embedded PostgreSQL's user walks through it to its own socket
     (env.run_dir / "replicas").mkdir(mode=0o700, exist_ok=True)
-    for private in (env.log_dir, env.journal_dir):
-        private.chmod(0o700)  # names, errors and usage of all tenants
+
+
+def require_home(env: Env) -> None:
+    """Raises: RunnerError on a box that has a worker and nothing else."""
+    if not env.is_home:
+        raise RunnerError(
+            f"CODERACK_BOX is {env.box}: an appliance begins on the home box; `coderack worker` is for others"
+        )
 
 
 def require_whole(env: Env) -> None:

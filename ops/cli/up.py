@@ -19,7 +19,7 @@ from ops.cli.first_steps import Start, begin_database, set_up
 from ops.cli.printing import Exit, fail, out
 from ops.cli.servers import start_servers
 from ops.cli.specs import POOL_STOP_S, control_plane_specs
-from ops.cli.surroundings import prepare_directories, require_port, require_space, require_whole
+from ops.cli.surroundings import prepare_directories, require_home, require_port, require_space, require_whole
 from ops.embedded.errors import EmbeddedError
 from ops.models.errors import ModelError
 from ops.runner.errors import AlreadyRunning, RunnerError
@@ -40,6 +40,7 @@ def up(
     report = _reporter()
     try:
         env = load()
+        require_home(env)
         prepare_directories(env)
         runner = Runner(env.run_dir, report)
     except AlreadyRunning as error:

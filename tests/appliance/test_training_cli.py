@@ -11,13 +11,17 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from appliance.first_rows import ensure_base, register_model
+from appliance.fleet import boxes, leases
+from appliance.fleet.boxes import Abilities
 from appliance.fleet.models import Deployment
 from appliance.registry.models import Adapter, EngineSlot, MergedModel, ModelVersion
 from appliance.tenants.keys import mint
 from appliance.tenants.models import Membership, Tenant, User
 from appliance.training.models import Approval, Checkpoint, Dataset, Evaluation, Job, JobEvent, StoredFile
+from inference.devices.info import DeviceInfo
 from ops.cli.main import app
 from ops.cli.printing import Exit
+from ops.cli.status import box_rows
 from tests.appliance.training.plans import PLAN
 
 pytestmark = pytest.mark.usefixtures("job")
@@ -187,3 +191,20 @@ def test_it_says_why_a_merged_model_is_not_served(job: Job, tmp_path: Path) -> N
     (listed,) = answer("adapter", "list")
     assert (listed["engines"], listed["merged"]) == (0, "not served: no room")
     assert answer("adapter", "show", NAME)["merged"] == "not served: no room"
+
+
+def test_a_box_a_job_and_its_device_are_shown_together(job: Job) -> None:
+    assert boxes.enter("beta", "w1", "host-b")
+    told = [DeviceInfo(id="cpu:0", kind="cpu", name="A CPU", memory_bytes=2**34)]
+    assert boxes.report("beta", "w1", told, Abilities((), "demo: no weights at /srv/demo"))
+    Job.objects.filter(pk=job.pk).update(status="running", box="beta", lease_expires_at="2099-01-01T00:00Z")
+    assert leases.lease_device(f"{job.pk}/3", 60.0, "beta") == "beta/cpu:0"
+    assert [row["box"] for row in answer("job", "list")] == ["beta"]
+    assert answer("job", "show", job.pk)["box"] == "beta"
+    device = answer("devices")[0]
+    assert (device["id"], device["box"], device["owner"]) == ("beta/cpu:0", "beta", job.pk)
+    (shown,) = box_rows()
+    assert (shown["box"], shown["state"], shown["machine"]) == ("beta", "working", "host-b")
+    assert (shown["jobs"], shown["lacks"]) == ([job.pk], "demo: no weights at /srv/demo")
+    boxes.leave("beta", "w1")
+    assert box_rows()[0]["state"] == "silent"

@@ -1,4 +1,4 @@
-"""Serving: every replica with its state and why, every device with its owner."""
+"""Serving: every replica with its state and why, every box that only fine-tunes, every device with its owner."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from django.utils import timezone
 
 from appliance.console import attention, words
 from appliance.console.access import PersonRequest, operator_only
-from appliance.fleet import leases
+from appliance.fleet import boxes, leases
 from appliance.fleet.models import AttachedServer, Deployment, Device, EngineLife, Replica
+from appliance.training import lease
 from inference.devices.info import device_order
 
 LOG_BYTES = 8192
@@ -38,7 +39,11 @@ def facts() -> dict[str, Any]:
         "attached": AttachedServer.objects.select_related("life"),
         "devices": [
             {"row": device, "word": _word(device), "owner": owners.get(device.id, "")}
-            for device in sorted(Device.objects.all(), key=lambda device: device_order(device.id))
+            for device in sorted(Device.everywhere.all(), key=lambda device: device_order(device.id))
+        ],
+        "boxes": [
+            {"row": box, "word": words.HEALTHY if alive else words.UNSEEN, "jobs": lease.working_on(box.pk)}
+            for box, alive in boxes.standing()
         ],
     }
 

@@ -9,7 +9,12 @@ from django.utils import timezone
 
 from appliance.console.figures import UNKNOWN
 from appliance.console.pages.serving import LOG_LINES, last_lines
-from appliance.fleet.models import AttachedServer, Deployment, Device, EngineLife, Replica
+from appliance.fleet import boxes, leases
+from appliance.fleet.boxes import Abilities
+from appliance.fleet.models import AttachedServer, Box, Deployment, Device, EngineLife, Replica
+from appliance.training.models import Job
+from inference.devices.info import DeviceInfo
+from tests.appliance.console import tuning
 from tests.appliance.console.cast import Cast
 
 
@@ -106,3 +111,20 @@ def test_it_says_what_lends_its_devices_and_who_has_them(cast: Cast, deployment:
     assert "lends its devices to fine-tunes between 22:00-06:00; 2 replicas at least go on serving." in page
     assert "lent to ftjob-1" in page
     assert "sleeping" in page
+
+
+def test_it_shows_other_boxes_with_what_they_lack_and_work_on(cast: Cast) -> None:
+    training_job = tuning.start(cast.acme)
+    assert "Other boxes" not in _page(cast)
+    assert boxes.enter("beta", "w1", "<host-b>")
+    told = [DeviceInfo(id="nvidia:0", kind="nvidia", name="NVIDIA H20", memory_bytes=96 << 30)]
+    assert boxes.report("beta", "w1", told, Abilities((), "demo: no weights at /srv/demo"))
+    Job.objects.filter(pk=training_job.pk).update(box="beta", lease_expires_at=timezone.now() + timedelta(minutes=1))
+    assert leases.lease_device(f"{training_job.pk}/1", 60.0, "beta") == "beta/nvidia:0"
+    page = _page(cast)
+    for words in ("Other boxes that fine-tune", "&lt;host-b&gt;", "demo: no weights at /srv/demo", "beta/nvidia:0"):
+        assert words in page
+    assert page.count(training_job.pk) == 3, "the box' job, as a link, and the device's owner"
+    assert "beta" in cast.client("operator").get(f"/fine-tuning/{training_job.pk}/").content.decode()
+    Box.objects.update(seen_at=timezone.now() - timedelta(minutes=10))
+    assert "not seen lately" in _page(cast)

@@ -14,7 +14,7 @@ from django.db import connection
 
 from appliance.env import REPO
 
-QUEUE = "coderack"
+QUEUE = "coderack.home"
 
 
 def environment(redis_url: str | None = None) -> dict[str, str]:
@@ -43,10 +43,10 @@ def run(script: str, *arguments: str, redis_url: str | None = None) -> str:
     return done.stdout.strip()
 
 
-def messages() -> list[bytes]:
-    """What lies in the queue of the tests' Redis, the newest first."""
+def messages(queue: str = QUEUE) -> list[bytes]:
+    """What lies in a queue of the tests' Redis, the newest first."""
     with redis.Redis(unix_socket_path=str(settings.ENV.redis_socket)) as client:
-        found: Any = client.lrange(QUEUE, 0, -1)
+        found: Any = client.lrange(queue, 0, -1)
     return list(found)
 
 

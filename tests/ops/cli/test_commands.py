@@ -70,7 +70,7 @@ def test_status_says_that_nothing_runs(cli: Cli) -> None:
 def test_status_says_so_to_scripts_too(cli: Cli) -> None:
     told = cli("status", "--json")
     assert told.returncode == Exit.NOT_RUNNING
-    assert json.loads(told.stdout) == {"running": False, "replicas": [], "devices": [], "attached": []}
+    assert json.loads(told.stdout) == {"running": False, "replicas": [], "devices": [], "attached": [], "boxes": []}
 
 
 def test_stop_is_fine_when_nothing_runs(cli: Cli) -> None:

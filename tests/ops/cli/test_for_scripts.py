@@ -13,7 +13,11 @@ from ops.cli.main import app
 from ops.cli.printing import Exit
 from tests.ops.cli.conftest import Cli
 
-WITHOUT = {("up",), ("conversations", "export")}  # it runs until it is stopped; what it writes are JSON lines
+WITHOUT = {
+    ("up",),
+    ("worker",),
+    ("conversations", "export"),
+}  # it runs until it is stopped; what it writes are JSON lines
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
