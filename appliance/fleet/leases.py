@@ -59,6 +59,12 @@ def any_free(box: str = "") -> bool:
     return num_free(box) > 0
 
 
+def fine_tunes() -> list[str]:
+    """The fine-tunes that hold devices or have some reserved, one entry for each device."""
+    rows = DeviceOwner.objects.filter(job_id__isnull=False, expires_at__gt=Now())
+    return [str(name).partition("/")[0] for name in rows.values_list("job_id", flat=True)]
+
+
 def owners() -> dict[str, str]:
     """Who holds each device that is held: a replica's name, or a fine-tune's."""
     rows = DeviceOwner.objects.select_related("replica__deployment__model")

@@ -24,11 +24,14 @@ RESERVED_S = 60.0  # from the hand-over until an attempt must have begun
 _RESERVED = "lent"
 
 
-def ask(job_id: str) -> bool:
-    """Say that a fine-tune waits for a device; False where no deployment lends any, or none may be lent now."""
+def ask(job_id: str, turn: int) -> bool:
+    """Say that a fine-tune waits for a device, and how many come before it.
+
+    False where no deployment lends any, or none may be lent now.
+    """
     if not Deployment.objects.filter(running=True, lends=True).exists() or upgrade_makes_room():
         return False
-    DeviceWish.objects.update_or_create(job_id=job_id, defaults={"expires_at": _in(WISH_S)})
+    DeviceWish.objects.update_or_create(job_id=job_id, defaults={"expires_at": _in(WISH_S), "turn": turn})
     return True
 
 
@@ -59,7 +62,7 @@ def asked_back(job_id: str) -> str | None:
 
 
 def wishes() -> list[str]:
-    """The fine-tunes that wait, the longest wait first."""
+    """The fine-tunes that wait, in their turn."""
     return list(DeviceWish.objects.filter(expires_at__gt=Now()).values_list("job_id", flat=True))
 
 

@@ -286,11 +286,12 @@ class DeviceWish(models.Model):
     """A fine-tune that waits for a device, for as long as it says so again."""
 
     job_id = models.CharField(primary_key=True, max_length=40)
+    turn = models.PositiveIntegerField(default=0, help_text="how many fine-tunes come before it")
     since = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
 
     class Meta:
-        ordering = ("since", "job_id")
+        ordering = ("turn", "since", "job_id")
 
     def __str__(self) -> str:
         return self.job_id

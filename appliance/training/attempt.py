@@ -115,7 +115,7 @@ def _is_unsigned(job_id: str) -> bool:
 
 
 def _waits_in_vain(job_id: str) -> bool:
-    """Whether nobody holds the job, its next step needs a device, and none is free: claiming it would change nothing.
+    """Whether nobody holds the job, its next step needs a device, and none is free but for those whose turn is before.
 
     Then it asks for one that a model lends. An adapter's scores need a device as its training did; the checks after need none.
     """
@@ -123,10 +123,19 @@ def _waits_in_vain(job_id: str) -> bool:
     job = Job.objects.filter(pk=job_id, status__in=waits).select_related("adapter").first()
     if job is None or (job.adapter is not None and has_scores(job, job.adapter)):
         return False
-    if job_id not in lease.unheld() or loans.is_reserved(job_id) or leases.any_free():
+    if job_id not in lease.unheld() or loans.is_reserved(job_id):
         return False
-    loans.ask(job_id)
+    ahead = placing.num_ahead_at_home(job_id)
+    if ahead < leases.num_free():
+        return False
+    loans.ask(job_id, ahead)
     return True
+
+
+def _wait_for_its_turn(job_id: str) -> None:
+    """Raises: NoDevice where a file was cleaned faster than those before it got a device."""
+    if not boxes.here() and not loans.is_reserved(job_id) and placing.num_ahead_at_home(job_id) >= leases.num_free():
+        raise NoDevice("every free device is for others first")
 
 
 def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
@@ -144,6 +153,7 @@ def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
                 add_event(job_id, f"files validated: {training.rows} rows to train on (dataset {training.digest[:12]})")
     if job.adapter is None:
         placing.leave_to_others(job_id)
+        _wait_for_its_turn(job_id)
         signing.use(job, fence, filter(None, (training, validation)))
         job.adapter = _train_on_a_device(job, fence, heart, training, validation)
     if job.adapter.state == AdapterState.CANDIDATE and boxes.here():

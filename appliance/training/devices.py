@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from appliance.fleet import boxes, leases, loans
+from appliance.fleet import boxes, leases
 from appliance.fleet.models import Device
 from appliance.training import lease
 from appliance.training.heartbeat import Heartbeat
@@ -38,13 +38,11 @@ class Leased:
 def a_device(job_id: str, fence: int, heart: Heartbeat) -> Iterator[Leased]:
     """Hold a device; the heartbeat renews the lease.
 
-    Raises: NoDevice; on the home box after one that a model lends was asked for.
+    Raises: NoDevice.
     """
     owner = lease.owner(job_id, fence)
     device_id = leases.lease_device(owner, lease.TTL_S, boxes.here())
     if device_id is None:
-        if not boxes.here():
-            loans.ask(job_id)
         raise NoDevice("every device has an owner")
     heart.holds_device = True
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 
@@ -27,6 +28,7 @@ class Heartbeat:
         self._lost = threading.Event()
         self._over = threading.Event()
         self._on_lost: Callable[[], None] | None = None
+        self._counted_to = time.monotonic()
         self.holds_device = False
         self._thread = threading.Thread(target=self._beat, name=f"lease-{job_id}", daemon=True)
 
@@ -92,9 +94,12 @@ class Heartbeat:
             held_before = self.holds_device
             renewed = leases.renew(lease.owner(self._job_id, self._fence), lease.TTL_S)
             lost_device = held_before and self.holds_device and not renewed
-            if lost_device or not lease.renew(self._job_id, self._fence):
+            now = time.monotonic()
+            device_s = now - self._counted_to if renewed else 0.0
+            if lost_device or not lease.renew(self._job_id, self._fence, device_s):
                 self._lost.set()
                 metrics.LEASES_LOST.inc()
+            self._counted_to = now
         except Error as error:
             # nobody else can take the job while the database is away, and the next beat tries again
             log.warning("%s: the lease could not be renewed: %s", self._job_id, str(error).partition("\n")[0])

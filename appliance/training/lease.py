@@ -41,9 +41,13 @@ def owner(job_id: str, fence: int) -> str:
     return f"{job_id}/{fence}"
 
 
-def renew(job_id: str, fence: int) -> bool:
-    """Hold on to a job; False when it was lost, or is not to be worked on any more."""
-    return held(job_id, fence).filter(tenant__in=_active_tenants()).update(lease_expires_at=_expiry()) == 1
+def renew(job_id: str, fence: int, device_s: float = 0.0) -> bool:
+    """Hold on to a job; False when it was lost, or is not to be worked on any more.
+
+    `device_s`: for how many seconds since the last time its attempt held a device.
+    """
+    changes = {"lease_expires_at": _expiry(), "device_s": F("device_s") + device_s}
+    return held(job_id, fence).filter(tenant__in=_active_tenants()).update(**changes) == 1
 
 
 def release(job_id: str, fence: int) -> None:

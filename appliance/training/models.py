@@ -100,6 +100,7 @@ class Job(models.Model):
     finished_at = models.DateTimeField(_("finished"), null=True)
     failures = models.PositiveSmallIntegerField(default=0)
     fence = models.PositiveIntegerField(default=0)
+    device_s = models.FloatField(default=0.0, help_text="seconds for which its attempts held a device")
     lease_holder = models.CharField(max_length=80, blank=True)
     lease_expires_at = models.DateTimeField(null=True)
     box = models.CharField(

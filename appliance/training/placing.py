@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from appliance.fleet import boxes, leases, loans
 from appliance.fleet.models import Box
 from appliance.registry.models import AdapterState
-from appliance.training import signing
+from appliance.training import signing, turns
 from appliance.training.models import Dataset, Job, JobEvent
 from appliance.training.proof import has_scores
 from finetune.job import JobStatus
@@ -40,7 +40,12 @@ class Waiting:
 
     job_id: str
     base: str = ""
-    short_on: str = ""
+    short_on: str | None = None
+
+    @property
+    def takes_one_at_home(self) -> bool:
+        """Whether it would begin on a device of the home box as soon as it got one."""
+        return bool(self.base) and self.short_on != HOME
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,17 @@ def places(job_ids: Sequence[str]) -> dict[str, str]:
 
 
 def where(job_id: str) -> str:
-    """Where one job goes on now."""
-    return places([job_id])[job_id]
+    """Where one job goes on now, those before it placed first."""
+    return places([*turns.ahead_of(job_id), job_id])[job_id] if boxes.living() else HOME
+
+
+def num_ahead_at_home(job_id: str) -> int:
+    """How many jobs wait for a device of the home box and come before one. Those that lately broke off there, or found too
+    little memory or disk, hold nobody up."""
+    ahead = turns.ahead_of(job_id)
+    waiting = {job_id: _waiting(job_id) for job_id in ahead}
+    found = place(list(waiting.values()), [_place(box) for box in boxes.living()])
+    return sum(box == HOME and waiting[job_id].takes_one_at_home for job_id, box in found.items())
 
 
 def leave_to_others(job_id: str) -> None:
@@ -89,8 +103,7 @@ def leave_to_others(job_id: str) -> None:
 
 def may_go_on_here(job_id: str) -> bool:
     """Whether this box, which is not the home box, is a place for the job."""
-    here = Box.objects.filter(name=boxes.here()).first()
-    return here is not None and place([_waiting(job_id)], [_place(here)])[job_id] == here.pk
+    return where(job_id) == boxes.here()
 
 
 def _place(box: Box) -> Place:
@@ -102,7 +115,7 @@ def _waiting(job_id: str) -> Waiting:
     job = rows.filter(pk=job_id, status__in=(JobStatus.QUEUED.value, JobStatus.RUNNING.value)).first()
     if job is None or not _needs_only_a_device(job):
         return Waiting(job_id)
-    return Waiting(job_id, str(job.base_id), job.box if job.failures or _found_too_little(job) else "")
+    return Waiting(job_id, str(job.base_id), job.box if job.failures or _found_too_little(job) else None)
 
 
 def _needs_only_a_device(job: Job) -> bool:

@@ -114,6 +114,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "hyperparameters": job.hyperparameters,
         "plan": job.plan,
         "trained_tokens": job.trained_tokens,
+        "device_s": round(job.device_s, 1),
         "fence": job.fence,
         "box": name_of(job.box) if job.fence else None,
         "created": job.created_at,

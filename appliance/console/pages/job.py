@@ -48,6 +48,7 @@ def facts(row: Job, user: User) -> dict[str, Any]:
         "decision": _decision(row.adapter, user) if row.adapter else None,
         "files": [_file(row.training_file), *([_file(row.validation_file)] if row.validation_file else [])],
         "devices": _devices(row),
+        "device_ms": 1000 * row.device_s,
         "plan": planned(row.plan),
         "signing": signing_of_job(row),
         "held": row.lease_expires_at is not None and row.lease_expires_at > timezone.now(),

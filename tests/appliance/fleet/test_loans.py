@@ -55,7 +55,7 @@ def put_to_sleep(replica: str) -> None:
 
 def lent(store: DatabaseStore, replica: str) -> None:
     """Take a loan as far as the fine-tune's reservation."""
-    assert loans.ask(JOB)
+    assert loans.ask(JOB, 0)
     assert store.lend(replica, JOB)
     put_to_sleep(replica)
     assert store.hand_over(replica, JOB)
@@ -71,7 +71,7 @@ def loan(store: DatabaseStore, replica: str) -> Loan | None:
 
 
 def test_a_device_goes_to_the_fine_tune_and_comes_back(store: DatabaseStore, lender: str) -> None:
-    assert loans.ask(JOB)
+    assert loans.ask(JOB, 0)
     assert store.wishes() == [JOB]
     assert store.lend(lender, JOB)
     assert loan(store, lender) == Loan(JOB)
@@ -120,7 +120,7 @@ def test_a_fine_tune_that_is_paused_gives_its_reservation_back(store: DatabaseSt
 
 
 def test_nothing_is_handed_over_to_one_that_waits_no_longer(store: DatabaseStore, lender: str) -> None:
-    loans.ask(JOB)
+    loans.ask(JOB, 0)
     assert store.lend(lender, JOB)
     put_to_sleep(lender)
     DeviceWish.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -131,7 +131,7 @@ def test_nothing_is_handed_over_to_one_that_waits_no_longer(store: DatabaseStore
 
 def test_of_those_who_move_a_device_at_once_one_wins(store: DatabaseStore, lender: str) -> None:
     for number in range(6):
-        loans.ask(JOB)
+        loans.ask(JOB, 0)
         assert store.lend(lender, JOB)
         put_to_sleep(lender)
         at_once(
@@ -200,12 +200,14 @@ def gateway() -> tuple[set[str], int]:
 
 
 def test_a_wish_keeps_its_place_and_nobody_wishes_where_nothing_is_lent(deployment: Deployment) -> None:
-    assert loans.ask(OTHER)
-    assert loans.ask(JOB)
-    assert loans.ask(OTHER)
+    assert loans.ask(OTHER, 0)
+    assert loans.ask(JOB, 0)
+    assert loans.ask(OTHER, 0)
     assert loans.wishes() == [OTHER, JOB]
+    assert loans.ask(OTHER, 1)
+    assert loans.wishes() == [JOB, OTHER], "it is another one's turn by now"
     Deployment.objects.update(lends=False)
-    assert not loans.ask("ftjob-3")
+    assert not loans.ask("ftjob-3", 0)
     assert DeviceWish.objects.count() == 2
 
 

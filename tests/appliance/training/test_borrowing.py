@@ -9,8 +9,7 @@ from appliance.fleet.models import Deployment, DeviceOwner, DeviceWish, Replica
 from appliance.registry.models import AdapterState
 from appliance.training import jobs, lease, training
 from appliance.training.attempt import work_on
-from appliance.training.devices import NoDevice, a_device
-from appliance.training.heartbeat import Heartbeat
+from appliance.training.devices import NoDevice
 from appliance.training.models import Job, JobEvent
 from finetune.job import JobStatus
 from tests.appliance.training.cast import Cast, make_scores
@@ -64,14 +63,6 @@ def test_one_that_is_trained_asks_for_a_device_until_its_scores_are_made(cast: C
     job.refresh_from_db()
     assert not DeviceWish.objects.exists()
     assert job.fence == 1, "it goes on to its checks"
-
-
-@pytest.mark.usefixtures("lends")
-def test_an_attempt_that_finds_its_device_taken_asks_for_one(cast: Cast) -> None:
-    job = cast.job(S.RUNNING)
-    with Heartbeat(job.pk, 1) as heart, pytest.raises(NoDevice), a_device(job.pk, 1, heart):
-        pytest.fail("there is none")
-    assert DeviceWish.objects.get().job_id == job.pk
 
 
 @pytest.mark.usefixtures("lends")

@@ -18,7 +18,8 @@ from django.conf import settings
 from kombu import Connection
 
 from appliance.env import REPO
-from appliance.training import files
+from appliance.tenants.models import Tenant
+from appliance.training import files, tasks
 from appliance.training.celery import SWEEP_S, app, broker_url
 from appliance.training.models import Dataset, Job, JobEvent, StoredFile
 from appliance.training.tasks import prepare_file, unprepared
@@ -102,6 +103,20 @@ def test_the_file_that_waits_longest_is_woken_once_another_one_is_cleaned(cast: 
     assert status(later) == "uploaded"
 
 
+@pytest.mark.usefixtures("files_dir")
+def test_a_tenant_with_many_files_does_not_keep_anothers_waiting(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_last_begun", {})
+    first, second, third = (upload(cast, word) for word in ("alpha", "beta", "gamma"))
+    others = upload(cast, "delta", cast.rivals)
+    assert unprepared() == [first.pk, others.pk, second.pk, third.pk]
+    prepare_file(first.pk)
+    assert others.pk.encode() in processes.messages()[0], "not the older second one"
+    assert unprepared() == [others.pk, second.pk, third.pk]
+    StoredFile.objects.filter(pk=others.pk).update(status=StoredFile.Status.ERROR)
+    last = upload(cast, "epsilon", cast.rivals)
+    assert unprepared()[:2] == [last.pk, second.pk], "the other tenant's place is kept whatever came of its first file"
+
+
 class Worker:
     """A worker with a Redis of its own beside the tests' PostgreSQL."""
 
@@ -182,11 +197,11 @@ def test_a_worker_does_what_the_rows_say_also_after_redis_lost_everything(cast: 
     assert worker.end() == 0
 
 
-def upload(cast: Cast, word: str) -> StoredFile:
+def upload(cast: Cast, word: str, tenant: Tenant | None = None) -> StoredFile:
     """A file that lies there for a minute; the worker under test never got its message."""
     rows = [{"question": f"What is {word} {n}?", "answer": f"{word} is the letter {n}."} for n in range(3)]
     content = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    row = files.store(cast.acme, cast.key, "fine-tune", f"{word}.jsonl", [content])
+    row = files.store(tenant or cast.acme, cast.key, "fine-tune", f"{word}.jsonl", [content])
     StoredFile.objects.filter(pk=row.pk).update(created_at=row.created_at - timedelta(minutes=1))
     return row
 

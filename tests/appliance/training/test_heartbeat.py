@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from django.db import OperationalError
@@ -15,7 +16,7 @@ from appliance.training import heartbeat, jobs, lease
 from appliance.training.errors import LeaseLost
 from appliance.training.heartbeat import Heartbeat
 from appliance.training.models import Job
-from tests.appliance.training.cast import expire
+from tests.appliance.training.cast import Cast, expire
 from tests.waiting import wait_until
 
 LOST_WITHIN_S = 2.0 + 8.0  # a beat, and a slow machine
@@ -91,11 +92,11 @@ def test_errors_of_the_database_lose_nothing(job: Job, fence: int, monkeypatch: 
     beats: list[int] = []
     renew = lease.renew
 
-    def away_twice(job_id: str, its_fence: int) -> bool:
+    def away_twice(*args: Any) -> bool:
         beats.append(1)
         if len(beats) <= 2:
             raise OperationalError("the database is being started again")
-        return renew(job_id, its_fence)
+        return renew(*args)
 
     monkeypatch.setattr(lease, "renew", away_twice)
     before = Job.objects.get().lease_expires_at
@@ -177,3 +178,25 @@ def test_a_worker_that_ends_stops_its_attempts_and_leaves_the_job_to_the_next(
         with pytest.raises(LeaseLost):
             heart.check()
     assert Job.objects.get().status == "queued"
+
+
+def test_a_job_counts_the_seconds_for_which_it_holds_a_device(
+    cast: Cast, job: Job, fence: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_S", 0.2)
+    device = Device.objects.create(
+        id="cpu:0", kind="cpu", name="cpu", memory_bytes=1 << 34, seen_at=cast.acme.created_at
+    )
+    owner = lease.owner(job.pk, fence)
+    with Heartbeat(job.pk, fence):
+        time.sleep(1.0)
+        assert Job.objects.get().device_s == 0.0
+        assert leases.lease_device(owner, 60) == device.id
+        began = time.monotonic()
+        wait_until(lambda: Job.objects.get().device_s > 1.0, timeout_s=10)
+        held = time.monotonic() - began
+        leases.release(owner)
+        time.sleep(0.5)
+        counted = Job.objects.get().device_s
+        time.sleep(1.0)
+    assert Job.objects.get().device_s == counted <= held + 0.8  # a beat more, at most, on either side
