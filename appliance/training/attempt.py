@@ -153,8 +153,8 @@ def _go_on(job_id: str, fence: int, heart: Heartbeat) -> None:
                 add_event(job_id, f"files validated: {training.rows} rows to train on (dataset {training.digest[:12]})")
     if job.adapter is None:
         placing.leave_to_others(job_id)
-        _wait_for_its_turn(job_id)
         signing.use(job, fence, filter(None, (training, validation)))
+        _wait_for_its_turn(job_id)
         job.adapter = _train_on_a_device(job, fence, heart, training, validation)
     if job.adapter.state == AdapterState.CANDIDATE and boxes.here():
         make_scores(job, job.adapter, fence, heart, training, validation)  # the rest of its proof asks engines

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import uuid
 from datetime import timedelta
 
 from celery import shared_task
@@ -30,7 +29,7 @@ MOST_FILES = 4  # a sweep
 CLEANED_AT_ONCE = 2
 _cleaning = threading.BoundedSemaphore(CLEANED_AT_ONCE)
 _in_hand: set[str] = set()  # being cleaned by this process
-_last_begun: dict[uuid.UUID, float] = {}  # by tenant; since this process began
+_last_begun: dict[str, float] = {}  # by tenant; since this process began
 
 
 @shared_task
@@ -40,7 +39,7 @@ def prepare_file(file_id: str) -> None:
     if file is None or not _cleaning.acquire(blocking=False):
         return
     _in_hand.add(file_id)
-    _last_begun[file.tenant_id] = time.monotonic()
+    _last_begun[str(file.tenant_id)] = time.monotonic()
     try:
         ensure_dataset(file)
         metrics.DATASETS.labels("made").inc()
@@ -93,4 +92,4 @@ def _in_turn(waiting: QuerySet[StoredFile]) -> list[str]:
     place = Window(RowNumber(), partition_by="tenant", order_by=("created_at", "pk"))
     first = waiting.annotate(place=place).filter(place__lte=MOST_FILES)
     rows = first.order_by("place", "created_at").values_list("place", "tenant", "pk")
-    return [pk for _, _, pk in sorted(rows, key=lambda row: (row[0], _last_begun.get(row[1], 0.0)))]
+    return [pk for _, _, pk in sorted(rows, key=lambda row: (row[0], _last_begun.get(str(row[1]), 0.0)))]
