@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import pytest
 
 from ops.embedded import postgres
 from ops.embedded.errors import EmbeddedError
-from ops.embedded.postgres import OPEN_ROOT, Cluster, place, prepare, reachable, wheel_bin_dir
+from ops.embedded.postgres import Cluster, place, prepare, reachable, wheel_bin_dir
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server changes its user")
 FAST_SHUTDOWN = signal.SIGINT
@@ -31,14 +29,11 @@ def cluster(open_dir: Path) -> Cluster:
 
 
 @pytest.fixture
-def open_root() -> Iterator[Path]:
-    """Where closed-away clusters go; what the test adds there is removed again."""
-    before = set(OPEN_ROOT.iterdir()) if OPEN_ROOT.exists() else None
-    yield OPEN_ROOT
-    for made in set(OPEN_ROOT.iterdir()) - (before or set()) if OPEN_ROOT.exists() else ():
-        shutil.rmtree(made)
-    if before is None and OPEN_ROOT.exists():
-        OPEN_ROOT.rmdir()
+def open_root(open_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where closed-away clusters go: this test's own, so that no test finds or removes another's."""
+    root = open_dir / "open-root"
+    monkeypatch.setattr(postgres, "OPEN_ROOT", root)
+    return root
 
 
 def connect(cluster: Cluster, **more: Any) -> psycopg.Connection[Any]:
