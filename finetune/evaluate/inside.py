@@ -4,14 +4,16 @@ The candidate's side holds generated code and answers calls; the tester's side h
 gives the verdict. They share two pipes. Arguments go over as `repr`, and what comes back is read as a literal: generated
 code never sees a test, and no object of its making reaches one.
 
-    inside.py CPU_S MEMORY_BYTES FILE_BYTES OPEN_FILES candidate REQUESTS ANSWERS ENTRY_POINT < program
-    inside.py CPU_S MEMORY_BYTES FILE_BYTES OPEN_FILES tester REQUESTS ANSWERS VERDICT < task.json
+    inside.py CPU_S MEMORY_BYTES FILE_BYTES OPEN_FILES LIFE candidate REQUESTS ANSWERS ENTRY_POINT < program
+    inside.py CPU_S MEMORY_BYTES FILE_BYTES OPEN_FILES LIFE tester REQUESTS ANSWERS VERDICT < task.json
 """
 
 import ast
+import fcntl
 import json
 import os
 import resource
+import select
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +30,16 @@ class CandidateFault(Exception):
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
         self.kind = kind
+
+
+def end_with(life: int) -> None:
+    """End as soon as nobody holds the other end of this pipe any more: at once, or by a signal (SIGIO) later."""
+    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+    poll = select.poll()
+    poll.register(life, 0)
+    if poll.poll(0):
+        sys.exit(1)
 
 
 def limit(cpu_s: int, memory_bytes: int, file_bytes: int, open_files: int) -> None:
@@ -126,8 +138,9 @@ def _read(line: bytes) -> Any:
 
 def main(arguments: list[str]) -> None:
     """Limit first, then play the side that was asked for."""
-    numbers, (side, first, second, third) = [int(value) for value in arguments[:4]], arguments[4:]
-    limit(*numbers)
+    numbers, (side, first, second, third) = [int(value) for value in arguments[:5]], arguments[5:]
+    limit(*numbers[:4])
+    end_with(numbers[4])
     if side == "candidate":
         play_candidate(int(first), int(second), third)
     else:

@@ -41,21 +41,41 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Running:
+    """A sandbox at work, as long as `life` is open: the write end of a pipe that nobody else holds.
+
+    bubblewrap dies with its parent only from a moment on, and what it started dies with it only from a later one. Who is killed
+    before leaves a sandbox behind; its script sees then that nobody holds the pipe.
+    """
+
+    child: subprocess.Popen[bytes]
+    life: int
+
+
+@dataclass(frozen=True)
 class Sandbox:
     """A bubblewrap that was seen to work here. Get one with `find`."""
 
     bwrap: Path
     limits: Limits = Limits()
 
-    def start(self, script_arguments: Sequence[str], stdin: int, inherited: Sequence[int]) -> subprocess.Popen[bytes]:
-        """Run inside.py with these arguments; it inherits the given descriptors and no other.
+    def start(self, script_arguments: Sequence[str], stdin: int, inherited: Sequence[int]) -> Running:
+        """Run inside.py with these arguments; it inherits the given descriptors and the read end of its life, no other.
 
         Whatever it prints is thrown away. The sandbox dies with this thread.
         """
         limits = self.limits
-        numbers = [limits.cpu_s, limits.memory_bytes, limits.file_bytes, limits.open_files]
+        life, held = os.pipe()
+        numbers = [limits.cpu_s, limits.memory_bytes, limits.file_bytes, limits.open_files, life]
         command = [*python_command(), SCRIPT_INSIDE, *map(str, numbers), *script_arguments]
-        return self._start(command, stdin=stdin, stderr=subprocess.DEVNULL, inherited=inherited)
+        try:
+            child = self._start(command, stdin=stdin, stderr=subprocess.DEVNULL, inherited=[life, *inherited])
+        except BaseException:
+            os.close(held)
+            raise
+        finally:
+            os.close(life)
+        return Running(child, held)
 
     def probe(self) -> None:
         """Start the sandboxed Python once.
@@ -69,7 +89,7 @@ class Sandbox:
         except subprocess.TimeoutExpired:
             said = f"it did not end within {PROBE_TIMEOUT_S} s"
         finally:
-            stop(child)
+            _end(child)
         if child.returncode != 0:
             raise SandboxMissing(
                 f"bubblewrap can't make a sandbox here: {said[-400:] or f'status {child.returncode}'}. Allow user namespaces"
@@ -116,8 +136,13 @@ def find(limits: Limits | None = None) -> Sandbox:
     return sandbox
 
 
-def stop(child: subprocess.Popen[bytes]) -> None:
+def stop(running: Running) -> None:
     """End a sandbox with everything in it: its first process dies with bubblewrap, and the kernel ends the others."""
+    os.close(running.life)
+    _end(running.child)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
     if child.poll() is None:
         child.kill()
     child.wait()

@@ -142,10 +142,10 @@ def test_the_program_never_sees_its_tests(place: Sandbox) -> None:
     assert not run(place, "HELD = ['def check']\n" + program).passed
 
 
-def test_it_inherits_two_pipes_and_no_more(place: Sandbox) -> None:
+def test_it_inherits_three_pipes_and_no_more(place: Sandbox) -> None:
     body = (
         "import os, stat\nfound = []\nfor fd in range(3, 9999):\n    try: found.append(stat.S_ISFIFO(os.fstat(fd).st_mode))\n"
-        "    except OSError: pass\nif found == [True, True]: return 'refused'"
+        "    except OSError: pass\nif found == [True] * 3: return 'refused'"
     )
     held = os.open(REPO, os.O_RDONLY)
     try:
@@ -278,21 +278,43 @@ def test_a_sandbox_that_does_not_start_is_an_error_and_no_verdict(place: Sandbox
         run(replace(place, bwrap=Path("/bin/false")), REFERENCE)
 
 
-def test_nothing_outlives_its_killed_parent(place: Sandbox, no_process_left: None) -> None:
-    program = "import time\ntime.sleep(60)\n"
+SLEEPER = "import time\ntime.sleep(90)\n"
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.004, 0.008, 0.012, 0.016, 0.024, 0.5])
+def test_nothing_outlives_its_killed_parent(place: Sandbox, no_process_left: None, after_s: float) -> None:
     source = (
-        "from finetune.evaluate import sandbox\nfrom finetune.evaluate.judge import Trial, judge\n"
-        f"judge(sandbox.find(), Trial({program!r}, 'double', {REFERENCE!r}, {TEST!r}))\n"
+        "from finetune.evaluate.judge import Trial, judge\nfrom finetune.evaluate.sandbox import Sandbox\n"
+        "from pathlib import Path\nprint('begins', flush=True)\n"
+        f"judge(Sandbox(Path({str(place.bwrap)!r})), Trial({SLEEPER!r}, 'double', {REFERENCE!r}, {TEST!r}))\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", source], cwd=REPO)
+    parents = [subprocess.Popen([sys.executable, "-c", source], cwd=REPO, stdout=subprocess.PIPE) for _ in range(3)]
     try:
-        deadline = time.monotonic() + 20
-        while len(children_of(parent.pid)) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert children_of(parent.pid)
+        for parent in parents:
+            assert parent.stdout is not None
+            parent.stdout.readline()
+        time.sleep(after_s)
     finally:
-        parent.kill()
-        parent.wait()
+        for parent in parents:
+            parent.kill()
+            parent.communicate()
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.5])
+def test_a_sandbox_ends_with_its_life(place: Sandbox, no_process_left: None, tmp_path: Path, after_s: float) -> None:
+    """Where nothing else ends it: as one that was left behind."""
+    (tmp_path / "program").write_text(SLEEPER)
+    (calls, _calls), (_answers, answers) = os.pipe(), os.pipe()
+    try:
+        with (tmp_path / "program").open("rb") as program:
+            running = place.start(["candidate", str(calls), str(answers), "double"], program.fileno(), [calls, answers])
+        time.sleep(after_s)
+        assert running.child.poll() is None
+        os.close(running.life)
+        assert running.child.wait(30) != 0
+    finally:
+        for descriptor in (calls, _calls, _answers, answers):
+            os.close(descriptor)
 
 
 def test_running_many_leaks_no_descriptor_and_no_thread(place: Sandbox) -> None:
